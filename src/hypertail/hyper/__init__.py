@@ -1,0 +1,22 @@
+"""The method of the paper: heads, hypernetwork, partial hypernetwork, penalty and look-ahead."""
+
+from hypertail.hyper.heads import ChannelHead, LinearHead, SeparableHead, TaskTable
+from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.hyper.lookahead import LookAhead, adam_step, lookahead_gradients, sgd_step
+from hypertail.hyper.partial import PartialHypernetwork
+from hypertail.hyper.penalty import Penalty, direct_penalty
+
+__all__ = [
+    "ChannelHead",
+    "Hypernetwork",
+    "LinearHead",
+    "LookAhead",
+    "PartialHypernetwork",
+    "Penalty",
+    "SeparableHead",
+    "TaskTable",
+    "adam_step",
+    "direct_penalty",
+    "lookahead_gradients",
+    "sgd_step",
+]

@@ -1,0 +1,171 @@
+"""Heads of the hypernetwork: hidden units of a task -> the weights of one parameter tensor (appendix A).
+
+Every head but the task table generates its tensor row by row from a *separable code*
+
+    theta_jr = M (u_r * f_j),
+
+where `u_r` (the row factor) belongs to row r, `f_j` (the task factor) to task j, `*` is the elementwise product and
+M is one learned matrix. The published channel-wise head `W [h_j ; e_r] + b` is the code with u_r = [1 ; e_r ; 1] and
+f_j = [h_j ; 1 ; 1]. Separability is what lets the penalty be summed over all tasks and rows in closed form
+(`hypertail.hyper.penalty`).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+CodeName = Literal["additive", "product"]
+
+
+class SeparableHead(nn.Module, ABC):
+    """A head that generates `rows` rows of `features` numbers, theta_jr = M (u_r * f_j).
+
+    `row_columns` and `task_columns` say which columns of the code vary with learned row and task factors; elsewhere
+    the factor is constant.
+    """
+
+    rows: int
+    features: int
+    row_columns: slice
+    task_columns: slice
+
+    @abstractmethod
+    def row_factor(self) -> Float[Tensor, "rows code"]:
+        """u_r for every row."""
+
+    @abstractmethod
+    def task_factor(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks code"]:
+        """f_j for every task."""
+
+    @abstractmethod
+    def matrix(self) -> Float[Tensor, "features code"]:
+        """M, biases included."""
+
+    @abstractmethod
+    def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
+        """Rows -> the parameter tensor, with leading task dimensions kept."""
+
+    @abstractmethod
+    def forward(self, hidden: Float[Tensor, "*tasks hidden"]) -> Tensor:
+        """The generated tensor of each task, shape (*tasks, *shape)."""
+
+
+class ChannelHead(SeparableHead):
+    """Channel-wise head for a convolution (out, in, k, k) or the rows of a wide linear layer (out, in).
+
+    Codes:
+        additive: theta_jr = W [h_j ; e_r] + b, as published (section A.2). Tasks share every filter up to one shift.
+        product: theta_jr = W_h h_j + W_e (e_r * (1 + P h_j)) + b: tasks also reweigh the shared dictionary W_e.
+
+    Args:
+        shape: of the generated tensor.
+        hidden: size h of the hidden layer that feeds the heads.
+        rank: size d of the learned vector e_r of each output channel.
+        code: `additive` or `product`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], hidden: int, rank: int, code: CodeName = "additive") -> None:
+        super().__init__()
+        self.shape, self.code, self.hidden, self.rank = shape, code, hidden, rank
+        self.rows, self.features = shape[0], math.prod(shape[1:])
+        self.table = nn.Parameter(torch.randn(self.rows, rank))
+        self.linear = nn.Linear(hidden + rank, self.features)
+        self.modulation = nn.Linear(hidden, rank, bias=False) if code == "product" else None
+        self.row_columns = slice(hidden, hidden + rank)
+        self.task_columns = slice(0, hidden + rank) if code == "product" else slice(0, hidden)
+
+    def row_factor(self) -> Float[Tensor, "rows code"]:
+        """[1 ; e_r ; 1]."""
+        table = self.table
+        return torch.cat((table.new_ones(self.rows, self.hidden), table, table.new_ones(self.rows, 1)), dim=1)
+
+    def task_factor(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks code"]:
+        """[h_j ; 1 ; 1], or [h_j ; 1 + P h_j ; 1] for the product code."""
+        ones = hidden.new_ones(hidden.shape[0], self.rank)
+        middle = ones if self.modulation is None else ones + self.modulation(hidden)
+        return torch.cat((hidden, middle, ones[:, :1]), dim=1)
+
+    def matrix(self) -> Float[Tensor, "features code"]:
+        """[W b]."""
+        return torch.cat((self.linear.weight, self.linear.bias.unsqueeze(1)), dim=1)
+
+    def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
+        """Rows are stored as (k, k, in), so that a generated filter already lies channels-last in memory."""
+        lead = rows.shape[:-2]
+        if len(self.shape) != 4:
+            return rows.reshape(*lead, *self.shape)
+        out, channels, height, width = self.shape
+        return rows.reshape(*lead, out, height, width, channels).movedim(-1, -3)
+
+    def forward(self, hidden: Float[Tensor, "*tasks hidden"]) -> Tensor:
+        """The generated tensor(s), without building the constant columns of the code."""
+        weight_h, weight_e = self.linear.weight[:, : self.hidden], self.linear.weight[:, self.hidden :]
+        shift = nn.functional.linear(hidden, weight_h, self.linear.bias)
+        if self.modulation is None:
+            rows = shift.unsqueeze(-2) + self.table @ weight_e.T
+        else:
+            code = self.table * (1 + self.modulation(hidden)).unsqueeze(-2)
+            rows = shift.unsqueeze(-2) + code @ weight_e.T
+        return self.shape_rows(rows)
+
+
+class LinearHead(SeparableHead):
+    """Linear head for the classifier weight: one linear layer h -> out·in (section A.1)."""
+
+    def __init__(self, shape: tuple[int, ...], hidden: int) -> None:
+        super().__init__()
+        self.shape, self.rows, self.features = shape, 1, math.prod(shape)
+        self.linear = nn.Linear(hidden, self.features)
+        self.row_columns = slice(0, 0)
+        self.task_columns = slice(0, hidden)
+
+    def row_factor(self) -> Float[Tensor, "rows code"]:
+        """All ones: there is one row."""
+        return self.linear.weight.new_ones(1, self.linear.in_features + 1)
+
+    def task_factor(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks code"]:
+        """[h_j ; 1]."""
+        return torch.cat((hidden, hidden.new_ones(hidden.shape[0], 1)), dim=1)
+
+    def matrix(self) -> Float[Tensor, "features code"]:
+        """[W b]."""
+        return torch.cat((self.linear.weight, self.linear.bias.unsqueeze(1)), dim=1)
+
+    def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
+        """One row -> the whole tensor."""
+        return rows.reshape(*rows.shape[:-2], *self.shape)
+
+    def forward(self, hidden: Float[Tensor, "*tasks hidden"]) -> Tensor:
+        """The generated tensor(s), shape (*tasks, *shape)."""
+        return self.linear(hidden).reshape(*hidden.shape[:-1], *self.shape)  # type: ignore[no-any-return]
+
+
+class TaskTable(nn.Module):
+    """Task table for a 1-D parameter (norm scale or shift, bias): one learned row per task.
+
+    Rows are separate parameters: a row never influences another task, so only the current one is trained and the
+    step costs the same whatever the number of tasks.
+    """
+
+    def __init__(self, size: int, tasks: int, fill: float) -> None:
+        super().__init__()
+        self.size, self.fill = size, fill
+        self.rows = nn.ParameterList([self._new_row() for _ in range(tasks)])
+
+    def _new_row(self) -> nn.Parameter:
+        return nn.Parameter(torch.full((self.size,), self.fill))
+
+    def grow(self, tasks: int) -> None:
+        """Append rows until there are `tasks`."""
+        while len(self.rows) < tasks:
+            self.rows.append(self._new_row().to(self.rows[0].device, self.rows[0].dtype))
+
+    def forward(self, task: int) -> Float[Tensor, "size"]:
+        """The row of one task."""
+        return self.rows[task]

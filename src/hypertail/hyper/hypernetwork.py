@@ -1,0 +1,191 @@
+"""Hypernetwork: task id -> embedding -> MLP -> one head per tail parameter (section 2, appendix A)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from hypertail.errors import ConfigError
+from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable
+
+Initialisation = Literal["he", "library"]
+NewEmbedding = Literal["fresh", "copied"]
+T = TypeVar("T")
+
+
+class Hypernetwork(nn.Module):
+    """H_psi: generates the named parameters of a tail for each task.
+
+    The head of a parameter follows from its shape: `TaskTable` for one dimension, `LinearHead` for the last
+    two-dimensional one (the classifier weight), `ChannelHead` for every other tensor.
+
+    Args:
+        shapes: name -> shape of each tail parameter, in the order of `tail.named_parameters()`.
+        tasks: rows of the embedding and of the task tables (see `grow`).
+        embedding: size of the task embedding.
+        mlp: sizes of the two hidden layers.
+        rank: size d of the vector of each output channel in channel-wise heads.
+        code: how channel-wise heads join task and channel, see `ChannelHead`.
+        init: `he` scales every head so that the generated weights have He variance; `library` leaves torch's
+            defaults (generated convolutions then have a standard deviation near 0.41).
+
+    Raises:
+        ConfigError: no parameter to generate, or a size below one.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        tasks: int,
+        *,
+        embedding: int = 32,
+        mlp: tuple[int, int] = (50, 32),
+        rank: int = 32,
+        code: CodeName = "additive",
+        init: Initialisation = "he",
+    ) -> None:
+        super().__init__()
+        if not shapes:
+            raise ConfigError(
+                "hypernetwork without outputs",
+                required="at least one tail parameter",
+                found="an empty tail",
+                mend="Choose a smaller depth, so that the tail keeps layers with parameters.",
+            )
+        if min(tasks, embedding, *mlp, rank) < 1:
+            raise ConfigError(
+                "size of the hypernetwork",
+                required="tasks, embedding, mlp and rank of at least 1",
+                found=f"tasks={tasks}, embedding={embedding}, mlp={mlp}, rank={rank}",
+                mend="Give positive sizes.",
+            )
+        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        matrices = [name for name, shape in self.shapes.items() if len(shape) == 2]
+        self.classifier = matrices[-1] if matrices else None
+        self.embedding = nn.Parameter(torch.randn(tasks, embedding))
+        self.mlp = nn.Sequential(
+            nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU()
+        )
+        self.heads = nn.ModuleDict()
+        self.tables = nn.ModuleDict()
+        for name, shape in self.shapes.items():
+            if len(shape) < 2:
+                self.tables[_key(name)] = TaskTable(
+                    math.prod(shape), tasks, fill=1.0 if name.endswith("weight") else 0.0
+                )
+            elif name == self.classifier:
+                self.heads[_key(name)] = LinearHead(shape, mlp[1])
+            else:
+                self.heads[_key(name)] = ChannelHead(shape, mlp[1], rank, code)
+        if init == "he":
+            self._scale_to_he()
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks there is room for."""
+        return self.embedding.shape[0]
+
+    def separable_heads(self) -> dict[str, SeparableHead]:
+        """Parameter name -> its separable head."""
+        return {_name(key): head for key, head in self.heads.items() if isinstance(head, SeparableHead)}
+
+    def task_tables(self) -> dict[str, TaskTable]:
+        """Parameter name -> its task table."""
+        return {_name(key): table for key, table in self.tables.items() if isinstance(table, TaskTable)}
+
+    def hidden(self, tasks: Int[Tensor, "*tasks"]) -> Float[Tensor, "*tasks hidden"]:
+        """h_j: the hidden units that feed the heads."""
+        return self.mlp(F.embedding(tasks, self.embedding))  # type: ignore[no-any-return]
+
+    def forward(self, task: int) -> dict[str, Tensor]:
+        """The weights of one task, by parameter name."""
+        hidden = self.mlp(self.embedding[task])
+        generated = {name: head(hidden) for name, head in self.separable_heads().items()}
+        generated.update(
+            {name: table(task).view(self.shapes[name]) for name, table in self.task_tables().items()}
+        )
+        return {name: generated[name] for name in self.shapes}
+
+    def per_sample(self, tasks: Int[Tensor, "batch"]) -> dict[str, Tensor]:
+        """One weight set for every sample, shape (batch, *shape): what the authors' code does. Slow; a baseline."""
+        hidden = self.hidden(tasks)
+        generated = {name: head(hidden) for name, head in self.separable_heads().items()}
+        for name, table in self.task_tables().items():
+            rows = torch.stack([table(int(task)) for task in tasks])
+            generated[name] = rows.view(len(tasks), *self.shapes[name])
+        return {name: generated[name] for name in self.shapes}
+
+    def trainable(self, task: int, *, all_rows: bool = False) -> dict[str, nn.Parameter]:
+        """The parameters that a step on `task` may move: all of psi but the task-table rows of other tasks.
+
+        Args:
+            task: the task being learned.
+            all_rows: include the rows of other tasks. Their gradient is zero, but the momentum of an optimizer whose
+                state is kept across experiences still moves them.
+        """
+        foreign = set()
+        if not all_rows:
+            for key in self.tables:
+                foreign |= {f"tables.{key}.rows.{row}" for row in range(self.tasks) if row != task}
+        return {name: parameter for name, parameter in self.named_parameters() if name not in foreign}
+
+    def at(self, parameters: Mapping[str, Tensor], function: Callable[[Hypernetwork], T]) -> T:
+        """`function(self)` with `parameters` standing in for the hypernetwork's own of the same names."""
+        values = {f"hyper.{name}": value for name, value in parameters.items()}
+        return functional_call(_Call(self), values, (function,), tie_weights=False)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def begin_task(self, task: int, embedding: NewEmbedding, generator: torch.Generator) -> None:
+        """Start the embedding of a new task: fresh from N(0, 1), or a copy of the previous task's."""
+        if embedding == "copied":
+            if task > 0:
+                self.embedding[task] = self.embedding[task - 1]
+        else:
+            fresh = torch.randn(self.embedding.shape[1], generator=generator)
+            self.embedding[task] = fresh.to(self.embedding)
+
+    @torch.no_grad()
+    def grow(self, tasks: int) -> None:
+        """Make room for `tasks` tasks; what is generated for existing ones does not change."""
+        missing = tasks - self.tasks
+        if missing > 0:
+            room = self.embedding.new_zeros(missing, self.embedding.shape[1])
+            self.embedding = nn.Parameter(torch.cat((self.embedding, room)))
+            for table in self.task_tables().values():
+                table.grow(tasks)
+
+    @torch.no_grad()
+    def _scale_to_he(self) -> None:
+        hidden = self.hidden(torch.arange(min(self.tasks, 32), device=self.embedding.device))
+        for name, head in self.separable_heads().items():
+            fan_in = math.prod(self.shapes[name][1:])
+            gain = 1.0 if name == self.classifier else math.sqrt(2.0)
+            linear = head.linear
+            scale = gain / math.sqrt(fan_in) / head(hidden).std()
+            linear.weight.mul_(scale)
+            linear.bias.mul_(scale)
+
+
+class _Call(nn.Module):
+    def __init__(self, hyper: Hypernetwork) -> None:
+        super().__init__()
+        self.hyper = hyper
+
+    def forward(self, function: Callable[[Hypernetwork], T]) -> T:
+        return function(self.hyper)
+
+
+def _key(name: str) -> str:
+    # module names may not hold dots
+    return name.replace(".", "/")
+
+
+def _name(key: str) -> str:
+    return key.replace("/", ".")

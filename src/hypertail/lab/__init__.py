@@ -1,0 +1,1 @@
+"""The researcher's face: configurations, runs, sweeps, tables, figures, reports."""

@@ -1,0 +1,98 @@
+"""What the commands do: run a comparison, print it, the quickstart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from hypertail.lab.config import RunConfig, expand
+from hypertail.lab.info import Info
+from hypertail.lab.method import Method
+from hypertail.lab.progress import RunProgress
+from hypertail.lab.report import write_report
+from hypertail.lab.run import Existing, execute, stream_of
+from hypertail.lab.runfile import RunFile
+from hypertail.lab.tables import human_bytes, to_rich
+from hypertail.streams import Stream
+
+QUICKSTART = ("naive", "ewc", "lr-2", "hn-2", "hn-f", "separate-2")
+
+
+def run_all(
+    configs: Sequence[RunConfig],
+    out: Path,
+    console: Console,
+    *,
+    data: Path | None = None,
+    device: torch.device | str = "cpu",
+    existing: Existing = "error",
+    cache_bytes: int | None = None,
+    line: str = "",
+) -> list[RunFile]:
+    """Execute configurations one after another, with progress; a stream is loaded once per seed.
+
+    Raises:
+        HypertailError: from the first run that fails; finished ones stay.
+    """
+
+    @lru_cache(maxsize=1)
+    def stream(seed: int) -> Stream:
+        return stream_of(next(config for config in configs if config.seed == seed), data)
+
+    runs = []
+    with RunProgress(console) as progress:
+        for config in configs:
+            progress.start(f"{config.label} seed {config.seed}")
+            run = execute(
+                config,
+                out,
+                stream=lambda seed=config.seed: stream(seed),  # type: ignore[misc]
+                device=device,
+                existing=existing,
+                cache_bytes=cache_bytes,
+                command=line,
+                progress=progress,
+            )
+            aca = run.metrics["aca"]
+            console.print(f"{config.label} seed {config.seed}: ACA {100 * (aca or 0):.1f} %, {run.seconds:.0f} s", highlight=False)
+            runs.append(run)
+    return runs
+
+
+def print_tables(runs: Sequence[RunFile], console: Console) -> None:
+    """The table(s) of some runs."""
+    for table in to_rich(runs):
+        console.print(table)
+
+
+def print_info(info: Info, console: Console) -> None:
+    """Sizes as a table."""
+    table = Table(title=f"depth {info.depth}, {info.tasks} tasks of {info.classes} classes, {info.image_size} pixels")
+    table.add_column("")
+    table.add_column("parameters", justify="right")
+    table.add_column("kept between tasks", justify="right")
+    table.add_row("trunk (frozen, shared)", f"{info.trunk_parameters:,}", "")
+    table.add_row("tail (one task)", f"{info.tail_parameters:,}", "")
+    table.add_row("hypernetwork", f"{info.hypernetwork_parameters:,}", human_bytes(info.hypernetwork_bytes))
+    table.add_row("normalisation statistics, all tasks", "", human_bytes(info.statistics_bytes))
+    table.add_row("instead: one stored tail per task", "", human_bytes(info.separate_bytes))
+    shape = "×".join(map(str, info.exemplar_shape))
+    table.add_row(f"instead: {info.buffer} replay exemplars of {shape}", "", human_bytes(info.buffer_bytes))
+    console.print(table)
+
+
+def quickstart(out: Path, epochs: int, seeds: Sequence[int], console: Console, line: str) -> Path:
+    """Compare naive, EWC, LR-2, HN-2, HN-F and separate tails on `digits`; the report's path is printed and returned."""
+    console.print("Five tasks of two handwritten digits each, learned one after another by six strategies.\n")
+    base = RunConfig(stream="digits", strategy="naive", epochs=epochs, method=Method(trunk_epochs=epochs))
+    configs = expand(QUICKSTART, (), seeds, base)
+    runs = run_all(configs, out, console, existing="replace", line=line)
+    print_tables(runs, console)
+    path = write_report(runs, out / "report.html", overwrite=True)
+    console.print(f"\nreport with pictures: {path.resolve()}", soft_wrap=True, highlight=False)
+    return path

@@ -1,0 +1,235 @@
+"""The parts that several figures share: style, colours, panels, axes, labels at the ends of lines.
+
+matplotlib is imported by the functions, so importing this module is cheap.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypertail.lab.groups import Group
+from hypertail.lab.runfile import RunFile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+# A report replaces these two by the colours of its theme.
+INK, RULE = "#33363b", "#d5d8dd"
+WIDTH = 8.6  # inches
+
+# Middle tones, about 3:1 against white and against near-black; a family per strategy, a shade per depth.
+_COLOURS = {"naive": "#848993", "ewc": "#8a8030", "separate": "#35944b", "joint": "#ad50b6"}
+_HN = {0: "#6f5fd0", 1: "#5372d6", 2: "#2f83d0", 3: "#1c8cb2", 4: "#16918b"}
+_LR = {0: "#b8578f", 1: "#d0587e", 2: "#d65a4a", 3: "#cc6a20", 4: "#b8791a"}
+_OWN = ("#a0724b", "#64899b", "#7f8f3c", "#a8697c")
+_DASHES = ("-", "--", ":", "-.")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of every figure, for the block only: the user's settings of matplotlib are left alone."""
+    from matplotlib import rc_context
+
+    look: dict[Any, Any] = {
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so every machine measures the same text
+        "font.size": 9.0,
+        "axes.titlesize": 9.5,
+        "axes.labelsize": 9.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.edgecolor": RULE,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.axisbelow": True,
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "grid.color": RULE,
+        "grid.linewidth": 0.7,
+        "xtick.color": RULE,
+        "ytick.color": RULE,
+        "ytick.major.size": 0.0,
+        **{
+            f"{name}color": INK
+            for name in ("text.", "axes.label", "axes.title", "xtick.label", "ytick.label")
+        },
+        "text.parse_math": False,  # names are shown as they are
+        "lines.solid_capstyle": "round",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "hypertail",
+    }
+    with rc_context(look):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that keeps labels inside itself."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def panels(count: int, aspect: float) -> tuple[Figure, list[Axes], int]:
+    """A figure of `count` panels in rows of at most four: figure, axes, panels per row."""
+    columns = count if count <= 3 else 4 if count in (4, 7, 8) or count > 9 else 3
+    rows = -(-count // columns)
+    width = WIDTH if columns > 1 else WIDTH / 2
+    figure = new_figure(width, rows * (width / columns * aspect + 0.25) + 0.2)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for spare in grid.flat[count:]:
+        figure.delaxes(spare)
+    return figure, list(grid.flat[:count]), columns
+
+
+def panel_title(axes: Axes, group: Group, columns: int) -> None:
+    """The group's name above its panel, in its colour."""
+    text = textwrap.fill(group.name, 90 // columns - 4)
+    axes.set_title(text, loc="left", color=colour_of(group.first), weight="bold")
+
+
+def colour_of(run: RunFile) -> str:
+    """The colour of a run's strategy, the same in every figure."""
+    if run.strategy in ("hn", "lr"):
+        shades = _HN if run.strategy == "hn" else _LR
+        return shades[min(run.depth if isinstance(run.depth, int) else 0, max(shades))]
+    return _COLOURS.get(run.strategy) or _OWN[sum(map(ord, run.label)) % len(_OWN)]
+
+
+def dashes_of(groups: Sequence[Group]) -> list[str]:
+    """A line style per group, so that groups of one colour can be told apart."""
+    colours = [colour_of(group.first) for group in groups]
+    return [_DASHES[colours[:index].count(colour) % len(_DASHES)] for index, colour in enumerate(colours)]
+
+
+def shade(position: float) -> tuple[float, float, float, float]:
+    """A colour of viridis for a position in 0..1, without its ends, which vanish on dark or light ground."""
+    from matplotlib import colormaps
+
+    red, green, blue, alpha = colormaps["viridis"](0.22 + 0.6 * position)
+    return float(red), float(green), float(blue), float(alpha)
+
+
+def percent_axis(axes: Axes, n: int, chance: float) -> None:
+    """Accuracy from 0 to 100 % over experiences 1..n, with the level of guessing."""
+    axes.set_ylim(0, 102)
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_xlim(0.7, max(n, 2) + 0.3)
+    axes.set_xticks(nice_ticks(n))
+    if not np.isnan(chance):
+        axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
+        axes.annotate(
+            "guessing", (0.7, 100 * chance), (2, -2), textcoords="offset points", va="top", fontsize=7.5
+        )
+
+
+def nice_ticks(n: int) -> list[int]:
+    """About five of the numbers 1..n, the first and the last among them.
+
+    Example:
+        >>> nice_ticks(5), nice_ticks(20)
+        ([1, 2, 3, 4, 5], [1, 5, 10, 15, 20])
+    """
+    step = next(
+        step for scale in (1, 10, 100, 1000, n) for step in (scale, 2 * scale, 5 * scale) if n <= 5 * step
+    )
+    inner = [number for number in range(step, n, step) if number - 1 > step / 2 and n - number > step / 2]
+    return sorted({1, *inner, n})
+
+
+def name_line_ends(axes: Axes, ends: Sequence[tuple[float, int, Group]], height: float) -> None:
+    """Write each group's name to the right of its line, moved apart where names would overlap.
+
+    Args:
+        axes: the axes, of data units 0..102 upwards.
+        ends: for each line the height of its end, where it ends, and its group.
+        height: of the axes, in inches.
+    """
+    ends = sorted(ends, key=lambda end: end[0])
+    texts = [textwrap.wrap(group.name, 24) for *_, group in ends]
+    line = 102 * 0.155 / height  # one line of text, in data units
+    places = spread_out([end for end, *_ in ends], [line * len(text) for text in texts])
+    left, right = axes.get_xlim()
+    for place, text, (end, x, group) in zip(places, texts, ends, strict=True):
+        colour = colour_of(group.first)
+        axes.plot(
+            [x, right, right + 0.02 * (right - left)],
+            [end, end, place],
+            color=colour,
+            linewidth=0.6,
+            clip_on=False,
+        )
+        axes.annotate(
+            "\n".join(text), (right + 0.02 * (right - left), place), (3, 0), textcoords="offset points",
+            va="center", color=colour, weight="bold", annotation_clip=False,
+        )  # fmt: skip
+
+
+def spread_out(places: Sequence[float], sizes: Sequence[float]) -> list[float]:
+    """Move the centres of intervals apart, in order, until none overlap and none reaches below 0.
+
+    Args:
+        places: the wanted centres, ascending.
+        sizes: the length of each interval.
+    """
+    moved = list(places)
+    for _ in range(500):
+        still = True
+        for low in range(len(moved) - 1):
+            overlap = (sizes[low] + sizes[low + 1]) / 2 - (moved[low + 1] - moved[low])
+            if overlap > 1e-6:
+                moved[low] -= overlap / 2
+                moved[low + 1] += overlap / 2
+                still = False
+        if still:
+            break
+    for index, (place, size) in enumerate(zip(moved, sizes, strict=True)):
+        floor = moved[index - 1] + (sizes[index - 1] + size) / 2 if index else size / 2
+        moved[index] = max(place, floor)
+    return moved
+
+
+def draw_matrix(axes: Axes, R: NDArray[np.float64], size: float) -> ScalarMappable:
+    """Draw an accuracy matrix, with its values in percent if it has at most ten rows.
+
+    Args:
+        axes: where.
+        R: N x N, in 0..1; NaN cells stay empty.
+        size: side of the drawing in inches, for the size of the figures in it.
+    """
+    n = len(R)
+    cells = np.ma.masked_invalid(R)
+    mesh = axes.imshow(cells, cmap="viridis", vmin=0, vmax=1, interpolation="none")
+    axes.grid(False)
+    shown = nice_ticks(n)
+    axes.set_xticks([j - 1 for j in shown], [str(j) for j in shown])
+    axes.set_yticks([i - 1 for i in shown], [str(i) for i in shown])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if n <= 10:
+        for i, j in zip(*np.nonzero(~np.isnan(R)), strict=True):
+            light = "white" if R[i, j] < 0.6 else "#14171a"
+            font = min(9.0, 72 * size / n * 0.36)
+            axes.text(
+                j + 0.5, i + 0.5, f"{100 * R[i, j]:.0f}", ha="center", va="center", color=light, fontsize=font
+            )
+    return mesh
+
+
+def percent_scale(figure: Figure, mesh: ScalarMappable, axes: Sequence[Axes]) -> None:
+    """The colour scale of `draw_matrix`."""
+    bar = figure.colorbar(
+        mesh, ax=list(axes), ticks=[0, 0.25, 0.5, 0.75, 1.0], aspect=30, fraction=0.03, pad=0.02
+    )
+    bar.ax.set_yticklabels(["0", "25", "50", "75", "100"])
+    bar.set_label("test accuracy, %")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0)

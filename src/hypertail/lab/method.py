@@ -1,0 +1,90 @@
+"""The switches of the method (the fidelity ledger) and the presets `tuned`, `printed` and `released`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hypertail.hyper import LookAhead
+from hypertail.hyper.heads import CodeName
+from hypertail.hyper.hypernetwork import Initialisation, NewEmbedding
+from hypertail.hyper.lookahead import Combine
+from hypertail.hyper.penalty import Reduction
+from hypertail.nets.resnet import Norm
+from hypertail.strategies.buffer import BufferPolicy
+from hypertail.strategies.optimisation import OptimizerState, Schedule
+from hypertail.strategies.partial_hypernet import PenaltyForm, VirtualStepName
+from hypertail.strategies.trunk import TrunkStatistics
+
+TrunkTraining = Literal["alone", "with-tail"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Every switch of the method; the defaults are the preset `tuned`."""
+
+    lr: float = 1e-3
+    """Learning rate of Adam."""
+    schedule: Schedule = "cosine"
+    """Learning rate within each experience: constant, or cosine to zero."""
+    optimizer_state: OptimizerState = "fresh"
+    """Adam moments at a new experience: fresh, or kept (old momentum then keeps moving shared weights)."""
+    trunk_training: TrunkTraining = "alone"
+    """How e_1 trains the trunk: alone in a plain model, the tail following on the frozen trunk; or with-tail, trunk and
+    strategy together as in Algorithm 1."""
+    trunk_epochs: int | None = 30
+    """Epochs of e_1 for the trunk (naive, EWC: for the whole model); None: as many as for the others."""
+    trunk_statistics: TrunkStatistics = "fixed"
+    """Normalisation statistics of the frozen trunk: fixed, or those of each batch."""
+    standardise: bool = True
+    """Standardise the features at the cut, per channel, with statistics of e_1 (needs trunk-training alone)."""
+    norm: Norm = "batch"
+    """Normalisation layers: batch (statistics kept per task), or instance (no statistics)."""
+    head_width: int | None = None
+    """Outputs generated per task; None: the largest number of classes of a task in the stream."""
+    embedding: int = 32
+    """Size of the task embedding."""
+    mlp: tuple[int, int] = (50, 32)
+    """Sizes of the hypernetwork's two hidden layers."""
+    rank: int = 32
+    """Size d of the vector of each output channel in channel-wise heads."""
+    code: CodeName = "additive"
+    """How channel-wise heads join task and channel: additive (as published) or product."""
+    init: Initialisation = "he"
+    """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
+    new_embedding: NewEmbedding = "fresh"
+    """Embedding of a new task: fresh from N(0, 1), or copied from the previous task."""
+    penalty_weight: float = 0.5
+    """Lambda of the weight-space penalty."""
+    reduction: Reduction = "sum"
+    """The penalty is a sum or a mean over earlier tasks."""
+    penalty_form: PenaltyForm = "closed"
+    """closed: flat in the number of tasks; direct: regenerates every earlier task at each step."""
+    lookahead: LookAhead = "first"
+    """No, first- or second-order look-ahead."""
+    virtual_step: VirtualStepName = "optimizer"
+    """The virtual step of the look-ahead: sgd at the learning rate, or the step the real optimizer would take."""
+    combine: Combine = "mean"
+    """The two gradients are joined by their mean or their sum."""
+    output_weight: float = 0.0
+    """Weight of the output-space term on earlier tasks (0: none)."""
+    output_tasks: int = 2
+    """Earlier tasks drawn at each step for the output-space term."""
+    output_share: float = 0.5
+    """Part of the batch that the output-space term uses."""
+    per_sample: bool = False
+    """Generate one weight set for every sample, as the authors' code does (needs norm instance)."""
+    record_cosine: bool = False
+    """Keep the cosine between the two gradients at every step (Figure 12)."""
+    buffer: int | None = None
+    """Exemplars of latent replay; None: 2 per class of the stream (200 on CIFAR-100, 400 on Tiny ImageNet)."""
+    buffer_policy: BufferPolicy = "class-balanced"
+    """How the buffer chooses exemplars."""
+    replay_batch: int = 64
+    """Exemplars replayed at each step."""
+    replay_coefficient: float = 1.0
+    """Coefficient c of the replay loss."""
+    ewc_weight: float = 1.0
+    """Lambda of EWC."""
+    fisher_samples: int = 1000
+    """At most so many images estimate the Fisher diagonal of a task."""

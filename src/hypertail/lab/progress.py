@@ -1,0 +1,58 @@
+"""Progress bars with time left, and plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class RunProgress:
+    """Shows one run after another: a bar on a terminal, otherwise a line every few seconds."""
+
+    def __init__(self, console: Console, every: float = 10.0) -> None:
+        self.console, self.every = console, every
+        self._bar: Progress | None = None
+        self._title, self._last, self._started = "", 0.0, 0.0
+
+    def __enter__(self) -> RunProgress:
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("[bold]{task.fields[title]}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._bar.__enter__()
+            self._task = self._bar.add_task("", title="", total=1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+
+    def start(self, title: str) -> None:
+        """A new run begins."""
+        self._title, self._started, self._last = title, time.monotonic(), time.monotonic()
+        if self._bar is not None:
+            self._bar.reset(self._task, title=title, description="loading", total=1)
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """`done` of `total` steps are taken."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, description=text)
+            return
+        now = time.monotonic()
+        if now - self._last >= self.every:
+            self._last = now
+            left = (now - self._started) * (total - done) / max(done, 1)
+            self.console.print(f"{self._title}: {done}/{total} steps, {text}, about {left:.0f} s left", highlight=False)

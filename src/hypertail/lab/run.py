@@ -1,0 +1,195 @@
+"""Execute one configuration and leave its `run.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from hypertail.errors import ConfigError
+from hypertail.lab.build import build_strategy
+from hypertail.lab.config import RunConfig
+from hypertail.lab.environment import hardware, versions
+from hypertail.lab.runfile import FILE_NAME, Curve, RunFile, TaskInfo, accuracy_rows
+from hypertail.lab.trunks import trained_trunk
+from hypertail.strategies import PartialHypernet, Strategy
+from hypertail.streams import Stream, build_stream
+from hypertail.training.features import FeatureCache
+from hypertail.training.trainer import Progress, Result, Trainer, silent
+
+Existing = Literal["error", "reuse", "replace"]
+OPTIONS = "config.json"
+
+
+def stream_of(config: RunConfig, data: Path | None = None) -> Stream:
+    """The stream of a configuration."""
+    return build_stream(
+        config.stream,
+        seed=config.seed,
+        data=data,
+        validation=config.validation,
+        image_size=config.image_size,
+        experiences=config.experiences,
+        classes_per_experience=config.classes_per_experience,
+    )
+
+
+def execute(
+    config: RunConfig,
+    out: Path,
+    *,
+    stream: Callable[[], Stream] | None = None,
+    data: Path | None = None,
+    device: torch.device | str = "cpu",
+    existing: Existing = "error",
+    cache_bytes: int | None = None,
+    command: str = "",
+    progress: Progress = silent,
+) -> RunFile:
+    """Run `config` in the directory `out / config.run_name` and return what its `run.json` holds.
+
+    Args:
+        config: what to run.
+        out: folder of run directories.
+        stream: gives the stream, if it is at hand already.
+        data: root of local datasets.
+        device: where to train.
+        existing: what to do where the directory exists: stop with an `error`; `reuse` a finished run, and continue an
+            unfinished one after its last experience; or `replace` it.
+        cache_bytes: memory for cached inputs; None for a share of what is free.
+        command: recorded in the file.
+        progress: shown to the user.
+
+    Raises:
+        ConfigError: the directory exists, or belongs to a run with other options.
+    """
+    directory = out / config.run_name
+    started = datetime.now(UTC)
+    if (finished := _finished(config, directory, existing)) is not None:
+        return finished
+    device = torch.device(device)
+    learned = stream() if stream is not None else stream_of(config, data)
+    _claim(config, directory, existing)
+    trunk_seconds, trunk = 0.0, None
+    if config.depth and config.method.trunk_training == "alone":
+        trunk, trunk_seconds = trained_trunk(config, learned, out / "trunks", device, progress)
+    elif config.depth == 0:
+        trunk = nn.Sequential()
+    strategy = build_strategy(config, learned, trunk, device)
+    trains_trunk = trunk is None
+    trainer = Trainer(
+        learned,
+        strategy,
+        epochs=config.epochs,
+        first_epochs=config.method.trunk_epochs if trains_trunk else None,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        cache=FeatureCache(
+            seed=config.seed,
+            device=device,
+            views=config.views,
+            cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
+        ),
+        device=device,
+        split=config.measure_on,
+        eval_every=config.eval_every,
+        checkpoint=directory / "checkpoint.safetensors",
+        progress=progress,
+    )
+    result = trainer.run(resume=existing == "reuse")
+    run = _run_file(config, learned, strategy, result, trunk_seconds, device, command, started.isoformat(timespec="seconds"))
+    run.write(directory / FILE_NAME, overwrite=existing != "error")
+    return run
+
+
+def _finished(config: RunConfig, directory: Path, existing: Existing) -> RunFile | None:
+    """The finished run in `directory`, if there is one to reuse."""
+    if not directory.exists() or existing == "replace":
+        return None
+    if existing == "error":
+        raise ConfigError(
+            f"run directory {directory}",
+            required="a directory that does not exist yet",
+            found="an existing one",
+            mend="Use another --out, or --existing reuse to continue, or --existing replace to start again.",
+        )
+    options = directory / OPTIONS
+    if not options.is_file() or json.loads(options.read_text()) != config.to_json():
+        raise ConfigError(
+            f"run directory {directory}",
+            required="a run with the same options, to reuse it",
+            found="a run with other options, or none",
+            mend="Use another --out, or --existing replace to start again.",
+        )
+    return RunFile.read(directory / FILE_NAME) if (directory / FILE_NAME).is_file() else None
+
+
+def _claim(config: RunConfig, directory: Path, existing: Existing) -> None:
+    """Make the directory this run's own."""
+    if directory.exists() and existing == "replace":
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / OPTIONS).write_text(json.dumps(config.to_json(), indent=1) + "\n")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free now on the device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _run_file(
+    config: RunConfig,
+    stream: Stream,
+    strategy: Strategy,
+    result: Result,
+    trunk_seconds: float,
+    device: torch.device,
+    command: str,
+    started: str,
+) -> RunFile:
+    parts = strategy.memory()
+    phases = {"trunk": trunk_seconds, **result.seconds}
+    hypernetwork = tail = trunk = None
+    if isinstance(strategy, PartialHypernet):
+        hypernetwork = sum(parameter.numel() for parameter in strategy.hyper.parameters())
+        tail = sum(parameter.numel() for parameter in strategy.net.tail.parameters())
+        trunk = sum(parameter.numel() for parameter in strategy.trunk.module.parameters())
+    parameters = {} if tail is None or trunk is None else {"trunk": trunk, "tail": tail}
+    return RunFile(
+        stream=config.stream,
+        strategy=config.strategy,
+        depth=config.depth_name,
+        label=config.label,
+        preset=config.preset,
+        seed=config.seed,
+        epochs=config.epochs,
+        config=config.to_json(),
+        tasks=tuple(
+            TaskInfo(experience.name, experience.classes, len(experience.train), len(experience.test))
+            for experience in stream
+        ),
+        accuracy=accuracy_rows(np.asarray(result.accuracy)),
+        seconds=sum(phases.values()),
+        seconds_by_phase=phases,
+        seconds_per_experience=tuple(result.seconds_per_experience),
+        bytes_kept=sum(parts.values()),
+        bytes_kept_parts=parts,
+        bytes_per_experience=tuple(result.bytes_per_experience),
+        hypernetwork_parameters=hypernetwork,
+        parameters=parameters,
+        curves=tuple(Curve(c["task"], c["epoch"], tuple(c["accuracy"])) for c in result.curves),
+        versions=versions(),
+        hardware=hardware(device),
+        command=command,
+        started=started,
+    )

@@ -1,0 +1,81 @@
+"""The trunk trained alone on e_1, shared by all strategies and depths of a comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from hypertail.lab.build import build_model
+from hypertail.lab.config import RunConfig
+from hypertail.nets import Standardise, decompose
+from hypertail.strategies import Naive, Optimisation
+from hypertail.streams import Stream
+from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.training.features import FeatureCache
+from hypertail.training.trainer import Progress, Trainer
+
+
+class TrainedTrunk(NamedTuple):
+    """A trunk and the seconds its training took, whenever that was."""
+
+    module: nn.Module
+    seconds: float
+
+
+def trained_trunk(
+    config: RunConfig, stream: Stream, directory: Path, device: torch.device, progress: Progress
+) -> TrainedTrunk:
+    """The trunk of `config`: a plain model trained on e_1, cut at the depth, features standardised if asked for.
+
+    The trained model is kept in `directory` under a name that follows from everything it depends on, data included, so
+    that strategies are compared on the same trunk and it is trained once.
+    """
+    started = time.perf_counter()
+    model = build_model(config, stream, len(stream[0].classes), "model").to(device)
+    learner = Naive(model, Optimisation(config.method.lr, config.method.schedule), seed=config.seed)
+    body = learner.model.body
+    path = directory / f"{_fingerprint(config, stream)}.safetensors"
+    if path.is_file():
+        state, facts = load_checkpoint(path, str(device))
+        body.load_state_dict(state)
+        seconds = float(facts["seconds"])
+    else:
+        epochs = config.method.trunk_epochs or config.epochs
+        Trainer(
+            stream.first(1),
+            learner,
+            epochs=epochs,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            device=device,
+            progress=lambda done, total, text: progress(done, total, f"trunk: {text}"),
+        ).run()
+        seconds = time.perf_counter() - started
+        save_checkpoint(path, body.state_dict(), {"seconds": seconds, "stream": stream.name, "epochs": epochs})
+    trunk, _ = decompose(body, config.depth)
+    if config.method.standardise and config.depth:
+        inputs = FeatureCache(seed=config.seed, device=device)
+        inputs.set_trunk(trunk.eval())
+        features = inputs.plain(stream[0])
+        standardise = Standardise(features.shape[1]).to(device)
+        standardise.fit(features.split(250))
+        return TrainedTrunk(nn.Sequential(trunk, standardise), seconds)
+    return TrainedTrunk(trunk, seconds)
+
+
+def _fingerprint(config: RunConfig, stream: Stream) -> str:
+    method, first = config.method, stream[0]
+    what = (
+        *(config.seed, config.batch_size, method.trunk_epochs or config.epochs),
+        *(method.lr, method.schedule, method.norm, repr(first.train_transform)),
+    )
+    digest = hashlib.blake2b(json.dumps([str(part) for part in what]).encode(), digest_size=8)
+    digest.update(first.train.images.numpy().tobytes())
+    digest.update(first.train.labels.numpy().tobytes())
+    return f"trunk-{digest.hexdigest()}"

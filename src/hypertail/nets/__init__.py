@@ -1,0 +1,7 @@
+"""Main models and their decomposition into trunk and tail."""
+
+from hypertail.nets.decompose import Frozen, decompose, stage_names
+from hypertail.nets.resnet import slim_resnet18
+from hypertail.nets.standardise import Standardise
+
+__all__ = ["Frozen", "Standardise", "decompose", "slim_resnet18", "stage_names"]

@@ -1,0 +1,25 @@
+"""Strategies: algorithms that learn a stream of experiences."""
+
+from hypertail.strategies.bounds import Joint, Separate
+from hypertail.strategies.ewc import EWC
+from hypertail.strategies.latent_replay import LatentReplay
+from hypertail.strategies.naive import Naive
+from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.output_penalty import OutputPenalty
+from hypertail.strategies.partial_hypernet import PartialHypernet
+from hypertail.strategies.strategy import Strategy, Task
+from hypertail.strategies.trunk import Trunk
+
+__all__ = [
+    "EWC",
+    "Joint",
+    "LatentReplay",
+    "Naive",
+    "Optimisation",
+    "OutputPenalty",
+    "PartialHypernet",
+    "Separate",
+    "Strategy",
+    "Task",
+    "Trunk",
+]

@@ -1,0 +1,84 @@
+"""The exemplar buffer of latent replay: a bounded set of (features, label, task)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+BufferPolicy = Literal["class-balanced", "reservoir"]
+
+
+class ReplayBuffer:
+    """Stores at most `capacity` exemplars.
+
+    Args:
+        capacity: number of exemplars in all.
+        policy: `class-balanced` keeps the same number (within one) of every (task, class) seen; `reservoir` keeps a
+            uniform sample of everything seen (Vitter, 1985).
+    """
+
+    def __init__(self, capacity: int, policy: BufferPolicy) -> None:
+        self.capacity, self.policy = capacity, policy
+        self.inputs = torch.empty(0)
+        self.labels = torch.empty(0, dtype=torch.long)
+        self.tasks = torch.empty(0, dtype=torch.long)
+        self.seen = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def add(self, inputs: Tensor, labels: Tensor, task: int, generator: torch.Generator) -> None:
+        """Offer all inputs of one task to the buffer."""
+        tasks = torch.full_like(labels, task)
+        if len(self):
+            pool = torch.cat((self.inputs, inputs)), torch.cat((self.labels, labels)), torch.cat((self.tasks, tasks))
+        else:
+            pool = inputs, labels, tasks
+        chosen = self._balanced(*pool[1:], generator) if self.policy == "class-balanced" else None
+        if chosen is None:
+            chosen = self._reservoir(len(inputs), generator)
+        self.seen += len(inputs)
+        chosen = chosen.to(inputs.device)
+        self.inputs, self.labels, self.tasks = (part[chosen].clone() for part in pool)
+
+    def _balanced(self, labels: Tensor, tasks: Tensor, generator: torch.Generator) -> Tensor:
+        groups = torch.unique(torch.stack((tasks, labels)).cpu(), dim=1).T.tolist()
+        # who gets the odd exemplars is drawn, not given to the first classes
+        order = torch.randperm(len(groups), generator=generator).tolist()
+        share, odd = divmod(self.capacity, len(groups))
+        kept = []
+        for rank, number in enumerate(order):
+            task, label = groups[number]
+            members = ((tasks == task) & (labels == label)).nonzero().flatten().cpu()
+            quota = share + (rank < odd)
+            kept.append(members[torch.randperm(len(members), generator=generator)[:quota]])
+        return torch.cat(kept).sort().values
+
+    def _reservoir(self, new: int, generator: torch.Generator) -> Tensor:
+        slots = list(range(len(self)))
+        offset = len(slots)
+        for number in range(new):
+            if len(slots) < self.capacity:
+                slots.append(offset + number)
+                continue
+            place = int(torch.randint(self.seen + number + 1, (), generator=generator))
+            if place < self.capacity:
+                slots[place] = offset + number
+        return torch.tensor(slots, dtype=torch.long)
+
+    def sample(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A random batch (inputs, labels, tasks) without repetition, at most `size` long."""
+        index = torch.randperm(len(self), generator=generator)[:size].to(self.labels.device)
+        return self.inputs[index], self.labels[index], self.tasks[index]
+
+    def state(self) -> dict[str, Tensor]:
+        """The exemplars and how many were seen."""
+        seen = torch.tensor(self.seen)
+        return {"inputs": self.inputs, "labels": self.labels, "tasks": self.tasks, "seen": seen}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        self.inputs, self.labels, self.tasks = state["inputs"], state["labels"], state["tasks"]
+        self.seen = int(state["seen"])

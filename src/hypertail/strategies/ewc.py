@@ -1,0 +1,114 @@
+"""Elastic weight consolidation (Kirkpatrick et al., 2017; Table 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from hypertail.strategies.multihead import MultiHead
+from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+
+
+class EWC(Strategy):
+    """Naive plus lambda · sum_j sum_p F_jp (theta_p - theta*_jp)^2 over all earlier tasks j.
+
+    The sum over tasks is one quadratic in theta, so that two tensors per parameter, sum_j F_j and sum_j F_j theta*_j,
+    hold it whatever the number of tasks. F_j is the empirical Fisher diagonal: the mean over samples of the squared
+    gradient of the log-likelihood of the true label, in evaluation mode.
+
+    Args:
+        model: the whole main model, images -> logits.
+        optimisation: optimizer and schedule.
+        weight: lambda.
+        fisher_samples: at most so many training images estimate the Fisher diagonal of a task.
+        seed: initialises the heads.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimisation: Optimisation,
+        *,
+        weight: float = 1.0,
+        fisher_samples: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.optimisation = MultiHead(model, seed), optimisation
+        self.weight, self.fisher_samples = weight, fisher_samples
+        self.fisher: dict[str, Tensor] = {}
+        self.pull: dict[str, Tensor] = {}
+
+    def begin(self, task: Task) -> None:
+        """Add the task's head."""
+        self.model.add_task(task.classes)
+        self.optimisation.begin(self.model.trainable(task.task), task.steps)
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
+        """One Adam step on the cross-entropy plus the penalty; the cross-entropy is returned."""
+        self.model.train()
+        loss = F.cross_entropy(self.model(inputs, task), labels)
+        self.optimisation.descend(loss + self.weight * self.penalty())
+        return loss.detach()
+
+    def penalty(self) -> Tensor:
+        """sum_jp F_jp (theta_p - theta*_jp)^2 up to a constant, without lambda."""
+        leaves = self.optimisation.leaves
+        total = next(iter(leaves.values())).new_zeros(())
+        for name, fisher in self.fisher.items():
+            theta = leaves[name]
+            total = total + (fisher * theta * theta - 2 * self.pull[name] * theta).sum()
+        return total
+
+    def end(self, task: Task) -> None:
+        """Add the task's Fisher diagonal and anchor."""
+        inputs, labels = task.plain()
+        inputs, labels = inputs[: self.fisher_samples], labels[: self.fisher_samples]
+        fisher = self._fisher_diagonal(inputs, labels, task.task)
+        for name, theta in self.optimisation.leaves.items():
+            own = fisher[name]
+            self.fisher[name] = self.fisher.get(name, torch.zeros_like(own)) + own
+            self.pull[name] = self.pull.get(name, torch.zeros_like(own)) + own * theta.detach()
+        self.optimisation.end()
+
+    def _fisher_diagonal(self, inputs: Tensor, labels: Tensor, task: int, chunk: int = 25) -> dict[str, Tensor]:
+        self.model.eval()
+        fixed = dict(self.model.named_buffers())
+        parameters = {name: value.detach() for name, value in self.model.named_parameters()}
+
+        def loss(theta: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            logits = functional_call(self.model, {**theta, **fixed}, (x.unsqueeze(0), task))
+            return F.cross_entropy(logits, y.unsqueeze(0))
+
+        per_sample = vmap(grad(loss), in_dims=(None, 0, 0))
+        total = {name: torch.zeros_like(value) for name, value in parameters.items()}
+        for x, y in zip(inputs.split(chunk), labels.split(chunk), strict=True):
+            for name, gradient in per_sample(parameters, x, y).items():
+                total[name] += gradient.square().sum(0)
+        return {name: value / len(inputs) for name, value in total.items()}
+
+    def predict(self, inputs: Tensor, task: int) -> Tensor:
+        """Logits of the task's head."""
+        self.model.eval()
+        return self.model(inputs, task)  # type: ignore[no-any-return]
+
+    def state(self) -> dict[str, Tensor]:
+        """Model, Fisher sums and kept optimizer moments."""
+        return (
+            prefixed("model", self.model.state_dict())
+            | prefixed("fisher", self.fisher)
+            | prefixed("pull", self.pull)
+            | prefixed("optimizer", self.optimisation.state())
+        )
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore all of it."""
+        self.model.load_heads(unprefixed("model", state))
+        self.fisher, self.pull = unprefixed("fisher", state), unprefixed("pull", state)
+        self.optimisation.load_state(unprefixed("optimizer", state))
+
+    def memory(self) -> dict[str, int]:
+        """The model and the two Fisher sums."""
+        return {"model": nbytes(self.model.state_dict()), "fisher": nbytes(self.fisher) + nbytes(self.pull)}

@@ -1,0 +1,120 @@
+"""Latent replay at depth k: stored features of old tasks are replayed into the tail (section 4.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hypertail.errors import ConfigError
+from hypertail.seeds import generator
+from hypertail.strategies.buffer import BufferPolicy, ReplayBuffer
+from hypertail.strategies.multihead import MultiHead
+from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.trunk import Trunk
+
+
+class LatentReplay(Strategy):
+    """One multi-head tail, trained on the current task and on stored features of earlier ones.
+
+    The loss is CE(current) + c · CE(replayed); both go through the tail in one batch.
+
+    Args:
+        trunk: images -> features; an empty trunk (depth 0) replays images.
+        tail: features -> logits.
+        optimisation: optimizer and schedule.
+        capacity: exemplars in the buffer.
+        replay_batch: exemplars replayed at each step.
+        coefficient: c.
+        policy: how the buffer chooses what it keeps.
+        seed: initialises heads, and drives the buffer.
+
+    Raises:
+        ConfigError: a buffer without room for an exemplar.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        tail: nn.Module,
+        optimisation: Optimisation,
+        *,
+        capacity: int = 200,
+        replay_batch: int = 64,
+        coefficient: float = 1.0,
+        policy: BufferPolicy = "class-balanced",
+        seed: int = 0,
+    ) -> None:
+        if min(capacity, replay_batch) < 1:
+            raise ConfigError(
+                "latent replay without exemplars",
+                required="a buffer and a replay batch of at least 1",
+                found=f"buffer {capacity}, replay batch {replay_batch}",
+                mend="Use the naive strategy to train without replay.",
+            )
+        self.trunk, self.tail, self.optimisation = trunk, MultiHead(tail, seed), optimisation
+        self.replay_batch, self.coefficient, self.seed = replay_batch, coefficient, seed
+        self.buffer = ReplayBuffer(capacity, policy)
+        self._generator = generator(seed, "replay", 0)
+
+    @property
+    def frozen_trunk(self) -> nn.Module | None:
+        """The trunk, once frozen."""
+        return self.trunk.cacheable
+
+    def begin(self, task: Task) -> None:
+        """Add the task's head."""
+        self.tail.add_task(task.classes)
+        self._generator = generator(self.seed, "replay", task.task)
+        leaves = self.tail.trainable(task.task) | self.trunk.parameters()
+        self.optimisation.begin(leaves, task.steps)
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
+        """One Adam step on the current and a replayed batch; the current cross-entropy is returned."""
+        self.tail.train()
+        features = self.trunk(inputs, training=True)
+        if not len(self.buffer):
+            loss = F.cross_entropy(self.tail(features, task), labels)
+            self.optimisation.descend(loss)
+            return loss.detach()
+        old, old_labels, old_tasks = self.buffer.sample(self.replay_batch, self._generator)
+        tasks = torch.cat((torch.full_like(labels, task), old_tasks))
+        logits = self.tail.mixed(torch.cat((features, old)), tasks)
+        loss = F.cross_entropy(logits[: len(labels)], labels)
+        replayed = F.cross_entropy(logits[len(labels) :], old_labels)
+        self.optimisation.descend(loss + self.coefficient * replayed)
+        return loss.detach()
+
+    def end(self, task: Task) -> None:
+        """Freeze the trunk after the first experience, then store exemplars."""
+        self.optimisation.end()
+        self.trunk.freeze()
+        inputs, labels = task.plain()
+        self.buffer.add(inputs, labels, task.task, generator(self.seed, "buffer", task.task))
+
+    def predict(self, inputs: Tensor, task: int) -> Tensor:
+        """Logits of the task's head."""
+        self.tail.eval()
+        return self.tail(self.trunk(inputs, training=False), task)  # type: ignore[no-any-return]
+
+    def state(self) -> dict[str, Tensor]:
+        """Trunk, tail, buffer and kept optimizer moments."""
+        return (
+            prefixed("trunk", self.trunk.state())
+            | prefixed("tail", self.tail.state_dict())
+            | prefixed("buffer", self.buffer.state())
+            | prefixed("optimizer", self.optimisation.state())
+        )
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore all of it."""
+        self.trunk.load_state(unprefixed("trunk", state))
+        self.tail.load_heads(unprefixed("tail", state))
+        self.buffer.load_state(unprefixed("buffer", state))
+        self.optimisation.load_state(unprefixed("optimizer", state))
+
+    def memory(self) -> dict[str, int]:
+        """The tail and the exemplars (Table 6 counts the exemplars alone)."""
+        return {"tail": nbytes(self.tail.state_dict()), "buffer": nbytes(self.buffer.state())}
+

@@ -1,0 +1,84 @@
+"""Adam with a learning-rate schedule within each experience."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Schedule = Literal["constant", "cosine"]
+OptimizerState = Literal["fresh", "kept"]
+
+
+class Optimisation:
+    """Adam over named parameters, told when an experience begins.
+
+    Args:
+        lr: learning rate at the start of an experience.
+        schedule: `constant`, or `cosine` to zero within each experience.
+        state: `fresh` Adam moments for each experience, or moments `kept` across experiences (old momentum then keeps
+            moving shared weights).
+    """
+
+    def __init__(self, lr: float = 1e-3, schedule: Schedule = "cosine", state: OptimizerState = "fresh") -> None:
+        self.lr, self.schedule, self.keeps = lr, schedule, state == "kept"
+        self.adam: torch.optim.Adam | None = None
+        self.leaves: dict[str, Tensor] = {}
+        self._kept: dict[str, dict[str, Tensor]] = {}
+        self._steps, self._taken = 1, 0
+
+    def begin(self, parameters: Mapping[str, Tensor], steps: int) -> None:
+        """Start an experience of `steps` steps over `parameters`."""
+        self._remember()
+        self.leaves = dict(parameters)
+        leaves = list(self.leaves.values())
+        self.adam = torch.optim.Adam(leaves, lr=self.lr, fused=leaves[0].device.type == "cpu")
+        if self.keeps:
+            for name, leaf in self.leaves.items():
+                moments = self._kept.get(name)
+                if moments is not None and moments["exp_avg"].shape == leaf.shape:
+                    self.adam.state[leaf] = {key: value.clone() for key, value in moments.items()}
+        self._steps, self._taken = max(1, steps), 0
+
+    def step(self, gradients: Mapping[str, Tensor]) -> None:
+        """Take one step along `gradients`."""
+        assert self.adam is not None
+        for name, leaf in self.leaves.items():
+            leaf.grad = gradients.get(name)
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        self._taken += 1
+        if self.schedule == "cosine":
+            progress = min(1.0, self._taken / self._steps)
+            self.adam.param_groups[0]["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def descend(self, loss: Tensor) -> None:
+        """Take one step down the gradient of `loss`; parameters it does not reach stay."""
+        leaves = list(self.leaves.values())
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        self.step({name: g for name, g in zip(self.leaves, gradients, strict=True) if g is not None})
+
+    def end(self) -> None:
+        """Conclude an experience: moments are dropped, or set aside if they are kept."""
+        self._remember()
+        self.adam, self.leaves = None, {}
+
+    def _remember(self) -> None:
+        if self.keeps and self.adam is not None:
+            for name, leaf in self.leaves.items():
+                if leaf in self.adam.state:
+                    self._kept[name] = {key: value.detach() for key, value in self.adam.state[leaf].items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """The kept moments, as `parameter:moment` (empty unless state is `kept`)."""
+        return {f"{name}:{key}": value for name, moments in self._kept.items() for key, value in moments.items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        self._kept = {}
+        for joined, value in state.items():
+            name, _, key = joined.rpartition(":")
+            self._kept.setdefault(name, {})[key] = value

@@ -1,0 +1,54 @@
+"""An output-space term: earlier tasks should keep their logits, measured on the current batch (no old data)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hypertail.hyper import Hypernetwork, PartialHypernetwork
+
+
+class OutputPenalty:
+    """weight · mean over drawn earlier tasks j of mean (h(z; H*(j)) - h(z; H(j)))^2.
+
+    z are features of the current batch. The weight-space penalty punishes changes of weights that no output would
+    feel; this term does not, so that it leaves more room for the new task. Tasks are drawn afresh at every step.
+
+    Args:
+        weight: factor of the term.
+        tasks: how many earlier tasks are drawn at each step.
+        share: part of the batch that is used, from 0 (exclusive) to 1.
+    """
+
+    def __init__(self, weight: float, tasks: int = 2, share: float = 0.5) -> None:
+        self.weight, self.tasks, self.share = weight, tasks, share
+        self._net: PartialHypernetwork | None = None
+
+    def begin(self, net: PartialHypernetwork, earlier: list[int], generator: torch.Generator) -> None:
+        """Take the snapshot before an experience."""
+        self._net, self._earlier, self._generator = net, earlier, generator
+        self._snapshot = copy.deepcopy(net.hyper).requires_grad_(False)
+
+    def end(self) -> None:
+        """Drop the snapshot."""
+        self._net = None
+
+    def __call__(self, hyper: Hypernetwork, features: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
+        """The term at the present parameters of `hyper`."""
+        net = self._net
+        assert net is not None
+        part = features[: max(1, round(self.share * len(features)))]
+        drawn = torch.randperm(len(self._earlier), generator=self._generator)[: self.tasks].tolist()
+        net.tail.eval()
+        total = features.new_zeros(())
+        for number in drawn:
+            task = self._earlier[number]
+            with torch.no_grad():
+                target = net.apply(net.crop(self._snapshot(task), net.classes[task]), part, task)
+            logits = net.apply(net.crop(hyper(task), net.classes[task]), part, task)
+            total = total + (logits - target).square().mean()
+        net.tail.train()
+        return self.weight * total / len(drawn)

@@ -1,0 +1,219 @@
+"""Partial (and full) hypernetwork at depth k: Algorithm 1 of the paper and its variants."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hypertail.errors import ConfigError
+from hypertail.hyper import (
+    Hypernetwork,
+    LookAhead,
+    PartialHypernetwork,
+    Penalty,
+    adam_step,
+    direct_penalty,
+    lookahead_gradients,
+    sgd_step,
+)
+from hypertail.hyper.hypernetwork import NewEmbedding
+from hypertail.hyper.lookahead import Combine, Parameters
+from hypertail.hyper.penalty import Reduction
+from hypertail.seeds import generator
+from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.output_penalty import OutputPenalty
+from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.trunk import Trunk
+
+VirtualStepName = Literal["sgd", "optimizer"]
+PenaltyForm = Literal["closed", "direct"]
+
+
+class PartialHypernet(Strategy):
+    """A hypernetwork generates the tail of each task; a penalty keeps what it generates for earlier tasks.
+
+    Args:
+        trunk: images -> features; empty for the full hypernetwork HN-F.
+        tail: features -> logits; gives names and shapes.
+        hyper: generates the parameters of `tail`.
+        optimisation: optimizer and schedule.
+        penalty_weight: lambda of the weight-space penalty (Eq. 7).
+        reduction: the penalty is a `sum` or a `mean` over earlier tasks.
+        penalty_form: `closed` (flat in the number of tasks) or `direct` (regenerates every earlier task at each step).
+        lookahead: no, first- or second-order look-ahead.
+        virtual_step: the virtual step is one of `sgd` at the learning rate, or the one the real `optimizer` would take.
+        combine: how the two gradients are joined: `mean` (Eq. 10) or `sum`.
+        new_embedding: a new task's embedding is `fresh` from N(0, 1) or `copied` from the previous task.
+        output: an output-space term on earlier tasks, added to the penalty.
+        per_sample: generate one weight set for every sample of the batch, as the authors' code does.
+        record_cosine: keep the cosine between the two gradients at every step (Fig. 12).
+        seed: drives fresh embeddings and the tasks drawn for the output-space term.
+
+    Raises:
+        ConfigError: `per_sample` with a tail that keeps normalisation statistics.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        tail: nn.Module,
+        hyper: Hypernetwork,
+        optimisation: Optimisation,
+        *,
+        penalty_weight: float = 0.5,
+        reduction: Reduction = "sum",
+        penalty_form: PenaltyForm = "closed",
+        lookahead: LookAhead = "first",
+        virtual_step: VirtualStepName = "sgd",
+        combine: Combine = "mean",
+        new_embedding: NewEmbedding = "fresh",
+        output: OutputPenalty | None = None,
+        per_sample: bool = False,
+        record_cosine: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if per_sample and any(True for _ in tail.buffers()):
+            raise ConfigError(
+                "one weight set per sample",
+                required="a tail without normalisation statistics (norm 'instance')",
+                found="a tail with batch normalisation",
+                mend="Build the model with norm='instance', or generate weights once per batch.",
+            )
+        self.trunk, self.optimisation = trunk, optimisation
+        self.net = PartialHypernetwork(trunk.module, tail, hyper)
+        self.penalty_weight, self.reduction, self.penalty_form = penalty_weight, reduction, penalty_form
+        self.lookahead, self.virtual_step, self.combine = lookahead, virtual_step, combine
+        self.new_embedding, self.output = new_embedding, output
+        self.per_sample, self.record_cosine, self.seed = per_sample, record_cosine, seed
+        self.penalty: Callable[[Hypernetwork], Tensor] | None = None
+        self._psi: dict[str, Tensor] = {}
+        self._cosines: list[Tensor] = []
+
+    @property
+    def frozen_trunk(self) -> nn.Module | None:
+        """The trunk, once frozen."""
+        return self.trunk.cacheable
+
+    @property
+    def hyper(self) -> Hypernetwork:
+        """The hypernetwork H_psi."""
+        return self.net.hyper
+
+    def begin(self, task: Task) -> None:
+        """Start the task's embedding and statistics, and take the snapshot H* if there are earlier tasks."""
+        self.net.begin_task(task.task, task.classes)
+        self.hyper.begin_task(task.task, self.new_embedding, generator(self.seed, "embedding", task.task))
+        earlier = [other for other in self.net.classes if other != task.task]
+        self.penalty = self._new_penalty(earlier) if earlier else None
+        self._psi = dict(self.hyper.trainable(task.task, all_rows=self.optimisation.keeps))
+        self.optimisation.begin(self._psi | self.trunk.parameters(), task.steps)
+        if self.output is not None and earlier:
+            self.output.begin(self.net, earlier, generator(self.seed, "output", task.task))
+
+    def _new_penalty(self, earlier: list[int]) -> Callable[[Hypernetwork], Tensor]:
+        if self.penalty_form == "closed":
+            return Penalty(self.hyper, earlier, reduction=self.reduction, rows=self.optimisation.keeps)
+        snapshot = copy.deepcopy(self.hyper).requires_grad_(False)
+        return lambda hyper: direct_penalty(snapshot, hyper, earlier, self.reduction)
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
+        """One step of Algorithm 1; the cross-entropy is returned."""
+        self.net.tail.train()
+        if self.penalty is None:
+            features = self.trunk(inputs, training=True)
+            loss = F.cross_entropy(self._logits(self.hyper, features, task), labels)
+            self.optimisation.descend(loss)
+            return loss.detach()
+        features = self.trunk(inputs, training=True)
+        result = lookahead_gradients(
+            lambda psi: self.hyper.at(psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)),
+            lambda psi: self._penalty_at(psi, features),
+            self._psi,
+            order=self.lookahead,
+            virtual_step=self._virtual_step(),
+            combine=self.combine,
+            record_cosine=self.record_cosine,
+        )
+        if result.cosine is not None:
+            self._cosines.append(result.cosine)
+        self.optimisation.step(result.gradients)
+        return result.loss
+
+    def _logits(self, hyper: Hypernetwork, features: Tensor, task: int) -> Tensor:
+        classes = self.net.classes[task]
+        if self.per_sample:
+            weights = hyper.per_sample(torch.full((len(features),), task, device=features.device))
+            return self.net.apply_per_sample(self.net.crop(weights, classes, dim=1), features)
+        return self.net.apply(self.net.crop(hyper(task), classes), features, task)
+
+    def _penalty_at(self, psi: Parameters, features: Tensor) -> Tensor:
+        assert self.penalty is not None
+        penalty, output = self.penalty, self.output
+
+        def total(hyper: Hypernetwork) -> Tensor:
+            cost = self.penalty_weight * penalty(hyper)
+            return cost if output is None else cost + output(hyper, features)
+
+        return self.hyper.at(psi, total)
+
+    def _virtual_step(self) -> Callable[[Parameters, Parameters], dict[str, Tensor]]:
+        adam = self.optimisation.adam
+        assert adam is not None
+        if self.virtual_step == "optimizer":
+            return adam_step(adam, self._psi)
+        return sgd_step(float(adam.param_groups[0]["lr"]))
+
+    def end(self, task: Task) -> None:
+        """Drop the snapshot; freeze the trunk after the first experience."""
+        self.optimisation.end()
+        self.trunk.freeze()
+        self.net.trunk = self.trunk.module
+        self.penalty, self._psi = None, {}
+        if self.output is not None:
+            self.output.end()
+
+    def prepare(self, task: int) -> Callable[[Tensor], Tensor]:
+        """Generate the task's weights once, for any number of batches."""
+        self.net.tail.eval()
+        if self.per_sample:
+            return lambda inputs: self._logits(self.hyper, self.trunk(inputs, training=False), task)
+        weights = self.net.weights(task)
+        return lambda inputs: self.net.apply(weights, self.trunk(inputs, training=False), task)
+
+    def predict(self, inputs: Tensor, task: int) -> Tensor:
+        """Logits under the generated weights of the task."""
+        return self.prepare(task)(inputs)
+
+    def state(self) -> dict[str, Tensor]:
+        """Trunk, hypernetwork, statistics and class count of each task, kept optimizer moments."""
+        state = prefixed("trunk", self.trunk.state()) | prefixed("hyper", self.hyper.state_dict())
+        for task, statistics in self.net.statistics.items():
+            state |= prefixed(f"statistics.{task}", statistics)
+        state["classes"] = torch.tensor(list(self.net.classes.values()), dtype=torch.long)
+        return state | prefixed("optimizer", self.optimisation.state())
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore all of it."""
+        self.trunk.load_state(unprefixed("trunk", state))
+        self.net.trunk = self.trunk.module
+        for task, classes in enumerate(state["classes"].tolist()):
+            self.net.begin_task(task, classes)
+            self.net.statistics[task] |= unprefixed(f"statistics.{task}", state)
+        hyper = unprefixed("hyper", state)
+        self.hyper.grow(hyper["embedding"].shape[0])
+        self.hyper.load_state_dict(hyper)
+        self.optimisation.load_state(unprefixed("optimizer", state))
+
+    def memory(self) -> dict[str, int]:
+        """The hypernetwork (Table 6) and the normalisation statistics of each task."""
+        statistics = sum(nbytes(own) for own in self.net.statistics.values())
+        return {"hypernetwork": nbytes(dict(self.hyper.named_parameters())), "statistics": statistics}
+
+    def diagnostics(self) -> dict[str, list[float]]:
+        """The recorded cosines."""
+        return {"cosine": [float(value) for value in self._cosines]} if self._cosines else {}

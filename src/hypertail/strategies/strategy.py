@@ -1,0 +1,97 @@
+"""The contract of a continual-learning strategy: begin, step, end, predict, state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a strategy is told about the experience it is to learn.
+
+    Attributes:
+        task: task id, counted from 0.
+        classes: number of classes; labels are 0 .. classes-1.
+        steps: optimizer steps that will be taken on this experience.
+        plain: computes all training inputs without augmentation, with their labels.
+    """
+
+    task: int
+    classes: int
+    steps: int
+    plain: Callable[[], Batch]
+
+
+class Strategy(ABC):
+    """An algorithm that learns a stream experience by experience.
+
+    The engine calls `begin(task)`, then `step(...)` for every batch, then `end(task)`, and `predict` at any time
+    for tasks begun before. While `frozen_trunk` is None, inputs are images; once it is a module, inputs are what that
+    module makes of them, so that the engine can compute features once and keep them.
+    """
+
+    all_at_once: ClassVar[bool] = False
+    """Whether the strategy learns all experiences together (an upper bound, not continual learning)."""
+
+    @property
+    def frozen_trunk(self) -> nn.Module | None:
+        """The frozen part that the engine is to apply to images, or None while inputs are images."""
+        return None
+
+    @abstractmethod
+    def begin(self, task: Task) -> None:
+        """Prepare to learn a task."""
+
+    @abstractmethod
+    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
+        """Learn from one batch of one task; the loss on it, detached and still on the device."""
+
+    @abstractmethod
+    def end(self, task: Task) -> None:
+        """Conclude a task: whatever must be kept of it is stored now."""
+
+    @abstractmethod
+    def predict(self, inputs: Tensor, task: int) -> Tensor:
+        """Logits (batch, classes of the task)."""
+
+    def prepare(self, task: int) -> Callable[[Tensor], Tensor]:
+        """A predictor for many batches of one task; strategies that generate weights do so once here."""
+        return lambda inputs: self.predict(inputs, task)
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Everything learned so far, between two experiences."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned, in a strategy built with the same arguments."""
+
+    @abstractmethod
+    def memory(self) -> dict[str, int]:
+        """Bytes that must be kept between two tasks, by purpose, the frozen trunk excepted."""
+
+    def diagnostics(self) -> dict[str, list[float]]:
+        """What was recorded step by step, if anything was asked for."""
+        return {}
+
+
+def nbytes(tensors: dict[str, Tensor]) -> int:
+    """Bytes of a dict of tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, detached, under `prefix.name`."""
+    return {f"{prefix}.{name}": tensor.detach() for name, tensor in tensors.items()}
+
+
+def unprefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix.`, without it."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}

@@ -1,0 +1,1 @@
+"""The engine: trainer, cached features, metrics, checkpoints."""
