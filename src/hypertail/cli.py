@@ -16,15 +16,13 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.errors import HypertailError
-from hypertail.lab.commands import print_info, print_tables, quickstart, run_all
+from hypertail.lab.commands import print_info, print_tables, quickstart, report, run_all
 from hypertail.lab.config import STRATEGIES, RunConfig, expand, parse_depth
 from hypertail.lab.environment import choose_device
 from hypertail.lab.info import describe
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRESETS, preset
-from hypertail.lab.report import write_report
 from hypertail.lab.run import Existing
-from hypertail.lab.runfile import find_runs
 from hypertail.streams import STREAMS
 from hypertail.training.trainer import Split
 
@@ -43,7 +41,9 @@ class Run:
     """Each seed is a run of its own: class order, initialisation, batches and augmentation follow from it."""
     epochs: int = 10
     """Passes over the training data of each experience."""
-    preset: Annotated[str, arg(help=f"{', '.join(PRESETS)}: defaults of the method's switches below.")] = "tuned"
+    preset: Annotated[str, arg(help=f"{', '.join(PRESETS)}: defaults of the method's switches below.")] = (
+        "tuned"
+    )
     data: Path | None = None
     """Folder of local datasets, DATA/OWNER/NAME as on the hub; default $HYPERTAIL_DATA, else they are downloaded."""
     out: Path = Path("runs")
@@ -132,7 +132,7 @@ def parse(args: Sequence[str]) -> Run | Info | Report | Quickstart:
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Quickstart, tyro.conf.subcommand("quickstart")]
     )
-    return tyro.cli(command, args=list(args), prog="hypertail", description=DESCRIPTION)  # type: ignore[call-overload, no-any-return]
+    return tyro.cli(command, args=list(args), prog="hypertail", description=DESCRIPTION)
 
 
 def _preset_of(args: Sequence[str]) -> str:
@@ -208,13 +208,14 @@ def main(args: Sequence[str] | None = None) -> None:
             case Info():
                 _info(command, console)
             case Report():
-                path = write_report(find_runs(command.runs), command.out, overwrite=command.overwrite)
-                console.print(f"report: {path}", soft_wrap=True, highlight=False)
+                report(command.runs, command.out, console, overwrite=command.overwrite)
             case Quickstart():
                 quickstart(command.out, command.epochs, command.seeds, console, line)
     except HypertailError as error:
         complaints.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        complaints.print("stopped; --existing reuse continues after the last finished experience", highlight=False)
+        complaints.print(
+            "stopped; --existing reuse continues after the last finished experience", highlight=False
+        )
         sys.exit(130)

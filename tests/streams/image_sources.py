@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import datasets
 import numpy as np
 from PIL import Image
 
+Result = TypeVar("Result")
 PARQUET = "data/{split}-00000-of-00001.parquet"
 
 
@@ -23,6 +25,15 @@ def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def quietly(work: Callable[[], Result]) -> Result:
+    """The result of `work`, without progress bars."""
+    datasets.disable_progress_bars()
+    try:
+        return work()
+    finally:
+        datasets.enable_progress_bars()
 
 
 def write_split(
@@ -47,9 +58,7 @@ def write_split(
         table = table.cast_column(image_column, datasets.Image())
     path = root / repo / file.format(split=split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    datasets.disable_progress_bars()
-    table.to_parquet(path)
-    datasets.enable_progress_bars()
+    quietly(lambda: table.to_parquet(path))
     return path
 
 

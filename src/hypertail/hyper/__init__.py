@@ -1,5 +1,6 @@
 """The method of the paper: heads, hypernetwork, partial hypernetwork, penalty and look-ahead."""
 
+from hypertail.hyper.curvature import Curvature
 from hypertail.hyper.heads import ChannelHead, LinearHead, SeparableHead, TaskTable
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.hyper.lookahead import LookAhead, adam_step, lookahead_gradients, sgd_step
@@ -8,6 +9,7 @@ from hypertail.hyper.penalty import Penalty, direct_penalty
 
 __all__ = [
     "ChannelHead",
+    "Curvature",
     "Hypernetwork",
     "LinearHead",
     "LookAhead",

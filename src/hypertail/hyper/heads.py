@@ -32,6 +32,7 @@ class SeparableHead(nn.Module, ABC):
 
     rows: int
     features: int
+    linear: nn.Linear
     row_columns: slice
     task_columns: slice
 
@@ -143,7 +144,8 @@ class LinearHead(SeparableHead):
 
     def forward(self, hidden: Float[Tensor, "*tasks hidden"]) -> Tensor:
         """The generated tensor(s), shape (*tasks, *shape)."""
-        return self.linear(hidden).reshape(*hidden.shape[:-1], *self.shape)  # type: ignore[no-any-return]
+        flat = nn.functional.linear(hidden, self.linear.weight, self.linear.bias)
+        return flat.reshape(*hidden.shape[:-1], *self.shape)
 
 
 class TaskTable(nn.Module):
@@ -166,6 +168,7 @@ class TaskTable(nn.Module):
         while len(self.rows) < tasks:
             self.rows.append(self._new_row().to(self.rows[0].device, self.rows[0].dtype))
 
-    def forward(self, task: int) -> Float[Tensor, "size"]:
+    def forward(self, task: int) -> Float[Tensor, " size"]:
         """The row of one task."""
-        return self.rows[task]
+        row: Tensor = self.rows[task]
+        return row

@@ -113,7 +113,7 @@ class Hypernetwork(nn.Module):
         )
         return {name: generated[name] for name in self.shapes}
 
-    def per_sample(self, tasks: Int[Tensor, "batch"]) -> dict[str, Tensor]:
+    def per_sample(self, tasks: Int[Tensor, " batch"]) -> dict[str, Tensor]:
         """One weight set for every sample, shape (batch, *shape): what the authors' code does. Slow; a baseline."""
         hidden = self.hidden(tasks)
         generated = {name: head(hidden) for name, head in self.separable_heads().items()}

@@ -105,14 +105,19 @@ def adam_step(optimizer: torch.optim.Adam, leaves: Mapping[str, Tensor]) -> Virt
         grads = list(gradients.values())
         states = [optimizer.state.get(leaves[name], {}) for name in gradients]
         count = int(states[0]["step"]) + 1 if states[0] else 1
-        m, v = torch._foreach_mul(grads, 1 - beta1), torch._foreach_mul(torch._foreach_mul(grads, grads), 1 - beta2)
+        m, v = (
+            torch._foreach_mul(grads, 1 - beta1),
+            torch._foreach_mul(torch._foreach_mul(grads, grads), 1 - beta2),
+        )
         if states[0]:
             m = torch._foreach_add(m, [state["exp_avg"] for state in states], alpha=beta1)
             v = torch._foreach_add(v, [state["exp_avg_sq"] for state in states], alpha=beta2)
         # the square root has no derivative at zero, which the second order would meet
         v = torch._foreach_clamp_min(v, 1e-30)
         root = torch._foreach_sqrt(torch._foreach_mul(v, 1 / (1 - beta2**count)))
-        update = torch._foreach_div(torch._foreach_mul(m, -lr / (1 - beta1**count)), torch._foreach_add(root, eps))
+        update = torch._foreach_div(
+            torch._foreach_mul(m, -lr / (1 - beta1**count)), torch._foreach_add(root, eps)
+        )
         moved = torch._foreach_add(list(parameters.values()), update)
         return dict(zip(parameters, moved, strict=True))
 

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hypertail.hyper.curvature import Curvature
 from hypertail.hyper.heads import SeparableHead
 from hypertail.hyper.hypernetwork import Hypernetwork
 
@@ -36,8 +37,8 @@ class Penalty:
         hyper: the hypernetwork; it is copied, and the copy never changes.
         tasks: the earlier tasks j.
         reduction: `sum` over tasks (the paper), or `mean` (the authors' code).
-        input_moments: parameter name -> S, the second moments (in, in) of that layer's input channels. Where given,
-            a change D of a filter costs sum over taps of D^T S D, its effect on the layer's outputs, instead of ||D||^2.
+        curvature: where it has the factors A (in, in) and G (out, out) of a parameter, a change D of its filters costs
+            trace(G D A D^T), summed over taps, instead of ||D||^2.
         rows: whether to include the task-table rows, which only an optimizer with kept momentum can move.
     """
 
@@ -47,14 +48,20 @@ class Penalty:
         tasks: Iterable[int],
         *,
         reduction: Reduction = "sum",
-        input_moments: dict[str, Float[Tensor, "in in"]] | None = None,
+        curvature: Curvature | None = None,
         rows: bool = False,
     ) -> None:
         self.snapshot = copy.deepcopy(hyper).requires_grad_(False)
         self.tasks = torch.tensor(list(tasks), dtype=torch.long, device=hyper.embedding.device)
         self.scale = 1.0 if reduction == "sum" else 1.0 / max(1, len(self.tasks))
         self.rows = rows
-        self.roots = {name: _root(moments) for name, moments in (input_moments or {}).items()}
+        self.roots: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
+        if curvature is not None:
+            self.roots = {name: _root(factor) for name, factor in curvature.inputs.items()}
+            self.outputs = {
+                name: factor for name, factor in curvature.outputs.items() if name != hyper.classifier
+            }
         with torch.no_grad():
             hidden = self.snapshot.hidden(self.tasks)
             self._targets = {
@@ -86,10 +93,14 @@ class Penalty:
         root = self.roots.get(name)
         if root is not None:
             change = (root @ change.view(-1, root.shape[0], change.shape[1])).flatten(0, 1)
-        if len(tasks) * len(rows) <= change.shape[1]:
+        outputs = self.outputs.get(name)
+        if outputs is None and len(tasks) * len(rows) <= change.shape[1]:
             codes = (tasks.unsqueeze(1) * rows).flatten(0, 1)
             return (change @ codes.T).square().sum()
-        return _QuadraticForm.apply(change, (rows.T @ rows) * (tasks.T @ tasks))  # type: ignore[no-any-return, no-untyped-call]
+        weighted = rows if outputs is None else outputs @ rows
+        form: Tensor = _QuadraticForm.apply(  # type: ignore[no-untyped-call]
+            change, (rows.T @ weighted) * (tasks.T @ tasks))
+        return form
 
 
 class _QuadraticForm(torch.autograd.Function):
@@ -99,10 +110,11 @@ class _QuadraticForm(torch.autograd.Function):
     def forward(ctx: Any, n: Tensor, g: Tensor) -> Tensor:
         product = n @ g
         ctx.save_for_backward(n, product)
-        return (n * product).sum()
+        total: Tensor = (n * product).sum()
+        return total
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         n, product = ctx.saved_tensors
         grad_n = 2 * grad * product if ctx.needs_input_grad[0] else None

@@ -51,7 +51,9 @@ def build_strategy(
     if config.strategy == "naive":
         return Naive(model, optimisation, seed=seed)
     if config.strategy == "ewc":
-        return EWC(model, optimisation, weight=method.ewc_weight, fisher_samples=method.fisher_samples, seed=seed)
+        return EWC(
+            model, optimisation, weight=method.ewc_weight, fisher_samples=method.fisher_samples, seed=seed
+        )
     if config.strategy == "joint":
         return Joint(model, optimisation, seed=seed)
     fresh_trunk, tail = decompose(model, config.depth)

@@ -10,13 +10,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from hypertail.errors import ConfigError
 from hypertail.lab.config import RunConfig, expand
 from hypertail.lab.info import Info
 from hypertail.lab.method import Method
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.report import write_report
 from hypertail.lab.run import Existing, execute, stream_of
-from hypertail.lab.runfile import RunFile
+from hypertail.lab.runfile import RunFile, find_runs
 from hypertail.lab.tables import human_bytes, to_rich
 from hypertail.streams import Stream
 
@@ -59,7 +60,10 @@ def run_all(
                 progress=progress,
             )
             aca = run.metrics["aca"]
-            console.print(f"{config.label} seed {config.seed}: ACA {100 * (aca or 0):.1f} %, {run.seconds:.0f} s", highlight=False)
+            console.print(
+                f"{config.label} seed {config.seed}: ACA {100 * (aca or 0):.1f} %, {run.seconds:.0f} s",
+                highlight=False,
+            )
             runs.append(run)
     return runs
 
@@ -70,9 +74,29 @@ def print_tables(runs: Sequence[RunFile], console: Console) -> None:
         console.print(table)
 
 
+def report(paths: Sequence[Path], out: Path, console: Console, *, overwrite: bool = False) -> Path:
+    """Write the HTML report of the runs found in `paths` to the file `out`.
+
+    Raises:
+        ConfigError: the file exists and is not to be replaced.
+    """
+    if out.exists() and not overwrite:
+        raise ConfigError(
+            f"report {out}",
+            required="a file that does not exist yet",
+            found="an existing one",
+            mend="Use another --out, or --overwrite.",
+        )
+    path = write_report(find_runs(paths), out)
+    console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
+    return path
+
+
 def print_info(info: Info, console: Console) -> None:
     """Sizes as a table."""
-    table = Table(title=f"depth {info.depth}, {info.tasks} tasks of {info.classes} classes, {info.image_size} pixels")
+    table = Table(
+        title=f"depth {info.depth}, {info.tasks} tasks of {info.classes} classes, {info.image_size} pixels"
+    )
     table.add_column("")
     table.add_column("parameters", justify="right")
     table.add_column("kept between tasks", justify="right")
@@ -93,6 +117,6 @@ def quickstart(out: Path, epochs: int, seeds: Sequence[int], console: Console, l
     configs = expand(QUICKSTART, (), seeds, base)
     runs = run_all(configs, out, console, existing="replace", line=line)
     print_tables(runs, console)
-    path = write_report(runs, out / "report.html", overwrite=True)
+    path = write_report(runs, out / "report.html")
     console.print(f"\nreport with pictures: {path.resolve()}", soft_wrap=True, highlight=False)
     return path

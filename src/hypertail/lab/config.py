@@ -60,7 +60,10 @@ class RunConfig:
             raise unknown_name("strategy", self.strategy, STRATEGIES)
         if self.strategy in _WITH_DEPTH and self.depth not in range(5):
             raise ConfigError(
-                f"depth of {self.strategy}", required="0 to 4, or full", found=str(self.depth), mend="Give --depth."
+                f"depth of {self.strategy}",
+                required="0 to 4, or full",
+                found=str(self.depth),
+                mend="Give --depth.",
             )
         method = self.method
         if method.standardise and method.trunk_training == "with-tail":
@@ -101,7 +104,9 @@ def parse_depth(text: str) -> int:
     """
     named = {"full": 0, "f": 0} | {str(depth): depth for depth in range(5)}
     if text.lower() not in named:
-        raise ConfigError(f"depth '{text}'", required="0 to 4, or full", found=text, mend="Use --depth 3, say.")
+        raise ConfigError(
+            f"depth '{text}'", required="0 to 4, or full", found=text, mend="Use --depth 3, say."
+        )
     return named[text.lower()]
 
 

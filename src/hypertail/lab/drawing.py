@@ -125,7 +125,7 @@ def percent_axis(axes: Axes, n: int, chance: float) -> None:
     axes.set_xlim(0.7, max(n, 2) + 0.3)
     axes.set_xticks(nice_ticks(n))
     if not np.isnan(chance):
-        axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
+        axes.axhline(100 * chance, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
         axes.annotate(
             "guessing", (0.7, 100 * chance), (2, -2), textcoords="offset points", va="top", fontsize=7.5
         )
@@ -215,12 +215,11 @@ def draw_matrix(axes: Axes, R: NDArray[np.float64], size: float) -> ScalarMappab
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if n <= 10:
+        font = min(9.0, 72 * size / n * 0.36)
         for i, j in zip(*np.nonzero(~np.isnan(R)), strict=True):
-            light = "white" if R[i, j] < 0.6 else "#14171a"
-            font = min(9.0, 72 * size / n * 0.36)
-            axes.text(
-                j + 0.5, i + 0.5, f"{100 * R[i, j]:.0f}", ha="center", va="center", color=light, fontsize=font
-            )
+            colour = "white" if R[i, j] < 0.6 else "#14171a"
+            text = f"{100 * R[i, j]:.0f}"
+            axes.text(j, i, text, ha="center", va="center_baseline", color=colour, fontsize=font)
     return mesh
 
 

@@ -12,7 +12,7 @@ import torch
 
 from hypertail.errors import ConfigError
 
-_PACKAGES = ("hypertail", "torch", "numpy", "kornia", "datasets", "scikit-learn", "safetensors")
+_PACKAGES = ("hypertail", "torch", "numpy", "datasets", "scikit-learn", "safetensors")
 
 
 def versions() -> dict[str, str]:

@@ -37,7 +37,7 @@ def chance_of(run: RunFile) -> float:
 
 
 def measured_over_time(runs: Iterable[RunFile]) -> list[Group]:
-    """The groups of `runs` without those measured at the end only, such as `joint`; all if there are no others."""
+    """The groups of `runs` without those measured at the end only (`joint`); all if none is left."""
     groups = group_runs(runs)
     return [group for group in groups if len(group.first.tasks) == 1 or not _ends_only(group)] or groups
 
@@ -67,7 +67,7 @@ def heatmap_grid(runs: Iterable[RunFile]) -> Figure:
     """
     groups = measured_over_time(runs)
     with drawing.style():
-        figure, panels, columns = drawing.panels(len(groups), aspect=1.0)
+        figure, panels, columns = drawing.panels(len(groups), aspect=0.9)
         for index, (axes, group) in enumerate(zip(panels, groups, strict=True)):
             mesh = drawing.draw_matrix(axes, mean_matrix(group), size=0.75 * drawing.WIDTH / columns)
             drawing.panel_title(axes, group, columns)
@@ -108,16 +108,19 @@ def retention_curves(runs: Iterable[RunFile]) -> Figure:
                 axes.set_xlabel("experiences learned")
         if n > 1:
             scale = ScalarMappable(BoundaryNorm(np.arange(n + 1) + 0.5, n), shades)
-            ticks = np.unique(np.linspace(1, n, min(n, 5)).round())
-            bar = figure.colorbar(scale, ax=panels, ticks=ticks, aspect=30, fraction=0.03, pad=0.02)
+            bar = figure.colorbar(
+                scale, ax=panels, ticks=drawing.nice_ticks(n), aspect=30, fraction=0.03, pad=0.02
+            )
             bar.set_label("experience tested")
+            if bar.solids is not None:
+                bar.solids.set_edgecolor("face")  # no seams between the shades
             bar.outline.set_visible(False)
             bar.ax.tick_params(length=0)
         return figure
 
 
 def first_experience_curve(runs: Iterable[RunFile]) -> Figure:
-    """Accuracy on the first experience after each one, a line per strategy (as the paper's Fig. 7 and 8)."""
+    """Accuracy on the first experience after each one, a line per strategy (as the paper's Fig. 7, 8)."""
     return _curves(runs, lambda R: R[:, 0], "accuracy on experience 1, %")
 
 

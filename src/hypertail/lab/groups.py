@@ -51,7 +51,7 @@ class Group:
     """Runs that differ in their seeds only.
 
     `variant` names the options that set the group apart from others with its label, preset and epochs
-    (`penalty.weight=0.1`), and `name` is the label with whatever sets it apart within its stream.
+    (`weight=0.1`), and `name` is the label with whatever sets it apart within its stream.
     """
 
     runs: tuple[RunFile, ...]
@@ -126,11 +126,15 @@ def _options(run: RunFile) -> dict[str, str]:
 
 
 def _variant(run: RunFile, siblings: Sequence[RunFile]) -> str:
-    """The options in which `run` differs from some sibling."""
+    """The options in which `run` differs from some sibling, by the last part of their names where that is clear."""
     mine, others = _options(run), [_options(other) for other in siblings]
     names = sorted({name for other in (mine, *others) for name in other})
     differing = [name for name in names if any(other.get(name) != mine.get(name) for other in others)]
-    return ", ".join(f"{name}={mine.get(name, 'unset')}" for name in differing)
+    last = [name.rpartition(".")[2] for name in differing]
+    short = {
+        name: part if last.count(part) == 1 else name for name, part in zip(differing, last, strict=True)
+    }
+    return ", ".join(f"{short[name]}={mine.get(name, 'unset')}" for name in differing)
 
 
 def _name(run: RunFile, variant: str, all_runs: Sequence[RunFile]) -> str:

@@ -43,7 +43,14 @@ class Info:
 
 
 def describe(
-    depth: int, *, tasks: int, classes: int, image_size: int = 32, channels: int = 3, buffer: int = 200, method: Method
+    depth: int,
+    *,
+    tasks: int,
+    classes: int,
+    image_size: int = 32,
+    channels: int = 3,
+    buffer: int = 200,
+    method: Method,
 ) -> Info:
     """Count everything at one depth.
 

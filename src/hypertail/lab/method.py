@@ -86,5 +86,5 @@ class Method:
     """Coefficient c of the replay loss."""
     ewc_weight: float = 1.0
     """Lambda of EWC."""
-    fisher_samples: int = 1000
+    fisher_samples: int = 256
     """At most so many images estimate the Fisher diagonal of a task."""

@@ -11,7 +11,7 @@ def notes(groups: Sequence[Group]) -> tuple[str, ...]:
     """Plain sentences on what limits the comparison of `groups`; nothing where nothing does."""
     found = [
         _spread(groups),
-        _validation(groups),
+        validation(groups),
         _repeated(groups),
         _seeds(groups),
         _tasks(groups),
@@ -21,19 +21,20 @@ def notes(groups: Sequence[Group]) -> tuple[str, ...]:
     return tuple(note for note in found if note)
 
 
+def validation(groups: Sequence[Group]) -> str:
+    """Which groups were not measured on test data; empty if all were."""
+    names = [g.name for g in groups if any(run.config.get("measure_on") == "validation" for run in g.runs)]
+    if not names:
+        return ""
+    return f"Measured on held-out training data, not on the test set: {', '.join(names)}."
+
+
 def _spread(groups: Sequence[Group]) -> str:
     single = [group.name for group in groups if len(group.runs) == 1]
     if len(single) == len(groups):
         return "One run per row (n = 1): the spread over seeds is unknown."
     text = "Mean ± sample standard deviation over n runs with different seeds."
     return f"{text} One run only, spread unknown: {', '.join(single)}." if single else text
-
-
-def _validation(groups: Sequence[Group]) -> str:
-    names = [g.name for g in groups if any(run.config.get("measure_on") == "validation" for run in g.runs)]
-    if not names:
-        return ""
-    return f"Measured on held-out training data, not on the test set: {', '.join(names)}."
 
 
 def _repeated(groups: Sequence[Group]) -> str:
@@ -91,7 +92,7 @@ def _bounds(groups: Sequence[Group]) -> str:
     strategies = {group.first.strategy for group in groups}
     words = {
         "separate": "Separate stores one tail per experience",
-        "joint": "Joint trains on all experiences at once",
+        "joint": "Joint trains on all experiences at once (its bytes leave out the data it stores)",
     }
     present = [text for strategy, text in words.items() if strategy in strategies]
     return f"{' and '.join(present)}: shown for reference." if present else ""

@@ -55,4 +55,6 @@ class RunProgress:
         if now - self._last >= self.every:
             self._last = now
             left = (now - self._started) * (total - done) / max(done, 1)
-            self.console.print(f"{self._title}: {done}/{total} steps, {text}, about {left:.0f} s left", highlight=False)
+            self.console.print(
+                f"{self._title}: {done}/{total} steps, {text}, about {left:.0f} s left", highlight=False
+            )

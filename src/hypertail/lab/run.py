@@ -105,7 +105,16 @@ def execute(
         progress=progress,
     )
     result = trainer.run(resume=existing == "reuse")
-    run = _run_file(config, learned, strategy, result, trunk_seconds, device, command, started.isoformat(timespec="seconds"))
+    run = _run_file(
+        config,
+        learned,
+        strategy,
+        result,
+        trunk_seconds,
+        device,
+        command,
+        started.isoformat(timespec="seconds"),
+    )
     run.write(directory / FILE_NAME, overwrite=existing != "error")
     return run
 

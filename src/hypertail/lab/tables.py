@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,17 +29,21 @@ class Table:
     notes: tuple[str, ...]
 
 
-def build_tables(runs: Iterable[RunFile], *, every_metric: bool = False) -> list[Table]:
-    """One table per stream; preset, epochs and experiences are columns where they vary.
+def build_tables(
+    runs: Iterable[RunFile], *, in_columns: bool = True, every_metric: bool = False
+) -> list[Table]:
+    """One table per stream.
 
     Args:
         runs: finished runs.
+        in_columns: preset, epochs and experiences have columns of their own where they vary; otherwise they
+            are part of the names.
         every_metric: also the forgetting measured from the best accuracy ever had.
     """
     by_stream: dict[str, list[Group]] = {}
     for group in group_runs(runs):
         by_stream.setdefault(group.first.stream, []).append(group)
-    return [_table(stream, groups, every_metric) for stream, groups in by_stream.items()]
+    return [_table(stream, groups, in_columns, every_metric) for stream, groups in by_stream.items()]
 
 
 def to_rich(runs: Iterable[RunFile]) -> list[RichTable]:
@@ -48,7 +53,7 @@ def to_rich(runs: Iterable[RunFile]) -> list[RichTable]:
     from rich.text import Text
 
     tables = []
-    for table in build_tables(runs):
+    for table in build_tables(runs, in_columns=False):
         shown = RichTable(
             title=Text(table.title),
             caption=Text("\n".join(table.notes)),
@@ -57,16 +62,10 @@ def to_rich(runs: Iterable[RunFile]) -> list[RichTable]:
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
-        for index, column in enumerate(table.columns):
-            heading = Text(
-                column.replace("learning accuracy", "learning\naccuracy").replace("bytes ", "bytes\n")
-            )
-            shown.add_column(
-                heading,
-                justify="right" if index else "left",
-                no_wrap=index > 0,
-                min_width=None if index else 12,
-            )
+        shown.add_column(table.columns[0], min_width=12, overflow="fold")
+        for column in table.columns[1:]:
+            heading = column.replace("learning accuracy", "learning\naccuracy").replace("bytes ", "bytes\n")
+            shown.add_column(heading, justify="right", no_wrap=True)
         for row in table.rows:
             shown.add_row(*map(Text, row))  # Text: names are shown as they are, never read as markup
         tables.append(shown)
@@ -101,10 +100,7 @@ def to_latex(runs: Iterable[RunFile]) -> str:
 
     def line(cells: Iterable[str]) -> str:
         shown = (_escaped(cell, signs) for cell in cells)
-        return (
-            " & ".join(f"${cell[0]}${cell[1:]}" if cell[:1] == "-" != cell[1:2] else cell for cell in shown)
-            + r" \\"
-        )
+        return " & ".join(re.sub(r"^-(?=\d)", "$-$", cell) for cell in shown) + r" \\"
 
     parts = []
     for table in build_tables(runs):
@@ -119,18 +115,8 @@ def to_csv(runs: Iterable[RunFile]) -> str:
     """One line per group with the bare numbers: metrics in 0..1, seconds, bytes; empty where undefined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    fixed = (
-        "stream",
-        "experiences",
-        "label",
-        "strategy",
-        "depth",
-        "preset",
-        "epochs",
-        "variant",
-        "n",
-        "seeds",
-    )
+    fixed = ["stream", "experiences", "label", "strategy", "depth"]
+    fixed += ["preset", "epochs", "variant", "n", "seeds"]
     writer.writerow([*fixed, *(f"{q}_{part}" for q in QUANTITIES for part in ("mean", "std"))])
     for group in group_runs(runs):
         run = group.first
@@ -183,39 +169,30 @@ def _escaped(text: str, signs: dict[str, str]) -> str:
     return "".join(signs.get(sign, sign) for sign in " ".join(text.split()))
 
 
-def _table(stream: str, groups: list[Group], every_metric: bool) -> Table:
-    shared, columns, extra = [], ["strategy"], []
-    asked = (
-        ("experiences", lambda run: f"{len(run.tasks)}", "{} experiences"),
-        ("preset", lambda run: run.preset, "preset {}"),
-        ("epochs", lambda run: f"{run.epochs}", "{} epochs per experience"),
-    )
-    for column, of, words in asked:
-        values = [of(group.first) for group in groups]
-        if len(set(values)) > 1:
-            columns.append(column)
-            extra.append(values)
-        else:
+def _table(stream: str, groups: list[Group], in_columns: bool, every_metric: bool) -> Table:
+    shared: list[str] = []
+    varying: dict[str, list[str]] = {}
+    for column, words, values in (
+        ("experiences", "{} experiences", [f"{len(group.first.tasks)}" for group in groups]),
+        ("preset", "preset {}", [group.first.preset for group in groups]),
+        ("epochs", "{} epochs per experience", [f"{group.first.epochs}" for group in groups]),
+    ):
+        if len(set(values)) == 1:
             shared.append(words.format(values[0]))
-    unit, length, digits = time_unit(run.seconds for group in groups for run in group.runs)
+        elif in_columns:
+            varying[column] = values
     metrics = {"aca": "ACA %", "forgetting": "forgetting %", "learning_accuracy": "learning accuracy %"}
     if every_metric:
         metrics["forgetting_max"] = "forgetting from best %"
-    columns += [*metrics.values(), f"time ({unit})", "bytes kept", "n"]
+    unit, length, digits = time_unit(run.seconds for group in groups for run in group.runs)
     rows = []
     for index, group in enumerate(groups):
         kept = group.stat("bytes_kept")
         label = f"{group.first.label} ({group.variant})" if group.variant else group.first.label
-        rows.append(
-            (
-                label,
-                *(values[index] for values in extra),
-                *(with_spread(group.stat(m), 100.0) for m in metrics),
-                with_spread(group.stat("seconds"), 1 / length, digits),
-                human_bytes(kept.mean) if kept else MISSING,
-                f"{len(group.runs)}",
-            )
-        )
-    return Table(
-        f"{stream}: {', '.join(shared)}" if shared else stream, tuple(columns), tuple(rows), notes(groups)
-    )
+        cells = [label if in_columns else group.name, *(values[index] for values in varying.values())]
+        cells += [with_spread(group.stat(metric), 100.0) for metric in metrics]
+        cells += [with_spread(group.stat("seconds"), 1 / length, digits)]
+        rows.append((*cells, human_bytes(kept.mean) if kept else MISSING, f"{len(group.runs)}"))
+    columns = ("strategy", *varying, *metrics.values(), f"time ({unit})", "bytes kept", "n")
+    title = f"{stream}: {', '.join(shared)}" if shared else stream
+    return Table(title, columns, tuple(rows), notes(groups))

@@ -39,7 +39,10 @@ def decompose(
     if at is not None:
         if at not in names:
             raise ConfigError(
-                f"no stage '{at}' to cut at", required=f"one of {', '.join(names)}", found=at, mend="Name one of them."
+                f"no stage '{at}' to cut at",
+                required=f"one of {', '.join(names)}",
+                found=at,
+                mend="Name one of them.",
             )
         cut = names.index(at)
     else:

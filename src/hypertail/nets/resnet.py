@@ -31,7 +31,9 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Sequential()
         if stride != 1 or channels_in != channels:
             self.shortcut = nn.Sequential(
-                OrderedDict(conv=nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm=_norm(norm, channels))
+                OrderedDict(
+                    conv=nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm=_norm(norm, channels)
+                )
             )
 
     def forward(self, x: Float[Tensor, "batch in h w"]) -> Float[Tensor, "batch out h2 w2"]:
@@ -41,9 +43,7 @@ class BasicBlock(nn.Module):
         return F.relu(out + self.shortcut(x), inplace=True)
 
 
-def slim_resnet18(
-    classes: int, *, channels: int = 3, width: int = 20, norm: Norm = "batch"
-) -> nn.Sequential:
+def slim_resnet18(classes: int, *, channels: int = 3, width: int = 20, norm: Norm = "batch") -> nn.Sequential:
     """Slim ResNet-18 with the children `stem`, `block1` .. `block4`, `classifier`.
 
     Residual blocks have width·(1, 2, 4, 8) channels, two `BasicBlock`s each and strides 1, 2, 2, 2; global
@@ -58,7 +58,9 @@ def slim_resnet18(
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     stages["stem"] = nn.Sequential(
         OrderedDict(
-            conv=nn.Conv2d(channels, width, 3, 1, 1, bias=False), norm=_norm(norm, width), relu=nn.ReLU(inplace=True)
+            conv=nn.Conv2d(channels, width, 3, 1, 1, bias=False),
+            norm=_norm(norm, width),
+            relu=nn.ReLU(inplace=True),
         )
     )
     channels_in = width
@@ -69,7 +71,9 @@ def slim_resnet18(
         )
         channels_in = out
     stages["classifier"] = nn.Sequential(
-        OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), linear=nn.Linear(channels_in, classes))
+        OrderedDict(
+            pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), linear=nn.Linear(channels_in, classes)
+        )
     )
     model = nn.Sequential(stages)
     for module in model.modules():

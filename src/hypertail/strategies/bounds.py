@@ -24,7 +24,9 @@ class Separate(Strategy):
         optimisation: optimizer and schedule.
     """
 
-    def __init__(self, trunk: Trunk, tail: Callable[[int, int], nn.Module], optimisation: Optimisation) -> None:
+    def __init__(
+        self, trunk: Trunk, tail: Callable[[int, int], nn.Module], optimisation: Optimisation
+    ) -> None:
         self.trunk, self.make_tail, self.optimisation = trunk, tail, optimisation
         self.tails: list[nn.Module] = []
 
@@ -123,4 +125,3 @@ class Joint(Strategy):
     def memory(self) -> dict[str, int]:
         """The model itself (and, in truth, all data)."""
         return {"model": nbytes(self.model.state_dict())}
-

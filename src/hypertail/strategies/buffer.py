@@ -33,7 +33,11 @@ class ReplayBuffer:
         """Offer all inputs of one task to the buffer."""
         tasks = torch.full_like(labels, task)
         if len(self):
-            pool = torch.cat((self.inputs, inputs)), torch.cat((self.labels, labels)), torch.cat((self.tasks, tasks))
+            pool = (
+                torch.cat((self.inputs, inputs)),
+                torch.cat((self.labels, labels)),
+                torch.cat((self.tasks, tasks)),
+            )
         else:
             pool = inputs, labels, tasks
         chosen = self._balanced(*pool[1:], generator) if self.policy == "class-balanced" else None

@@ -33,7 +33,7 @@ class EWC(Strategy):
         optimisation: Optimisation,
         *,
         weight: float = 1.0,
-        fisher_samples: int = 1000,
+        fisher_samples: int = 256,
         seed: int = 0,
     ) -> None:
         self.model, self.optimisation = MultiHead(model, seed), optimisation
@@ -73,7 +73,9 @@ class EWC(Strategy):
             self.pull[name] = self.pull.get(name, torch.zeros_like(own)) + own * theta.detach()
         self.optimisation.end()
 
-    def _fisher_diagonal(self, inputs: Tensor, labels: Tensor, task: int, chunk: int = 25) -> dict[str, Tensor]:
+    def _fisher_diagonal(
+        self, inputs: Tensor, labels: Tensor, task: int, chunk: int = 25
+    ) -> dict[str, Tensor]:
         self.model.eval()
         fixed = dict(self.model.named_buffers())
         parameters = {name: value.detach() for name, value in self.model.named_parameters()}

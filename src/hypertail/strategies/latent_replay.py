@@ -91,7 +91,9 @@ class LatentReplay(Strategy):
         self.optimisation.end()
         self.trunk.freeze()
         inputs, labels = task.plain()
-        self.buffer.add(inputs, labels, task.task, generator(self.seed, "buffer", task.task))
+        self.buffer.add(
+            self.trunk.features(inputs), labels, task.task, generator(self.seed, "buffer", task.task)
+        )
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""
@@ -117,4 +119,3 @@ class LatentReplay(Strategy):
     def memory(self) -> dict[str, int]:
         """The tail and the exemplars (Table 6 counts the exemplars alone)."""
         return {"tail": nbytes(self.tail.state_dict()), "buffer": nbytes(self.buffer.state())}
-

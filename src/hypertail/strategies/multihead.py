@@ -31,7 +31,7 @@ class MultiHead(nn.Module):
                 mend="End the model with nn.Linear.",
             )
         parent, _, name = linear[-1].rpartition(".")
-        self.width = body.get_submodule(linear[-1]).in_features
+        self.width: int = body.get_submodule(linear[-1]).in_features  # type: ignore[assignment]
         setattr(body.get_submodule(parent), name, nn.Identity())
         self.body, self.seed = body, seed
         self.heads = nn.ModuleList()
@@ -39,7 +39,7 @@ class MultiHead(nn.Module):
     def add_task(self, classes: int) -> None:
         """Append the head of the next task."""
         with seeded_init(self.seed, "head", len(self.heads)):
-            head = nn.Linear(int(self.width), classes)
+            head = nn.Linear(self.width, classes)
         device = next(self.body.parameters()).device
         self.heads.append(head.to(device))
 
@@ -49,7 +49,7 @@ class MultiHead(nn.Module):
 
     def mixed(self, inputs: Tensor, tasks: Tensor) -> Tensor:
         """Logits for inputs of several tasks; outputs a task does not have are minus infinity."""
-        hidden = self.body(inputs)
+        hidden: Tensor = self.body(inputs)
         width = max(int(head.out_features) for head in self.heads)  # type: ignore[arg-type]
         logits = hidden.new_full((len(hidden), width), -torch.inf)
         for task in torch.unique(tasks).tolist():

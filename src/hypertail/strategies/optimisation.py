@@ -23,7 +23,9 @@ class Optimisation:
             moving shared weights).
     """
 
-    def __init__(self, lr: float = 1e-3, schedule: Schedule = "cosine", state: OptimizerState = "fresh") -> None:
+    def __init__(
+        self, lr: float = 1e-3, schedule: Schedule = "cosine", state: OptimizerState = "fresh"
+    ) -> None:
         self.lr, self.schedule, self.keeps = lr, schedule, state == "kept"
         self.adam: torch.optim.Adam | None = None
         self.leaves: dict[str, Tensor] = {}
@@ -74,7 +76,9 @@ class Optimisation:
 
     def state(self) -> dict[str, Tensor]:
         """The kept moments, as `parameter:moment` (empty unless state is `kept`)."""
-        return {f"{name}:{key}": value for name, moments in self._kept.items() for key, value in moments.items()}
+        return {
+            f"{name}:{key}": value for name, moments in self._kept.items() for key, value in moments.items()
+        }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""

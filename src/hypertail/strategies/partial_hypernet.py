@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from hypertail.errors import ConfigError
 from hypertail.hyper import (
+    Curvature,
     Hypernetwork,
     LookAhead,
     PartialHypernetwork,
@@ -50,6 +51,7 @@ class PartialHypernet(Strategy):
         combine: how the two gradients are joined: `mean` (Eq. 10) or `sum`.
         new_embedding: a new task's embedding is `fresh` from N(0, 1) or `copied` from the previous task.
         output: an output-space term on earlier tasks, added to the penalty.
+        curvature: weighs the penalty by what the logits of earlier tasks feel; None for the plain squared distance.
         per_sample: generate one weight set for every sample of the batch, as the authors' code does.
         record_cosine: keep the cosine between the two gradients at every step (Fig. 12).
         seed: drives fresh embeddings and the tasks drawn for the output-space term.
@@ -73,6 +75,7 @@ class PartialHypernet(Strategy):
         combine: Combine = "mean",
         new_embedding: NewEmbedding = "fresh",
         output: OutputPenalty | None = None,
+        curvature: Curvature | None = None,
         per_sample: bool = False,
         record_cosine: bool = False,
         seed: int = 0,
@@ -88,7 +91,7 @@ class PartialHypernet(Strategy):
         self.net = PartialHypernetwork(trunk.module, tail, hyper)
         self.penalty_weight, self.reduction, self.penalty_form = penalty_weight, reduction, penalty_form
         self.lookahead, self.virtual_step, self.combine = lookahead, virtual_step, combine
-        self.new_embedding, self.output = new_embedding, output
+        self.new_embedding, self.output, self.curvature = new_embedding, output, curvature
         self.per_sample, self.record_cosine, self.seed = per_sample, record_cosine, seed
         self.penalty: Callable[[Hypernetwork], Tensor] | None = None
         self._psi: dict[str, Tensor] = {}
@@ -117,7 +120,13 @@ class PartialHypernet(Strategy):
 
     def _new_penalty(self, earlier: list[int]) -> Callable[[Hypernetwork], Tensor]:
         if self.penalty_form == "closed":
-            return Penalty(self.hyper, earlier, reduction=self.reduction, rows=self.optimisation.keeps)
+            return Penalty(
+                self.hyper,
+                earlier,
+                reduction=self.reduction,
+                curvature=self.curvature,
+                rows=self.optimisation.keeps,
+            )
         snapshot = copy.deepcopy(self.hyper).requires_grad_(False)
         return lambda hyper: direct_penalty(snapshot, hyper, earlier, self.reduction)
 
@@ -131,7 +140,9 @@ class PartialHypernet(Strategy):
             return loss.detach()
         features = self.trunk(inputs, training=True)
         result = lookahead_gradients(
-            lambda psi: self.hyper.at(psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)),
+            lambda psi: self.hyper.at(
+                psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)
+            ),
             lambda psi: self._penalty_at(psi, features),
             self._psi,
             order=self.lookahead,
@@ -174,6 +185,10 @@ class PartialHypernet(Strategy):
         self.trunk.freeze()
         self.net.trunk = self.trunk.module
         self.penalty, self._psi = None, {}
+        if self.curvature is not None:
+            inputs, _ = task.plain()
+            features = self.trunk.features(inputs)
+            self.curvature.update(self.net, task.task, features, generator(self.seed, "curvature", task.task))
         if self.output is not None:
             self.output.end()
 
@@ -195,6 +210,8 @@ class PartialHypernet(Strategy):
         for task, statistics in self.net.statistics.items():
             state |= prefixed(f"statistics.{task}", statistics)
         state["classes"] = torch.tensor(list(self.net.classes.values()), dtype=torch.long)
+        if self.curvature is not None:
+            state |= prefixed("curvature", self.curvature.state())
         return state | prefixed("optimizer", self.optimisation.state())
 
     def load_state(self, state: dict[str, Tensor]) -> None:
@@ -207,12 +224,15 @@ class PartialHypernet(Strategy):
         hyper = unprefixed("hyper", state)
         self.hyper.grow(hyper["embedding"].shape[0])
         self.hyper.load_state_dict(hyper)
+        if self.curvature is not None:
+            self.curvature.load_state(unprefixed("curvature", state))
         self.optimisation.load_state(unprefixed("optimizer", state))
 
     def memory(self) -> dict[str, int]:
         """The hypernetwork (Table 6) and the normalisation statistics of each task."""
         statistics = sum(nbytes(own) for own in self.net.statistics.values())
-        return {"hypernetwork": nbytes(dict(self.hyper.named_parameters())), "statistics": statistics}
+        memory = {"hypernetwork": nbytes(dict(self.hyper.named_parameters())), "statistics": statistics}
+        return memory if self.curvature is None else memory | {"curvature": nbytes(self.curvature.state())}
 
     def diagnostics(self) -> dict[str, list[float]]:
         """The recorded cosines."""

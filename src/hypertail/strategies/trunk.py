@@ -53,6 +53,13 @@ class Trunk:
         with torch.no_grad():
             return self.module(inputs)  # type: ignore[no-any-return]
 
+    def features(self, inputs: Tensor, chunk: int = 250) -> Tensor:
+        """Features of many inputs, for keeping."""
+        if self.cacheable is not None:
+            return inputs
+        with torch.no_grad():
+            return torch.cat([self(part, training=False) for part in inputs.split(chunk)])
+
     def parameters(self) -> dict[str, Tensor]:
         """The parameters that learn now, as `trunk.name`."""
         return {f"trunk.{name}": p for name, p in self.module.named_parameters()} if self.learning else {}

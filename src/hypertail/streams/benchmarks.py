@@ -40,6 +40,29 @@ class _Wish:
     image_size: int | None
     classes_per_experience: int | None
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise ConfigError(
+                "validation share",
+                required="0 <= share < 1",
+                found=f"{self.validation}",
+                mend="Use 0.1, say.",
+            )
+        if self.image_size is not None and self.image_size < 8:
+            raise ConfigError(
+                "image size",
+                required="8 pixels a side or more",
+                found=f"{self.image_size}",
+                mend="Use 32, say.",
+            )
+        if self.classes_per_experience is not None and self.classes_per_experience < 2:
+            raise ConfigError(
+                "classes per experience",
+                required="2 or more",
+                found=f"{self.classes_per_experience}",
+                mend="Use 2, or leave it out.",
+            )
+
     def size(self, default: int) -> int:
         return self.image_size or default
 
@@ -74,14 +97,6 @@ def build_stream(
         ConfigError: an unknown name or an option out of range.
         DataError: a dataset, folder or image is missing or unusable.
     """
-    if not 0 <= validation < 1:
-        raise ConfigError(
-            "validation share", required="0 <= share < 1", found=str(validation), mend="Use 0.1, say."
-        )
-    if image_size is not None and image_size < 8:
-        raise ConfigError(
-            "image size", required="8 pixels a side or more", found=str(image_size), mend="Use 32, say."
-        )
     wish = _Wish(seed, data, validation, image_size, classes_per_experience)
     kind, _, rest = name.partition(":")
     whole: dict[str, Callable[[_Wish], Stream]] = {
@@ -116,10 +131,11 @@ def experience_from_folder(
     Without a test set of its own, 20 % of every class is held out as one, following `seed`.
 
     Raises:
+        ConfigError: an option out of range.
         DataError: the folder or an image is missing or unusable.
     """
-    dataset = image_folder(path, image_size=image_size)
     wish = _Wish(seed, None, validation, image_size, None)
+    dataset = image_folder(path, image_size=image_size)
     classes = list(range(len(dataset.classes)))
     transforms = IMAGENET.train_transform(image_size), IMAGENET.test_transform()
     return _experience(task, name or dataset.name, dataset, classes, transforms, wish)

@@ -72,12 +72,12 @@ def _read(path: Path, name: str) -> LabelledImages | None:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            note = file.metadata() or {}
-        if json.loads(note["sums"]) != {key: _checksum(tensor) for key, tensor in tensors.items()}:
+            note = json.loads((file.metadata() or {})["hypertail"])
+        if note["sums"] != {key: _checksum(tensor) for key, tensor in tensors.items()}:
             return None
         train = Examples(tensors["train.images"], tensors["train.labels"])
         test = Examples(tensors["test.images"], tensors["test.labels"]) if "test.images" in tensors else None
-        return LabelledImages(name, tuple(json.loads(note["classes"])), train, test)
+        return LabelledImages(name, tuple(note["classes"]), train, test)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, DataError):
         return None
 
@@ -87,7 +87,7 @@ def _write(path: Path, dataset: LabelledImages) -> None:
     if dataset.test is not None:
         tensors |= {"test.images": dataset.test.images, "test.labels": dataset.test.labels}
     sums = {key: _checksum(tensor) for key, tensor in tensors.items()}
-    note = {"classes": json.dumps(dataset.classes), "sums": json.dumps(sums)}
+    note = {"hypertail": json.dumps({"classes": dataset.classes, "sums": sums})}
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)

@@ -135,10 +135,17 @@ def join_splits(repo: str, train: SplitImages, test: SplitImages | None) -> Labe
     """Number the classes alike in both splits; classes without a training image are dropped.
 
     Raises:
-        DataError: the test split has a class that the training split has not.
+        DataError: fewer than two classes, or the test split has a class that the training split has not.
     """
     present = set(train.labels)
     classes = tuple(name for name in train.names if name in present)
+    if len(classes) < 2:
+        raise DataError(
+            f"classes of dataset '{repo}'",
+            required="at least two with training images",
+            found=", ".join(classes),
+            mend="Choose a dataset with more classes, or another label column.",
+        )
     strangers = sorted(set(test.labels) - present) if test else []
     if strangers:
         raise DataError(

@@ -110,7 +110,7 @@ def _open(source: HubSource, local: Path | None, root: Path | None) -> Mapping[s
 
     if local is None:
         _check_reachable(source.repo, root)
-    place = str(local) if local else source.repo
+    place = str(local.resolve()) if local else source.repo
     try:
         config = _config(source, datasets.get_dataset_config_names(place))
         if local is None:

@@ -1,1 +1,7 @@
-"""The engine: trainer, cached features, metrics, checkpoints."""
+"""The engine: the loop over experiences, cached features, metrics and checkpoints."""
+
+from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.training.features import FeatureCache
+from hypertail.training.trainer import Result, Trainer
+
+__all__ = ["FeatureCache", "Result", "Trainer", "load_checkpoint", "save_checkpoint"]

@@ -48,7 +48,9 @@ class Result:
     """
 
     accuracy: Tensor
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("features", "training", "evaluation"), 0.0))
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("features", "training", "evaluation"), 0.0)
+    )
     seconds_per_experience: list[float] = field(default_factory=list)
     bytes_per_experience: list[int] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
@@ -138,8 +140,10 @@ class Trainer:
             with self._clock("evaluation"):
                 last = group[-1].task
                 self.result.accuracy[last, : last + 1] = self.evaluate(last)
-            self.result.seconds_per_experience.append(time.perf_counter() - started)
-            self.result.bytes_per_experience.append(sum(self.strategy.memory().values()))
+            # experiences learned together share the time they took
+            seconds = (time.perf_counter() - started) / len(group)
+            self.result.seconds_per_experience += [seconds] * len(group)
+            self.result.bytes_per_experience += [sum(self.strategy.memory().values())] * len(group)
             if self.checkpoint is not None:
                 self._save(group[-1].task + 1)
         return self.result
@@ -155,7 +159,8 @@ class Trainer:
         steps = sum(self._steps(experience) for experience in group)
         cache.set_trunk(strategy.frozen_trunk)
         tasks = [
-            Task(experience.task, len(experience.classes), steps, partial(self._plain, experience)) for experience in group
+            Task(experience.task, len(experience.classes), steps, partial(self._plain, experience))
+            for experience in group
         ]
         for task in tasks:
             strategy.begin(task)
@@ -198,13 +203,21 @@ class Trainer:
         mean = float(losses.mean())
         self.result.losses[-1].append(mean)
         name = f"experience {group[-1].task + 1}/{len(self.stream)}"
-        self.progress(self._done, self._total, f"{name}, epoch {epoch + 1}/{self._epochs(group[0].task)}, loss {mean:.3f}")
+        self.progress(
+            self._done,
+            self._total,
+            f"{name}, epoch {epoch + 1}/{self._epochs(group[0].task)}, loss {mean:.3f}",
+        )
 
     def _check(self, losses: Tensor, tasks: list[int], epoch: int) -> None:
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             step = int(bad[0])
-            kept = f"The state before this experience is kept in {self.checkpoint}. " if self._has_checkpoint() else ""
+            kept = (
+                f"The state before this experience is kept in {self.checkpoint}. "
+                if self._has_checkpoint()
+                else ""
+            )
             raise TrainingError(
                 f"loss of task {tasks[step]} in epoch {epoch + 1}, step {step + 1}",
                 required="a finite loss",
@@ -234,7 +247,9 @@ class Trainer:
 
     @contextmanager
     def _clock(self, phase: str) -> Iterator[None]:
-        synchronise: Callable[[], None] = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
+        synchronise: Callable[[], None] = (
+            torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
+        )
         started = time.perf_counter()
         yield
         synchronise()

@@ -1,0 +1,119 @@
+"""How strongly the outputs of learned tasks feel a change of each generated filter.
+
+The penalty of Eq. 7 charges every change of a weight alike. To first order the logits of task j change by the sum
+over layers and positions of g^T D a, where D is the change of the filter, a the layer's input there and g the
+derivative of a logit by the layer's output; averaged over data and taken as independent (the Kronecker factors of
+K-FAC; Martens & Grosse, 2015) the expected square is trace(G D A D^T). Charging that instead leaves directions free that
+no logit would feel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hypertail.hyper.partial import PartialHypernetwork
+
+
+class Curvature:
+    """Kronecker factors of every generated matrix, averaged over the tasks learned so far.
+
+    Attributes:
+        inputs: parameter name -> A (in, in), second moments of the layer's input channels.
+        outputs: parameter name -> G (out, out), second moments of logit derivatives by the layer's outputs.
+        tasks: how many tasks were averaged.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
+        self.tasks = 0
+
+    def update(
+        self,
+        net: PartialHypernetwork,
+        task: int,
+        features: Float[Tensor, "n ..."],
+        generator: torch.Generator,
+        *,
+        chunk: int = 250,
+    ) -> None:
+        """Average in the factors of a task just learned.
+
+        Args:
+            net: holds the task's weights and statistics.
+            task: the task.
+            features: its training features.
+            generator: draws the random logit directions that estimate G.
+            chunk: features that are differentiated together.
+        """
+        net.tail.eval()
+        with torch.no_grad():
+            weights = net.weights(task)
+        sums_in: dict[str, Tensor] = {}
+        sums_out: dict[str, Tensor] = {}
+        for part in features.split(chunk):
+            with _Recorder(net.tail) as seen:
+                logits = net.apply(
+                    {name: weight.detach().requires_grad_() for name, weight in weights.items()}, part, task
+                )
+            names = [name for name in seen.outputs if name in net.hyper.separable_heads()]
+            direction = torch.randn(logits.shape, generator=generator).to(logits)
+            gradients = torch.autograd.grad(logits, [seen.outputs[name] for name in names], direction)
+            for name, gradient in zip(names, gradients, strict=True):
+                a, g = _rows(seen.inputs[name]), _rows(gradient)
+                sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
+                sums_out[name] = sums_out.get(name, 0) + g.T @ g
+        old, self.tasks = self.tasks, self.tasks + 1
+        for own, sums in ((self.inputs, sums_in), (self.outputs, sums_out)):
+            for name, value in sums.items():
+                mean = value / len(features)
+                own[name] = mean if name not in own else (own[name] * old + mean) / self.tasks
+
+    def state(self) -> dict[str, Tensor]:
+        """Both factors and the number of tasks."""
+        state = {f"inputs:{name}": value for name, value in self.inputs.items()}
+        state |= {f"outputs:{name}": value for name, value in self.outputs.items()}
+        return state | {"tasks": torch.tensor(self.tasks)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        self.tasks = int(state["tasks"])
+        for own, prefix in ((self.inputs, "inputs:"), (self.outputs, "outputs:")):
+            own.clear()
+            own.update(
+                {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            )
+
+
+def _rows(values: Tensor) -> Tensor:
+    """(n, channels, h, w) or (n, channels) -> one row per position."""
+    return values.detach().movedim(1, -1).flatten(0, -2)
+
+
+class _Recorder:
+    """Records inputs and outputs of convolutions and linear layers while it is entered."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
+
+    def __enter__(self) -> _Recorder:
+        layers = [(n, m) for n, m in self.module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        self._handles = [layer.register_forward_hook(self._hook(f"{name}.weight")) for name, layer in layers]
+        return self
+
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self.inputs[name], self.outputs[name] = inputs[0], output
+
+        return record
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()

@@ -1,0 +1,217 @@
+"""One HTML file that shows finished runs to someone who has not read the paper: no network, no scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypertail.errors import DataError
+from hypertail.lab import figures
+from hypertail.lab.drawing import INK, RULE, colour_of
+from hypertail.lab.groups import group_runs
+from hypertail.lab.runfile import RunFile
+from hypertail.lab.statement import percent, statement
+from hypertail.lab.tables import MISSING, build_tables, human_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Heading, one plain sentence or two, and how to draw it; by the name used in ids.
+_FIGURES: dict[str, tuple[str, str, Callable[[list[RunFile]], Figure]]] = {
+    "first": (
+        "Does it still know its first experience?",
+        "Each line is one strategy: its accuracy on the test images of experience 1, measured again after "
+        "every further experience. A flat line has forgotten nothing.",
+        figures.first_experience_curve,
+    ),
+    "aca": (
+        "How good is it on everything learned so far?",
+        "Accuracy averaged over all experiences learned so far. The right end is the ACA of the table.",
+        figures.aca_curve,
+    ),
+    "retention": (
+        "What becomes of each experience?",
+        "Each line is one experience, from the moment it was learned (the dot) to the end of the stream.",
+        figures.retention_curves,
+    ),
+    "matrix": (
+        "Every accuracy that was measured",
+        "Each row shows the test accuracy on all experiences seen by then. Read a column downwards: where "
+        "its colour fades, that experience is being forgotten.",
+        figures.heatmap_grid,
+    ),
+    "cost": (
+        "What does it cost?",
+        "Left, the time of a whole run. Right, what must be kept from one experience to the next, apart from "
+        "frozen layers, after the last experience.",
+        lambda runs: figures.time_and_memory(group_runs(runs)),
+    ),
+}
+
+_OVER_TIME = ("first", "aca", "retention")  # nothing to see in a stream of one experience
+
+_STRATEGIES = {
+    "naive": (
+        "Naive",
+        "trains one model on one experience after another and does nothing against forgetting.",
+    ),
+    "ewc": ("EWC", "trains one model too, but holds weights that mattered before close to their old values."),
+    "lr": (
+        "LR-k",
+        "latent replay: the first k blocks are frozen; stored features of old images are mixed in.",
+    ),
+    "hn": (
+        "HN-k",
+        "partial hypernetwork: the first k blocks are frozen, and a hypernetwork generates the weights of the "
+        "rest for each experience; no old data is kept. HN-F generates everything.",
+    ),
+    "separate": (
+        "Separate-k",
+        "the first k blocks are frozen, and every experience gets a stored copy of the rest.",
+    ),
+    "joint": ("Joint", "trains on all experiences at once, which continual learning does not allow."),
+}
+
+
+def write_report(runs: Iterable[RunFile], out: str | Path) -> Path:
+    """Write one self-contained HTML file about `runs` and return its path.
+
+    Args:
+        runs: finished runs of one or several streams.
+        out: the file, replaced if it is there; in an existing folder, `report.html` in it.
+
+    Raises:
+        DataError: there is no run.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    runs = list(runs)
+    if not runs:
+        raise DataError(
+            "report",
+            required="at least one finished run",
+            found="none",
+            mend="Name a run.json or a folder of runs.",
+        )
+    environment = Environment(
+        loader=PackageLoader("hypertail.lab", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    streams = list(dict.fromkeys(run.stream for run in runs))
+    sections = [_section(index, [r for r in runs if r.stream == name]) for index, name in enumerate(streams)]
+    present = {run.strategy for run in runs}
+    text = environment.get_template("report.html.j2").render(
+        title=title_of(runs),
+        sections=sections,
+        strategies=[words for name, words in _STRATEGIES.items() if name in present],
+        details=[_details(run) for group in group_runs(runs) for run in group.runs],
+        nbsp="\N{NO-BREAK SPACE}",
+    )
+    out = Path(out)
+    path = out / "report.html" if out.is_dir() else out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def title_of(runs: list[RunFile]) -> str:
+    """Streams, number of runs and seeds, as one line."""
+    streams = ", ".join(dict.fromkeys(run.stream for run in runs))
+    seeds = sorted({run.seed for run in runs})
+    listed = ", ".join(map(str, seeds))
+    return f"{streams}: {len(runs)} run{'s' * (len(runs) != 1)}, seed{'s' * (len(seeds) != 1)} {listed}"
+
+
+def inline_svg(figure: Figure, prefix: str, description: str) -> str:
+    """The figure as an `<svg>` element for HTML: themed, scalable, its ids made unique by `prefix`."""
+    from markupsafe import escape
+
+    svg = figures.to_svg(figure)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(
+        r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<g id=\"[^\"]*\"/>", "", svg, flags=re.DOTALL
+    )
+    # Only inside tags: a name that someone gave is shown as it is.
+    svg = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), prefix), svg)
+    end = svg.index(">")
+    head = re.sub(r"\s(width|height|version)=\"[^\"]*\"", "", svg[:end])
+    return f'{head} role="img" aria-label="{escape(description)}"{svg[end:]}'
+
+
+def _tag(tag: str, prefix: str) -> str:
+    """One tag of a figure, with the colours of the page's theme, its font, and two decimals."""
+    for pattern, replacement in (
+        (r"\sxmlns(:\w+)?=\"[^\"]*\"", ""),
+        (r"\sid=\"", rf"\g<0>{prefix}-"),
+        (r"(url\(|href=\")#", rf"\g<1>#{prefix}-"),
+        (r"font-family: [^;\"]+", "font-family: inherit"),
+        (r"\stransform=\"rotate\(-0 [^)]*\)\"", ""),
+        (r"(\d\.\d\d)\d+", r"\1"),
+        (INK, "currentColor"),
+        (RULE, "var(--rule)"),
+    ):
+        tag = re.sub(pattern, replacement, tag)
+    return tag
+
+
+def _section(index: int, runs: list[RunFile]) -> dict[str, Any]:
+    """What the template shows of one stream."""
+    from markupsafe import Markup
+
+    groups = group_runs(runs)
+    (table,) = build_tables(runs, every_metric=True)
+    pictures = []
+    one = all(len(run.tasks) == 1 for run in runs)
+    for name, (heading, sentence, draw) in _FIGURES.items():
+        if one and name in _OVER_TIME:
+            continue
+        if name == "aca" and any(len(group.runs) > 1 for group in groups):
+            sentence += " Bands: ± one standard deviation over seeds."
+        if name in ("retention", "matrix") and len(figures.measured_over_time(runs)) < len(groups):
+            sentence += " Strategies that were measured at the end only are left out."
+        svg = Markup(inline_svg(draw(runs), f"s{index}-{name}", heading))
+        pictures.append({"heading": heading, "sentence": sentence, "svg": svg})
+    return {
+        "stream": runs[0].stream,
+        "statement": statement(groups),
+        "pictures": pictures,
+        "table": table,
+        "colours": [colour_of(group.first) for group in groups],
+    }
+
+
+def _details(run: RunFile) -> dict[str, Any]:
+    """What the template shows of one run."""
+    aca, forgetting = run.metrics["aca"], run.metrics["forgetting"]
+    facts = {
+        "command": run.command,
+        "started": run.started,
+        "preset": f"{run.preset}, {run.epochs} epochs per experience",
+        "time": "; ".join(f"{name} {value:.1f} s" for name, value in run.seconds_by_phase.items()),
+        "bytes kept": "; ".join(
+            f"{name} {human_bytes(value)}" for name, value in run.bytes_kept_parts.items()
+        ),
+        "parameters": "; ".join(f"{name} {value:,}" for name, value in _parameters(run).items()),
+        "versions": "; ".join(f"{name} {value}" for name, value in run.versions.items()),
+        "hardware": "; ".join(f"{name} {value}" for name, value in run.hardware.items()),
+    }
+    return {
+        "name": f"{run.stream}, {run.label}, seed {run.seed}",
+        "result": f"ACA {MISSING if aca is None else percent(aca)}, "
+        f"forgetting {MISSING if forgetting is None else percent(forgetting)}, {run.seconds:.1f} s",
+        "facts": {name: value for name, value in facts.items() if value},
+        "config": json.dumps(run.to_json()["config"], indent=2, ensure_ascii=False),
+        "tasks": run.tasks,
+        "rows": [["" if value is None else f"{100 * value:.1f}" for value in row] for row in run.accuracy],
+    }
+
+
+def _parameters(run: RunFile) -> dict[str, int]:
+    generated = {} if run.hypernetwork_parameters is None else {"hypernetwork": run.hypernetwork_parameters}
+    return {**run.parameters, **generated}

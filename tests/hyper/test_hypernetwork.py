@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import reference
+from asserts import (
+    assert_every_learning_parameter_gets_gradient,
+    assert_generated_matches_tail,
+    assert_same_tensors,
+    state_of,
+)
+from hypertail.errors import ConfigError
+from hypertail.hyper import ChannelHead, Hypernetwork, LinearHead
+from hypertail.hyper.heads import CodeName
+from hypertail.nets import decompose, slim_resnet18
+from tiny import BACKBONES, DEPTHS, backbone, hypernetwork, shapes_of
+
+CODES: tuple[CodeName, ...] = ("additive", "product")
+HN_5 = {0: 769_377, 1: 713_622, 2: 616_022, 3: 420_822, 4: 30_422}
+HN_100 = {0: 1_272_877, 1: 1_217_122, 2: 1_119_522, 3: 924_322, 4: 533_922}
+TABLE_3 = {4: 451_661, 8: 496_489, 16: 586_145, 32: 765_457, 64: 1_124_081}
+
+
+def size(depth: int, tasks: int, classes: int, **options: int) -> int:
+    _, tail = decompose(slim_resnet18(classes), depth)
+    return sum(p.numel() for p in Hypernetwork(shapes_of(tail), tasks, **options).parameters())
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_parameter_counts_of_table_6(depth: int) -> None:
+    assert size(depth, 20, 100) == HN_100[depth] == reference.hypernetwork_size(depth, 20, 100)
+    assert size(depth, 20, 5) == HN_5[depth] == reference.hypernetwork_size(depth, 20, 5)
+    assert size(depth, 10, 10) == reference.hypernetwork_size(depth, 10, 10)
+
+
+@pytest.mark.parametrize(("rank", "count"), TABLE_3.items())
+def test_parameter_counts_of_table_3(rank: int, count: int) -> None:
+    assert size(0, 10, 10, rank=rank) == count == reference.hypernetwork_size(0, 10, 10, rank=rank)
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("net", BACKBONES)
+def test_generated_names_and_shapes_match_the_tail(net: str, depth: int, code: CodeName) -> None:
+    _, tail = decompose(backbone(net), depth)
+    assert_generated_matches_tail(hypernetwork(tail, code=code), tail)
+
+
+def test_heads_follow_from_shapes() -> None:
+    hyper = hypernetwork(decompose(backbone("mlp"), 0)[1])
+    kinds = {name: type(head) for name, head in hyper.separable_heads().items()}
+    assert hyper.classifier == "head.weight"
+    assert kinds.pop("head.weight") is LinearHead
+    assert set(kinds.values()) == {ChannelHead}
+    assert set(hyper.task_tables()) == {name for name, shape in hyper.shapes.items() if len(shape) == 1}
+
+
+def test_one_dimensional_parameters_start_as_identity() -> None:
+    hyper = hypernetwork(decompose(backbone("resnet"), 2)[1])
+    generated = hyper(1)
+    for name in hyper.task_tables():
+        wanted = torch.ones_like if name.endswith("weight") else torch.zeros_like
+        assert torch.equal(generated[name], wanted(generated[name])), name
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_tasks_generate_different_weights(code: CodeName) -> None:
+    hyper = hypernetwork(decompose(backbone("resnet"), 2)[1], code=code)
+    first, second = hyper(0), hyper(1)
+    for name in hyper.separable_heads():
+        assert not torch.allclose(first[name], second[name]), name
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_generated_weights_start_with_he_variance(code: CodeName) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        hyper = Hypernetwork(shapes_of(decompose(slim_resnet18(5), 2)[1]), 20, code=code)
+    for name, shape in hyper.shapes.items():
+        if len(shape) > 1:
+            gain = 1.0 if name == hyper.classifier else math.sqrt(2)
+            deviation = torch.stack([hyper(task)[name] for task in range(20)]).detach().std()
+            assert float(deviation) == pytest.approx(gain / math.sqrt(math.prod(shape[1:])), rel=0.02), name
+
+
+def test_library_init_leaves_torch_defaults() -> None:
+    shapes = {"conv.weight": (16, 16, 3, 3)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        hyper = Hypernetwork(shapes, 5, init="library")
+    bound = 1 / math.sqrt(32 + 32)
+    weight = hyper.separable_heads()["conv.weight"].matrix().detach()
+    assert float(weight.abs().max()) == pytest.approx(bound, rel=0.01)
+    assert 0.3 < float(hyper(0)["conv.weight"].detach().std()) < 0.55
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_growing_changes_no_existing_task(code: CodeName) -> None:
+    hyper = hypernetwork(decompose(backbone("cnn"), 2)[1], tasks=2, code=code)
+    before = [hyper(task) for task in range(2)]
+    rows = hyper.task_tables()[next(iter(hyper.task_tables()))].rows
+    hyper.grow(5)
+    hyper.grow(3)
+    assert hyper.tasks == 5
+    assert len(rows) == 5
+    for task, weights in enumerate(before):
+        assert_same_tensors(weights, hyper(task))
+    assert_generated_matches_tail(hyper, decompose(backbone("cnn"), 2)[1])
+
+
+def test_growing_equals_room_from_the_start() -> None:
+    tail = decompose(backbone("cnn"), 2)[1]
+    roomy, grown = hypernetwork(tail, tasks=3, init="library"), hypernetwork(tail, tasks=1, init="library")
+    grown.grow(3)
+    grown.load_state_dict(roomy.state_dict())
+    assert_same_tensors(roomy(2), grown(2))
+    assert list(dict(roomy.named_parameters())) == list(dict(grown.named_parameters()))
+
+
+def test_new_embeddings_are_fresh_or_copied() -> None:
+    hyper = hypernetwork(decompose(backbone("cnn"), 4)[1])
+    old = hyper.embedding.detach().clone()
+    hyper.begin_task(2, "copied", torch.Generator().manual_seed(0))
+    assert torch.equal(hyper.embedding[2], old[1])
+    hyper.begin_task(2, "fresh", torch.Generator().manual_seed(0))
+    assert torch.equal(hyper.embedding[2], torch.randn(5, generator=torch.Generator().manual_seed(0)))
+    hyper.begin_task(0, "copied", torch.Generator())
+    assert torch.equal(hyper.embedding[:2], old[:2])
+
+
+def test_trainable_parameters_leave_out_the_rows_of_other_tasks() -> None:
+    hyper = hypernetwork(decompose(backbone("cnn"), 2)[1], tasks=3)
+    everything = dict(hyper.named_parameters())
+    own = hyper.trainable(1)
+    left_out = set(everything) - set(own)
+    assert left_out == {f"tables.{key}.rows.{row}" for key in hyper.tables for row in (0, 2)}
+    assert hyper.trainable(1, all_rows=True).keys() == everything.keys()
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("net", BACKBONES)
+def test_every_trainable_parameter_gets_a_gradient(net: str, code: CodeName) -> None:
+    hyper = hypernetwork(decompose(backbone(net), 0)[1], code=code)
+    loss = sum(
+        (weight * torch.linspace(-1, 1, weight.numel()).view_as(weight)).sum() for weight in hyper(1).values()
+    )
+    assert isinstance(loss, torch.Tensor)
+    assert_every_learning_parameter_gets_gradient(loss, hyper.trainable(1))
+
+
+def test_at_stands_other_parameters_in_without_touching_its_own() -> None:
+    hyper = hypernetwork(decompose(backbone("cnn"), 2)[1])
+    other = hypernetwork(decompose(backbone("cnn"), 2)[1], seed=1)
+    before = state_of(hyper)
+    weights = hyper.at(dict(other.named_parameters()), lambda h: h(2))
+    assert_same_tensors(weights, other(2))
+    assert_same_tensors(before, hyper.state_dict())
+    only_embedding = hyper.at({"embedding": other.embedding}, lambda h: h.embedding + 0)
+    assert torch.equal(only_embedding, other.embedding)
+
+
+def test_per_sample_weights_are_those_of_each_sample_s_task() -> None:
+    hyper = hypernetwork(decompose(backbone("instance"), 3)[1])
+    tasks = torch.tensor([2, 0, 2])
+    for name, weights in hyper.per_sample(tasks).items():
+        expected = torch.stack([hyper(int(task))[name] for task in tasks])
+        torch.testing.assert_close(weights, expected)
+
+
+def test_bare_and_scalar_parameters_are_generated_too() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2, 3))
+            self.temperature = nn.Parameter(torch.ones(()))
+
+    assert_generated_matches_tail(hypernetwork(Scaled()), Scaled())
+
+
+def test_empty_tail() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Hypernetwork({}, 3)
+    assert str(caught.value) == (
+        "hypernetwork without outputs: required at least one tail parameter; found an empty tail. "
+        "Choose a smaller depth, so that the tail keeps layers with parameters."
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ({"tasks": 0}, "tasks=0, embedding=32, mlp=(50, 32), rank=32"),
+        ({"tasks": 2, "embedding": 0}, "tasks=2, embedding=0, mlp=(50, 32), rank=32"),
+        ({"tasks": 2, "mlp": (50, 0)}, "tasks=2, embedding=32, mlp=(50, 0), rank=32"),
+        ({"tasks": 2, "rank": -1}, "tasks=2, embedding=32, mlp=(50, 32), rank=-1"),
+    ],
+)
+def test_sizes_below_one(sizes: dict[str, int], found: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Hypernetwork({"weight": (2, 2)}, **sizes)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1; found {found}. "
+        "Give positive sizes."
+    )

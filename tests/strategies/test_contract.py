@@ -1,0 +1,187 @@
+"""What every strategy owes: reproducible, resumable, independent of batches, frozen where it says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from asserts import (
+    assert_every_learning_parameter_gets_gradient,
+    assert_prediction_independent_of_batch,
+    assert_same_run,
+    assert_same_tensors,
+    assert_trunk_unchanged,
+)
+from hypertail.hyper import Curvature
+from hypertail.strategies import EWC, LatentReplay, Naive, PartialHypernet, Separate, Task
+from tiny import CONTINUAL, DEPTHS, WITH_TRUNK, Interrupted, Name, build, tiny_stream, train
+
+STREAM = tiny_stream(3, (2, 3, 2))
+VARIANTS: dict[str, dict[str, Any]] = {
+    "naive": {"name": "naive"},
+    "ewc": {"name": "ewc"},
+    "lr": {"name": "lr"},
+    "lr-images": {"name": "lr", "depth": 0},
+    "lr-classifier": {"name": "lr", "depth": 4},
+    "lr-reservoir": {"name": "lr", "policy": "reservoir"},
+    "lr-batch-statistics": {"name": "lr", "statistics": "batch"},
+    "hn": {"name": "hn"},
+    "hn-product": {"name": "hn", "code": "product"},
+    "hn-full": {"name": "hn", "depth": 0},
+    "hn-classifier": {"name": "hn", "depth": 4},
+    "hn-second": {"name": "hn", "lookahead": "second"},
+    "hn-none-direct": {"name": "hn", "lookahead": "none", "penalty_form": "direct", "new_embedding": "copied"},
+    "hn-optimizer-step": {"name": "hn", "virtual_step": "optimizer", "reduction": "mean"},
+    "hn-output": {"name": "hn", "output_weight": 0.3},
+    "hn-curvature": {"name": "hn", "curvature": Curvature},
+    "hn-given-trunk": {"name": "hn", "learns": False},
+    "hn-batch-statistics": {"name": "hn", "statistics": "batch"},
+    "separate": {"name": "separate"},
+    "separate-full": {"name": "separate", "depth": 0},
+    "separate-resnet-full": {"name": "separate", "net": "resnet", "depth": 0},
+}
+each_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def variant_of(variant: str, **more: Any):  # noqa: ANN201
+    options = {"classes": 3} | VARIANTS[variant] | more
+    if options.get("curvature") is Curvature:
+        options["curvature"] = Curvature()
+    return build(options.pop("name"), **options)
+
+
+@pytest.mark.parametrize("state", ["fresh", "kept"])
+@each_variant
+def test_resumed_equals_uninterrupted(variant: str, state: Literal["fresh", "kept"], tmp_path: Path) -> None:
+    whole = variant_of(variant, state=state)
+    expected = train(whole, STREAM)
+    for stop_in in range(1, len(STREAM)):
+        path = tmp_path / f"{stop_in}.safetensors"
+        with pytest.raises(Interrupted):
+            train(variant_of(variant, state=state), STREAM, checkpoint=path, stop_in=stop_in)
+        torch.rand(stop_in)  # the global state differs from run to run
+        second = variant_of(variant, state=state)
+        resumed = train(second, STREAM, checkpoint=path, resume=True)
+        assert_same_run(expected, resumed, whole, second)
+
+
+@each_variant
+def test_resuming_a_finished_run_learns_nothing_more(variant: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    first, second = variant_of(variant), variant_of(variant)
+    done = train(first, STREAM, epochs=1, checkpoint=path)
+    again = train(second, STREAM, epochs=1, checkpoint=path, resume=True)
+    assert_same_run(done, again, first, second)
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if "batch-statistics" not in name])
+def test_a_prediction_does_not_depend_on_its_batch(variant: str) -> None:
+    strategy = variant_of(variant)
+    train(strategy, STREAM, epochs=1)
+    for experience in STREAM:
+        images = experience.test_transform(experience.test.images, torch.Generator())
+        trunk = strategy.frozen_trunk
+        assert_prediction_independent_of_batch(strategy, images if trunk is None else trunk(images), experience.task)
+
+
+@each_variant
+def test_predicting_changes_nothing(variant: str) -> None:
+    strategy = variant_of(variant)
+    train(strategy, STREAM, epochs=1)
+    before = {name: value.clone() for name, value in strategy.state().items()}
+    images = STREAM[0].test_transform(STREAM[0].test.images, torch.Generator())
+    if strategy.frozen_trunk is not None:
+        images = strategy.frozen_trunk(images)
+    with torch.no_grad():
+        for experience in STREAM:
+            logits = strategy.predict(images, experience.task)
+            assert logits.shape == (len(images), len(experience.classes))
+            assert torch.equal(strategy.prepare(experience.task)(images), logits)
+    if "batch-statistics" not in variant:
+        assert_same_tensors(before, strategy.state())
+
+
+@pytest.mark.parametrize("learns", [True, False], ids=["learned", "given"])
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("name", WITH_TRUNK)
+def test_the_trunk_does_not_change_after_the_first_experience(name: Name, depth: int, learns: bool) -> None:
+    strategy = build(name, depth=depth, learns=learns)
+    assert isinstance(strategy, LatentReplay | PartialHypernet | Separate)
+    at_first = {key: value.clone() for key, value in strategy.trunk.state().items()}
+    stream = tiny_stream(3)
+    train(strategy, stream.first(1), epochs=1)
+    after_one = {key: value.clone() for key, value in strategy.trunk.state().items()}
+    if learns and depth > 0:
+        assert any(not torch.equal(at_first[key], after_one[key]) for key in at_first)
+    else:
+        assert_same_tensors(at_first, after_one)
+    whole = build(name, depth=depth, learns=learns)
+    assert isinstance(whole, LatentReplay | PartialHypernet | Separate)
+    train(whole, stream, epochs=1)
+    trunk = whole.frozen_trunk
+    assert trunk is not None
+    assert_trunk_unchanged({f"module.{key}": value for key, value in after_one.items()}, trunk)
+
+
+def _leaves(strategy: object) -> dict[str, torch.Tensor]:
+    assert isinstance(strategy, Naive | EWC | LatentReplay | PartialHypernet | Separate)
+    return strategy.optimisation.leaves
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize("net", ["cnn", "resnet", "mlp"])
+@pytest.mark.parametrize("name", CONTINUAL)
+def test_every_parameter_that_should_learn_moves(name: Name, net: str, depth: int) -> None:
+    """On e_1 all of them; the heads of other tasks apart (naive, EWC)."""
+    strategy, stream = build(name, net=net, depth=depth), tiny_stream(2)
+    images = stream[0].test_transform(stream[0].train.images, torch.Generator())
+    labels = stream[0].train.labels
+    strategy.begin(Task(0, 2, 3, lambda: (images, labels)))
+    before = {key: leaf.detach().clone() for key, leaf in _leaves(strategy).items()}
+    for _ in range(3):
+        strategy.step(images, labels, 0)
+    still = {key for key, leaf in _leaves(strategy).items() if torch.equal(before[key], leaf)}
+    assert not still
+
+
+@pytest.mark.parametrize("name", ["lr", "hn", "separate"])
+def test_every_parameter_of_the_tail_still_learns_in_the_second_experience(name: Name) -> None:
+    strategy, stream = build(name, net="resnet"), tiny_stream(2)
+    train(strategy, stream.first(1), epochs=1)
+    images = stream[1].test_transform(stream[1].train.images, torch.Generator())
+    assert strategy.frozen_trunk is not None
+    features, labels = strategy.frozen_trunk(images), stream[1].train.labels
+    strategy.begin(Task(1, 2, 3, lambda: (features, labels)))
+    assert not any(key.startswith("trunk.") for key in _leaves(strategy))
+    before = {key: leaf.detach().clone() for key, leaf in _leaves(strategy).items()}
+    for _ in range(3):
+        strategy.step(features, labels, 1)
+    assert not {key for key, leaf in _leaves(strategy).items() if torch.equal(before[key], leaf)}
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_the_cross_entropy_reaches_trunk_and_hypernetwork(depth: int) -> None:
+    strategy = build("hn", net="resnet", depth=depth)
+    assert isinstance(strategy, PartialHypernet)
+    images = STREAM[0].test_transform(STREAM[0].train.images, torch.Generator())
+    strategy.begin(Task(0, 2, 1, lambda: (images, STREAM[0].train.labels)))
+    strategy.net.tail.train()
+    loss = F.cross_entropy(strategy.net(images, 0), STREAM[0].train.labels)
+    others = {f"embedding row {row}" for row in (1, 2)}
+    assert strategy.hyper.embedding.shape[0] == 1 + len(others)
+    assert_every_learning_parameter_gets_gradient(loss, strategy.optimisation.leaves)
+
+
+@pytest.mark.parametrize("variant", ["naive", "lr", "hn", "separate"])
+def test_memory_is_counted_in_bytes_of_named_purposes(variant: str) -> None:
+    strategy = variant_of(variant)
+    result = train(strategy, STREAM, epochs=1)
+    memory = strategy.memory()
+    assert all(isinstance(size, int) and size > 0 for size in memory.values())
+    assert result.bytes_per_experience[-1] == sum(memory.values())
+    if isinstance(strategy, PartialHypernet):
+        assert memory["hypernetwork"] == 4 * sum(p.numel() for p in strategy.hyper.parameters())
