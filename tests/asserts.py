@@ -26,9 +26,7 @@ def assert_same_tensors(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Non
         assert torch.equal(a[name].nan_to_num(nan=-7.25), b[name].nan_to_num(nan=-7.25)), name
 
 
-def assert_tail_after_trunk_equals_model(
-    model: nn.Module, trunk: nn.Module, tail: nn.Module, images: Tensor
-) -> None:
+def assert_tail_after_trunk_equals_model(model: nn.Module, trunk: nn.Module, tail: nn.Module, images: Tensor) -> None:
     """tail(trunk(x)) == model(x), in training and in evaluation mode."""
     for training in (False, True):
         for module in (model, trunk, tail):

@@ -94,7 +94,7 @@ def penalty(
     inputs: Mapping[str, Tensor] | None = None,
     outputs: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Eq. 7 over tasks, parameters and entries; with factors A and G, trace(G D A D^T) for the filter D of every tap."""
+    """Eq. 7 over tasks, parameters and entries; with factors A and G, trace(G D A D^T) over taps."""
     chosen = list(tasks)
     total = torch.zeros((), dtype=new.embedding.dtype)
     for task in chosen:

@@ -105,9 +105,7 @@ def undocumented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[int, 
         if isinstance(node, ast.If | ast.Try):
             inner = [*node.body, *node.orelse, *(s for h in getattr(node, "handlers", []) for s in h.body)]
             yield from undocumented(inner, prefix)
-        if not isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-        ) or node.name.startswith("_"):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
             continue
         decorators = {dotted(d) for d in node.decorator_list}
         accessor = decorators & {"overload", "typing.overload", f"{node.name}.setter", f"{node.name}.deleter"}
@@ -166,9 +164,7 @@ def test_every_file_lives_on_a_floor() -> None:
 
 
 def test_every_room_is_a_package() -> None:
-    missing = sorted(
-        {str(p.parent.relative_to(ROOT)) for p in FILES if not (p.parent / "__init__.py").exists()}
-    )
+    missing = sorted({str(p.parent.relative_to(ROOT)) for p in FILES if not (p.parent / "__init__.py").exists()})
     assert not missing, f"no __init__.py, so an installed package would lack them: {missing}"
 
 
@@ -188,9 +184,7 @@ def test_imports_stay_on_lower_floors(path: Path) -> None:
 @each_file
 def test_file_has_one_concept_of_readable_size(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_LINES, (
-        f"{path.relative_to(ROOT)} has {lines} lines, at most {MAX_LINES}: split it by concept"
-    )
+    assert lines <= MAX_LINES, f"{path.relative_to(ROOT)} has {lines} lines, at most {MAX_LINES}: split it by concept"
     assert path.name not in SHAPELESS_NAMES, f"{path.relative_to(ROOT)}: name the file after its concept"
 
 
@@ -232,6 +226,4 @@ def test_importing_the_package_is_light() -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert not result.stdout.split(), (
-        f"`import hypertail` also imports {result.stdout.strip()}: import them where used"
-    )
+    assert not result.stdout.split(), f"`import hypertail` also imports {result.stdout.strip()}: import them where used"

@@ -42,9 +42,7 @@ def tracked_files() -> list[Path]:
     """The files in version control; skips the test where there are none to ask for."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]
 
 
@@ -84,11 +82,7 @@ def broken_links(page: Path) -> Iterator[str]:
         target = (page.parent / name).resolve() if name else page
         if not target.exists():
             yield f"{page.name}: '{link}' leads to no file"
-        elif (
-            fragment
-            and target.suffix == ".md"
-            and fragment not in anchors(target.read_text(encoding="utf-8"))
-        ):
+        elif fragment and target.suffix == ".md" and fragment not in anchors(target.read_text(encoding="utf-8")):
             yield f"{page.name}: '{link}' leads to no heading"
 
 
@@ -119,12 +113,8 @@ def test_constraints_pin_every_dependency_within_its_bounds() -> None:
         wanted = Requirement(text)
         version = versions.get(canonicalize_name(wanted.name))
         assert version is not None, f"constraints.txt does not pin {wanted.name}"
-        assert wanted.specifier.contains(version), (
-            f"constraints.txt pins {wanted.name} {version}, not in {wanted}"
-        )
-    assert not [pin for pin in versions.values() if "+" in pin], (
-        "a local version tag exists on one machine only"
-    )
+        assert wanted.specifier.contains(version), f"constraints.txt pins {wanted.name} {version}, not in {wanted}"
+    assert not [pin for pin in versions.values() if "+" in pin], "a local version tag exists on one machine only"
 
 
 def test_tracked_files_are_small() -> None:
@@ -188,10 +178,7 @@ def test_broken_links_are_recognised(tmp_path: Path) -> None:
 
 def test_examples_are_numbered_in_reading_order() -> None:
     names = [path.name for path in EXAMPLES]
-    numbers = [
-        int(match.group(1)) if (match := re.match(r"(\d\d)_[a-z0-9_]+\.py$", name)) else None
-        for name in names
-    ]
+    numbers = [int(match.group(1)) if (match := re.match(r"(\d\d)_[a-z0-9_]+\.py$", name)) else None for name in names]
     assert names, "examples/ holds no example"
     assert numbers == list(range(1, len(names) + 1)), f"name them 01_..., 02_..., without a gap: {names}"
 

@@ -157,30 +157,33 @@ def build(
     statistics: Literal["fixed", "batch"] = "fixed",
     code: Literal["additive", "product"] = "additive",
     output_weight: float = 0.0,
+    layout: torch.memory_format = torch.contiguous_format,
     **options: Any,
 ) -> Strategy:
     """A freshly built strategy; `options` go to its constructor. The same arguments give the same strategy."""
+
+    def model(count: int, seed: int = 0) -> nn.Sequential:
+        return backbone(net, count, seed).to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
     optimisation = Optimisation(lr, schedule, state)
     if name == "naive":
-        return Naive(backbone(net, classes), optimisation, **options)
+        return Naive(model(classes), optimisation, **options)
     if name == "ewc":
-        return EWC(backbone(net, classes), optimisation, **options)
+        return EWC(model(classes), optimisation, **options)
     if name == "joint":
-        return Joint(backbone(net, classes), optimisation, **options)
-    first, tail = decompose(backbone(net, classes), depth)
+        return Joint(model(classes), optimisation, **options)
+    first, tail = decompose(model(classes), depth)
     trunk = Trunk(first, learns=learns, statistics=statistics)
     if name == "lr":
         return LatentReplay(trunk, tail, optimisation, **({"capacity": 12, "replay_batch": 6} | options))
     if name == "separate":
-        return Separate(
-            trunk, lambda task, count: decompose(backbone(net, count, task), depth)[1], optimisation
-        )
+        return Separate(trunk, lambda task, count: decompose(model(count, task), depth)[1], optimisation)
     output = OutputPenalty(output_weight) if output_weight else None
     hyper = hypernetwork(tail, tasks, code=code)
     return PartialHypernet(trunk, tail, hyper, optimisation, output=output, **options)
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """What ends a run half-way in a test."""
 
 
@@ -196,11 +199,11 @@ def train(
     resume: bool = False,
     **options: Any,
 ) -> Result:
-    """Run `strategy` over `stream`; `stop_in` raises `Interrupted` in the first epoch of that experience."""
+    """Run `strategy` over `stream`; `stop_in` raises `InterruptedRunError` in the first epoch of that experience."""
 
     def progress(done: int, total: int, text: str) -> None:
         if stop_in is not None and text.startswith(f"experience {stop_in + 1}/"):
-            raise Interrupted
+            raise InterruptedRunError
 
     trainer = Trainer(
         stream,

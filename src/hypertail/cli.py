@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 from rich.console import Console
+from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hypertail.errors import HypertailError
+from hypertail import __version__
+from hypertail.errors import ConfigError, HypertailError
 from hypertail.lab.commands import print_info, print_tables, quickstart, report, run_all
 from hypertail.lab.config import STRATEGIES, RunConfig, expand, parse_depth
-from hypertail.lab.environment import choose_device
+from hypertail.lab.environment import choose_device, use_threads
 from hypertail.lab.info import describe
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRESETS, preset
@@ -27,84 +29,114 @@ from hypertail.streams import STREAMS
 from hypertail.training.trainer import Split
 
 
+def _listed(choices: dict[str, str]) -> str:
+    return "".join(f"\n- {name}: {what}" for name, what in choices.items())
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is learned of the stream, and what is measured."""
+
+    experiences: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """Learn only the first so many experiences."""
+    classes_per_experience: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the stream's)")] = None
+    """Classes in each experience."""
+    image_size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the stream's)")] = None
+    """Images are brought to this many pixels a side."""
+    validation: Annotated[float, arg(metavar="SHARE")] = 0.0
+    """Share of the training data to hold out for validation."""
+    measure_on: Split = "test"
+    """Measure accuracies on test data, or on the validation data to choose hyper-parameters."""
+    eval_every: Annotated[int, arg(metavar="EPOCHS", help_behavior_hint="(default: only after each experience)")] = 0
+    """Also measure every so many epochs, for curves."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs and what it may use."""
+
+    device: Annotated[str, arg(metavar="DEVICE")] = "auto"
+    """auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: torch's choice)")] = None
+    """CPU threads."""
+    views: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: a new one each epoch)")] = None
+    """Draw only so many augmentations of each experience and keep their trunk features: faster, less varied."""
+    cache_bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="(default: 1/4 of what is free)")] = None
+    """Memory for kept inputs; what does not fit is computed again."""
+
+
 @dataclass(frozen=True)
 class Run:
-    """Learn a stream with one or more strategies, depths and seeds: one run directory each and one table."""
+    """Learn a stream with one or more strategies, depths and seeds: one run directory each and one table.
 
-    stream: Annotated[Positional[str], arg(help="One of: " + ", ".join(STREAMS) + ".")]
+    For example: hypertail run split-cifar100 --strategy hn lr naive --depth 2 3 --seeds 0 1 2
+    """
+
+    stream: Annotated[
+        Positional[str], arg(metavar="STREAM", help=f"What to learn:{_listed(STREAMS)}", help_behavior_hint="")
+    ]
     strategy: Annotated[
         tuple[str, ...],
-        arg(help=f"Any of {', '.join(STRATEGIES)}; hn-3, lr-2, separate-4, hn-f carry their own depth."),
+        arg(
+            metavar="NAME [NAME ...]",
+            help=f"Who learns it:{_listed(STRATEGIES)}\nA name may carry its depth: hn-3, lr-2, separate-4, hn-f.",
+        ),
     ] = ("hn", "separate", "naive")
-    depth: Annotated[tuple[str, ...], arg(help="Frozen residual blocks, 0 to 4; full is 0 (HN-F).")] = ("3",)
-    seeds: tuple[int, ...] = (0,)
+    depth: Annotated[tuple[str, ...], arg(metavar="K [K ...]")] = ("3",)
+    """Frozen residual blocks, for the strategies with a trunk: 0 to 4; full is 0 (HN-F)."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="S [S ...]")] = (0,)
     """Each seed is a run of its own: class order, initialisation, batches and augmentation follow from it."""
-    epochs: int = 10
-    """Passes over the training data of each experience."""
-    preset: Annotated[str, arg(help=f"{', '.join(PRESETS)}: defaults of the method's switches below.")] = (
+    epochs: Annotated[int, arg(metavar="N")] = 10
+    """Passes over the training data of each experience (the first may have its own, --trunk-epochs)."""
+    batch_size: Annotated[int, arg(metavar="N")] = 64
+    """Images per step."""
+    preset: Annotated[str, arg(metavar="NAME", help=f"Values of the method's switches: {', '.join(PRESETS)}.")] = (
         "tuned"
     )
-    data: Path | None = None
-    """Folder of local datasets, DATA/OWNER/NAME as on the hub; default $HYPERTAIL_DATA, else they are downloaded."""
-    out: Path = Path("runs")
+    data: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: $HYPERTAIL_DATA)")] = None
+    """Folder of local datasets, DIR/OWNER/NAME as on the hub; what is not there is downloaded."""
+    out: Annotated[Path, arg(metavar="DIR")] = Path("runs")
     """Folder of the run directories."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
     existing: Existing = "error"
-    """A run directory that exists: error; reuse it if finished and continue it if not; or replace it."""
-    batch_size: int = 64
-    """Images per step."""
-    experiences: int | None = None
-    """Learn only the first so many."""
-    classes_per_experience: int | None = None
-    """Other than the stream's own."""
-    image_size: int | None = None
-    """Other than the stream's own, in pixels."""
-    validation: float = 0.0
-    """Share of the training data to hold out."""
-    measure_on: Split = "test"
-    """Measure accuracies on test data, or on the validation split to choose hyper-parameters."""
-    views: int | None = None
-    """Distinct augmentations per experience, whose trunk features are cached; default: a new one each epoch."""
-    cache_bytes: int | None = None
-    """Memory for cached inputs; default: a quarter of what is free."""
-    eval_every: int = 0
-    """Also measure accuracies every so many epochs, for curves."""
-    threads: int | None = None
-    """CPU threads; default: torch's choice."""
+    """If a run directory exists: error; reuse a finished run and continue an unfinished one; replace: start again."""
+    measured: Annotated[OmitArgPrefixes[Data], arg(name="data and measurement")] = Data()
+    """What is learned of the stream, and what is measured."""
+    machine: OmitArgPrefixes[Machine] = Machine()
+    """Where it runs and what it may use."""
     method: OmitArgPrefixes[Method] = Method()  # noqa: RUF009 - frozen
-    """The method's switches; defaults come from the preset."""
+    """Switches of the method; the defaults shown are those of the preset (see them all with --preset NAME --help)."""
 
 
 @dataclass(frozen=True)
 class Info:
     """Parameters of trunk, tail and hypernetwork, and bytes kept between tasks (Tables 3 and 6)."""
 
-    depth: str = "3"
-    """Frozen residual blocks, 0 to 4; full is 0."""
-    tasks: int = 20
-    """T, tasks of the stream."""
-    classes: int = 5
-    """C, classes generated per task."""
-    image_size: int = 32
-    """Pixels a side, for the latent-replay exemplar."""
-    channels: int = 3
+    depth: Annotated[str, arg(metavar="K")] = "3"
+    """Frozen residual blocks, 0 to 4; full is 0 (HN-F)."""
+    tasks: Annotated[int, arg(metavar="T")] = 20
+    """Tasks of the stream."""
+    classes: Annotated[int, arg(metavar="C")] = 5
+    """Classes generated per task."""
+    image_size: Annotated[int, arg(metavar="PIXELS")] = 32
+    """Pixels a side; decides the size of a latent-replay exemplar."""
+    channels: Annotated[int, arg(metavar="N")] = 3
     """Channels of the images."""
-    buffer: int = 200
-    """Exemplars of latent replay."""
-    preset: Annotated[str, arg(help=f"Sizes of the hypernetwork: {', '.join(PRESETS)}.")] = "printed"
-    json: bool = False
-    """Print JSON."""
+    buffer: Annotated[int, arg(metavar="N")] = 200
+    """Exemplars of latent replay, for comparison."""
+    preset: Annotated[str, arg(metavar="NAME", help=f"Sizes of the hypernetwork: {', '.join(PRESETS)}.")] = "printed"
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print JSON, with the key hypernetwork_parameters among others."""
 
 
 @dataclass(frozen=True)
 class Report:
     """One HTML file with the table, figures and details of finished runs."""
 
-    runs: Annotated[Positional[tuple[Path, ...]], arg(help="run.json files, or folders that hold them.")]
-    out: Path = Path("report.html")
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]")]
+    """run.json files, or folders that hold them."""
+    out: Annotated[Path, arg(metavar="FILE")] = Path("report.html")
     """The file to write."""
-    overwrite: bool = False
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the file if it exists."""
 
 
@@ -112,19 +144,27 @@ class Report:
 class Quickstart:
     """Compare six strategies on real handwritten digits in about two minutes."""
 
-    out: Path = Path("quickstart")
+    out: Annotated[Path, arg(metavar="DIR")] = Path("quickstart")
     """Folder of the run directories and the report; made anew each time."""
-    epochs: int = 10
+    epochs: Annotated[int, arg(metavar="N")] = 10
     """Passes over the training data of each experience."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], arg(metavar="S [S ...]")] = (0,)
     """One run of every strategy for each."""
 
 
-DESCRIPTION = "Continual learning with partial hypernetworks."
+Command = Run | Info | Report | Quickstart
+DESCRIPTION = f"Continual learning with partial hypernetworks (hypertail {__version__})."
+
+CONFIG = (tyro.conf.HelptextFromCommentsOff,)
 
 
-def parse(args: Sequence[str]) -> Run | Info | Report | Quickstart:
-    """The command that `args` spell; leaves with a message where they do not."""
+def parse(args: Sequence[str]) -> Command:
+    """The command that `args` spell; leaves with a message where they do not.
+
+    Raises:
+        ConfigError: an unknown preset, or an option given twice.
+    """
+    _refuse_repeated(args)
     default_run = Run(stream=tyro.MISSING, method=preset(_preset_of(args)))
     command = (
         Annotated[Run, tyro.conf.subcommand("run", default=default_run)]
@@ -132,7 +172,7 @@ def parse(args: Sequence[str]) -> Run | Info | Report | Quickstart:
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Quickstart, tyro.conf.subcommand("quickstart")]
     )
-    return tyro.cli(command, args=list(args), prog="hypertail", description=DESCRIPTION)
+    return tyro.cli(command, args=list(args), prog="hypertail", description=DESCRIPTION, config=CONFIG)
 
 
 def _preset_of(args: Sequence[str]) -> str:
@@ -145,38 +185,52 @@ def _preset_of(args: Sequence[str]) -> str:
     return "tuned"
 
 
+def _refuse_repeated(args: Sequence[str]) -> None:
+    # the parser would take the last one and forget the others
+    options = [text.partition("=")[0] for text in args if text.startswith("--")]
+    for option in options:
+        if options.count(option) > 1:
+            raise ConfigError(
+                f"option {option}",
+                required="each option once",
+                found=f"it is given {options.count(option)} times",
+                mend=f"Give it once; an option for several values takes them together, as in {option} A B.",
+            )
+
+
 def _run(command: Run, console: Console, line: str) -> None:
-    if command.threads is not None:
-        torch.set_num_threads(command.threads)
+    measured, machine = command.measured, command.machine
     base = RunConfig(
         stream=command.stream,
         strategy="naive",
         preset=command.preset,
         epochs=command.epochs,
         batch_size=command.batch_size,
-        experiences=command.experiences,
-        validation=command.validation,
-        measure_on=command.measure_on,
-        image_size=command.image_size,
-        classes_per_experience=command.classes_per_experience,
-        views=command.views,
-        eval_every=command.eval_every,
+        experiences=measured.experiences,
+        validation=measured.validation,
+        measure_on=measured.measure_on,
+        image_size=measured.image_size,
+        classes_per_experience=measured.classes_per_experience,
+        views=machine.views,
+        eval_every=measured.eval_every,
         method=command.method,
     )
     configs = expand(command.strategy, command.depth, command.seeds, base)
+    device = choose_device(machine.device)
+    use_threads(machine.threads)
     runs = run_all(
         configs,
         command.out,
         console,
         data=command.data,
-        device=choose_device(command.device),
+        device=device,
         existing=command.existing,
-        cache_bytes=command.cache_bytes,
+        cache_bytes=machine.cache_bytes,
         line=line,
     )
     print_tables(runs, console)
     places = " ".join(shlex.quote(str(command.out / config.run_name)) for config in configs)
-    console.print(f"pictures: hypertail report {places}", soft_wrap=True, highlight=False)
+    console.print(Text(f"pictures: hypertail report {places}"), soft_wrap=True)
 
 
 def _info(command: Info, console: Console) -> None:
@@ -195,9 +249,28 @@ def _info(command: Info, console: Console) -> None:
         print_info(info, console)
 
 
+def _how_to_continue(given: Sequence[str]) -> str:
+    """What to type after an interrupted `hypertail given...`."""
+    if given[:1] != ["run"]:
+        return "stopped"
+    kept = list(given)
+    for place, text in enumerate(kept):
+        if text == "--existing" and place + 1 < len(kept):
+            kept[place : place + 2] = []
+            break
+        if text.startswith("--existing="):
+            del kept[place]
+            break
+    line = shlex.join(["hypertail", *kept, "--existing", "reuse"])
+    return f"stopped; to continue after the last finished experience: {line}"
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `hypertail`; errors that users can mend are printed without a traceback."""
     given = list(sys.argv[1:] if args is None else args)
+    if given == ["--version"]:
+        print(f"hypertail {__version__}")
+        return
     console, complaints = Console(), Console(stderr=True)
     line = shlex.join(["hypertail", *given])
     try:
@@ -211,11 +284,14 @@ def main(args: Sequence[str] | None = None) -> None:
                 report(command.runs, command.out, console, overwrite=command.overwrite)
             case Quickstart():
                 quickstart(command.out, command.epochs, command.seeds, console, line)
-    except HypertailError as error:
-        complaints.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+    except BrokenPipeError:
+        # whoever read the output, `head` say, has gone; nothing is left to tell, and nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (HypertailError, OSError) as error:
+        # Text: what users typed may hold square brackets, which are no markup
+        complaints.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        complaints.print(
-            "stopped; --existing reuse continues after the last finished experience", highlight=False
-        )
+        complaints.print(Text(_how_to_continue(given)), soft_wrap=True)
         sys.exit(130)

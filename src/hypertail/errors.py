@@ -51,6 +51,4 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
     known = sorted(choices)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     mend = f"Did you mean '{near[0]}'?" if near else "Choose one of them."
-    return ConfigError(
-        f"unknown {kind} '{name}'", required=f"one of {', '.join(known)}", found=f"'{name}'", mend=mend
-    )
+    return ConfigError(f"unknown {kind} '{name}'", required=f"one of {', '.join(known)}", found=f"'{name}'", mend=mend)

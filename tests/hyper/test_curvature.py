@@ -95,6 +95,7 @@ def test_factors_equal_the_slow_ones(inplace: bool) -> None:
     fast = updated(net(inplace=inplace), 0)
     for name in inputs:
         torch.testing.assert_close(fast.inputs[name], inputs[name], rtol=1e-9, atol=1e-12)
+    for name in ("conv.weight", "wide.weight"):  # the penalty has no use for the classifier's
         torch.testing.assert_close(fast.outputs[name], outputs[name], rtol=1e-6, atol=1e-8)
 
 

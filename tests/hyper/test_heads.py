@@ -32,9 +32,7 @@ def all_heads() -> list[SeparableHead]:
 @pytest.mark.parametrize("shape", [(6, 3, 3, 3), (4, 2, 1, 1), (2, 3, 3, 2), (7, 4)])
 def test_channel_head_is_the_published_formula(shape: tuple[int, ...], code: CodeName) -> None:
     head = channel_head(shape, code)
-    torch.testing.assert_close(
-        head(hidden()), reference.channel_weight(head, hidden()), rtol=1e-12, atol=1e-12
-    )
+    torch.testing.assert_close(head(hidden()), reference.channel_weight(head, hidden()), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("head", all_heads(), ids=lambda head: f"{type(head).__name__}{head.shape}")

@@ -145,9 +145,7 @@ def test_trainable_parameters_leave_out_the_rows_of_other_tasks() -> None:
 @pytest.mark.parametrize("net", BACKBONES)
 def test_every_trainable_parameter_gets_a_gradient(net: str, code: CodeName) -> None:
     hyper = hypernetwork(decompose(backbone(net), 0)[1], code=code)
-    loss = sum(
-        (weight * torch.linspace(-1, 1, weight.numel()).view_as(weight)).sum() for weight in hyper(1).values()
-    )
+    loss = sum((weight * torch.linspace(-1, 1, weight.numel()).view_as(weight)).sum() for weight in hyper(1).values())
     assert isinstance(loss, torch.Tensor)
     assert_every_learning_parameter_gets_gradient(loss, hyper.trainable(1))
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import pytest
@@ -37,20 +37,16 @@ def bowl(p: Parameters) -> Tensor:
     return (p["a"] - 1).pow(4).sum() + (p["a"][:2] @ p["b"]).square().sum()
 
 
-def as_scalar(function, like: Parameters):  # noqa: ANN001, ANN201
+def as_scalar(function: Callable[[Parameters], Tensor], like: Parameters) -> reference.Scalar:
     return lambda vector: function(reference.unflatten(vector, like))
 
 
 @pytest.mark.parametrize("combine", ["mean", "sum"])
 @pytest.mark.parametrize("order", ORDERS)
-def test_gradients_equal_those_with_an_explicit_hessian(
-    order: LookAhead, combine: Literal["mean", "sum"]
-) -> None:
+def test_gradients_equal_those_with_an_explicit_hessian(order: LookAhead, combine: Literal["mean", "sum"]) -> None:
     psi = leaves()
     result = lookahead_gradients(bumpy, bowl, psi, order=order, virtual_step=sgd_step(LR), combine=combine)
-    g1, g2 = reference.lookahead(
-        as_scalar(bumpy, psi), as_scalar(bowl, psi), reference.flatten(psi), LR, order
-    )
+    g1, g2 = reference.lookahead(as_scalar(bumpy, psi), as_scalar(bowl, psi), reference.flatten(psi), LR, order)
     expected = (g1 + g2) / (2 if combine == "mean" else 1)
     torch.testing.assert_close(reference.flatten(result.gradients), expected, rtol=1e-11, atol=1e-12)
     assert list(result.gradients) == list(psi)
@@ -101,9 +97,7 @@ def test_a_penalty_that_reaches_nothing_leaves_half_the_task_gradient(order: Loo
     result = (
         lookahead_gradients(bumpy, lambda p: torch.zeros(()), psi, order=order, virtual_step=sgd_step(LR))
         if order != "second"
-        else lookahead_gradients(
-            bumpy, lambda p: 0 * p["a"].sum(), psi, order=order, virtual_step=sgd_step(LR)
-        )
+        else lookahead_gradients(bumpy, lambda p: 0 * p["a"].sum(), psi, order=order, virtual_step=sgd_step(LR))
     )
     expected = reference.gradient(as_scalar(bumpy, psi), reference.flatten(psi)) / 2
     torch.testing.assert_close(reference.flatten(result.gradients), expected)
@@ -111,12 +105,8 @@ def test_a_penalty_that_reaches_nothing_leaves_half_the_task_gradient(order: Loo
 
 def test_cosine_is_recorded_on_request() -> None:
     psi = leaves()
-    result = lookahead_gradients(
-        bumpy, bowl, psi, order="first", virtual_step=sgd_step(LR), record_cosine=True
-    )
-    g1, g2 = reference.lookahead(
-        as_scalar(bumpy, psi), as_scalar(bowl, psi), reference.flatten(psi), LR, "first"
-    )
+    result = lookahead_gradients(bumpy, bowl, psi, order="first", virtual_step=sgd_step(LR), record_cosine=True)
+    g1, g2 = reference.lookahead(as_scalar(bumpy, psi), as_scalar(bowl, psi), reference.flatten(psi), LR, "first")
     assert result.cosine is not None
     assert float(result.cosine) == pytest.approx(float(g1 @ g2 / g1.norm() / g2.norm()))
     assert lookahead_gradients(bumpy, bowl, psi, order="first", virtual_step=sgd_step(LR)).cosine is None
@@ -153,19 +143,14 @@ def test_hypernetwork_s_gradients_equal_those_with_an_explicit_hessian(
         return 0.5 * hyper.at(p, penalty)
 
     result = lookahead_gradients(loss, cost, psi, order=order, virtual_step=sgd_step(LR))
-    g1, g2 = reference.lookahead(
-        as_scalar(loss, psi), as_scalar(cost, psi), reference.flatten(psi), LR, order
-    )
+    g1, g2 = reference.lookahead(as_scalar(loss, psi), as_scalar(cost, psi), reference.flatten(psi), LR, order)
     torch.testing.assert_close(reference.flatten(result.gradients), (g1 + g2) / 2, rtol=1e-8, atol=1e-10)
 
 
 def gradients(count: int) -> list[dict[str, Tensor]]:
     random = torch.Generator().manual_seed(5)
     return [
-        {
-            name: torch.randn(leaf.shape, generator=random, dtype=torch.float64)
-            for name, leaf in leaves().items()
-        }
+        {name: torch.randn(leaf.shape, generator=random, dtype=torch.float64) for name, leaf in leaves().items()}
         for _ in range(count)
     ]
 

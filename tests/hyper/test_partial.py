@@ -19,7 +19,9 @@ def images(count: int = 6, seed: int = 1, size: int = 8) -> Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def partial(net: str = "cnn", depth: int = 2, classes: tuple[int, ...] = (3, 2), code: CodeName = "additive"):  # noqa: ANN201
+def partial(
+    net: str = "cnn", depth: int = 2, classes: tuple[int, ...] = (3, 2), code: CodeName = "additive"
+) -> PartialHypernetwork:
     trunk, tail = decompose(backbone(net, max(classes)), depth)
     result = PartialHypernetwork(trunk, tail, hypernetwork(tail, tasks=1, code=code))
     for task, count in enumerate(classes):
@@ -154,10 +156,7 @@ def test_unknown_task() -> None:
     own = partial(classes=(3, 2))
     with pytest.raises(ConfigError) as caught:
         own(images(), 2)
-    assert (
-        str(caught.value)
-        == "unknown task 2: required one of the 2 tasks learned; found 2. Learn the task first."
-    )
+    assert str(caught.value) == "unknown task 2: required one of the 2 tasks learned; found 2. Learn the task first."
     with pytest.raises(ConfigError, match="unknown task -1"):
         own.materialize(-1)
 

@@ -71,7 +71,9 @@ def test_closed_form_equals_the_loops(
     old = small(count + 1, code)
     new, own = moved(old), None if metric == "norm" else curvature(metric)
     ours = Penalty(old, range(count), reduction=reduction, curvature=own)(new)
-    factors = {"inputs": own.inputs, "outputs": {n: g for n, g in own.outputs.items() if n != "head.weight"}} if own else {}
+    factors = (
+        {"inputs": own.inputs, "outputs": {n: g for n, g in own.outputs.items() if n != "head.weight"}} if own else {}
+    )
     theirs = reference.penalty(old, new, range(count), reduction=reduction, **factors)
     torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=0)
     assert_gradients_close(ours, theirs, dict(new.named_parameters()))

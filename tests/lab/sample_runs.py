@@ -82,14 +82,10 @@ def sample_run(
     )
 
 
-def sample_runs(
-    n: int = 5, seeds: int = 3, *, joint: bool = False, stream: str = "split-cifar100"
-) -> list[RunFile]:
+def sample_runs(n: int = 5, seeds: int = 3, *, joint: bool = False, stream: str = "split-cifar100") -> list[RunFile]:
     """`seeds` runs of every usual strategy over `n` experiences."""
     kinds = STRATEGIES if joint else USUAL
-    return [
-        sample_run(kind, depth, n=n, seed=s, stream=stream) for kind, depth in kinds for s in range(seeds)
-    ]
+    return [sample_run(kind, depth, n=n, seed=s, stream=stream) for kind, depth in kinds for s in range(seeds)]
 
 
 def tiny_run(R: list[list[float]], **changes: object) -> RunFile:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab.sample_runs import sample_run, tiny_run
 
 from hypertail.errors import CheckpointError, DataError
 from hypertail.lab.runfile import RunFile, find_runs, label_for
 from hypertail.training.metrics import summarise
+from lab.sample_runs import sample_run, tiny_run
 
 KEYS = (
     "format format_version stream strategy depth label preset seed epochs config tasks accuracy metrics seconds "
@@ -107,16 +107,15 @@ def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         RunFile.read(tmp_path / "run.json")
     assert str(error.value) == (
-        f"run file '{tmp_path / 'run.json'}': required a readable file; found No such file or directory. Check the path."
+        f"run file '{tmp_path / 'run.json'}': required a readable file; found No such file or directory. "
+        "Check the path."
     )
 
 
 def test_not_json(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text('{"format": ')
-    with pytest.raises(
-        CheckpointError, match="required JSON; found text that is not .*damaged: restore it or run"
-    ):
+    with pytest.raises(CheckpointError, match=r"required JSON; found text that is not .*damaged: restore it or run"):
         RunFile.read(path)
 
 

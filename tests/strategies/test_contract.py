@@ -17,10 +17,10 @@ from asserts import (
     assert_trunk_unchanged,
 )
 from hypertail.hyper import Curvature
-from hypertail.strategies import EWC, LatentReplay, Naive, PartialHypernet, Separate, Task
-from tiny import CONTINUAL, DEPTHS, WITH_TRUNK, Interrupted, Name, build, tiny_stream, train
+from hypertail.strategies import EWC, LatentReplay, Naive, PartialHypernet, Separate, Strategy, Task
+from tiny import CONTINUAL, DEPTHS, WITH_TRUNK, InterruptedRunError, Name, build, tiny_stream, train
 
-STREAM = tiny_stream(3, (2, 3, 2))
+STREAM = tiny_stream(3, (2, 3, 2), per_class=6)
 VARIANTS: dict[str, dict[str, Any]] = {
     "naive": {"name": "naive"},
     "ewc": {"name": "ewc"},
@@ -34,7 +34,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hn-full": {"name": "hn", "depth": 0},
     "hn-classifier": {"name": "hn", "depth": 4},
     "hn-second": {"name": "hn", "lookahead": "second"},
-    "hn-none-direct": {"name": "hn", "lookahead": "none", "penalty_form": "direct", "new_embedding": "copied"},
+    "hn-none-direct": {
+        "name": "hn",
+        "lookahead": "none",
+        "penalty_form": "direct",
+        "new_embedding": "copied",
+    },
     "hn-optimizer-step": {"name": "hn", "virtual_step": "optimizer", "reduction": "mean"},
     "hn-output": {"name": "hn", "output_weight": 0.3},
     "hn-curvature": {"name": "hn", "curvature": Curvature},
@@ -42,12 +47,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hn-batch-statistics": {"name": "hn", "statistics": "batch"},
     "separate": {"name": "separate"},
     "separate-full": {"name": "separate", "depth": 0},
+    "naive-channels-last": {"name": "naive", "layout": torch.channels_last},
+    "ewc-channels-last": {"name": "ewc", "layout": torch.channels_last},
+    "lr-channels-last": {"name": "lr", "layout": torch.channels_last},
+    "hn-channels-last": {"name": "hn", "layout": torch.channels_last},
+    "separate-channels-last": {"name": "separate", "layout": torch.channels_last},
     "separate-resnet-full": {"name": "separate", "net": "resnet", "depth": 0},
 }
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
-def variant_of(variant: str, **more: Any):  # noqa: ANN201
+def variant_of(variant: str, **more: Any) -> Strategy:
     options = {"classes": 3} | VARIANTS[variant] | more
     if options.get("curvature") is Curvature:
         options["curvature"] = Curvature()
@@ -58,14 +68,14 @@ def variant_of(variant: str, **more: Any):  # noqa: ANN201
 @each_variant
 def test_resumed_equals_uninterrupted(variant: str, state: Literal["fresh", "kept"], tmp_path: Path) -> None:
     whole = variant_of(variant, state=state)
-    expected = train(whole, STREAM)
+    expected = train(whole, STREAM, epochs=1)
     for stop_in in range(1, len(STREAM)):
         path = tmp_path / f"{stop_in}.safetensors"
-        with pytest.raises(Interrupted):
-            train(variant_of(variant, state=state), STREAM, checkpoint=path, stop_in=stop_in)
+        with pytest.raises(InterruptedRunError):
+            train(variant_of(variant, state=state), STREAM, epochs=1, checkpoint=path, stop_in=stop_in)
         torch.rand(stop_in)  # the global state differs from run to run
         second = variant_of(variant, state=state)
-        resumed = train(second, STREAM, checkpoint=path, resume=True)
+        resumed = train(second, STREAM, epochs=1, checkpoint=path, resume=True)
         assert_same_run(expected, resumed, whole, second)
 
 

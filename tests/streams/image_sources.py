@@ -84,9 +84,7 @@ def write_classes(
         first += len(labels)
 
 
-def write_folder(
-    root: Path, classes: dict[str, int], size: tuple[int, int] = (20, 14), first: int = 0
-) -> None:
+def write_folder(root: Path, classes: dict[str, int], size: tuple[int, int] = (20, 14), first: int = 0) -> None:
     """Class folders with so many PNG images each."""
     for name, count in classes.items():
         (root / name).mkdir(parents=True, exist_ok=True)

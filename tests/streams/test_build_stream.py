@@ -170,8 +170,7 @@ def test_image_size_is_a_switch(root: Path) -> None:
 
 def test_noisy_stream_and_its_clean_twin_hold_the_same_images(root: Path) -> None:
     noisy, clean = (
-        build_stream(name, data=root, seed=3, validation=0.2)
-        for name in ("noisy-cifar100", "noisy-cifar100-clean")
+        build_stream(name, data=root, seed=3, validation=0.2) for name in ("noisy-cifar100", "noisy-cifar100-clean")
     )
     assert class_names(noisy) == class_names(clean)
     assert [len(experience.classes) for experience in noisy] == [5] * 4
@@ -212,9 +211,7 @@ def test_test_images_do_not_depend_on_batch_or_generator(root: Path) -> None:
         images = experience.train.images
         together = experience.test_transform(images, generator(0))
         for row in range(0, len(images), 7):
-            assert torch.equal(
-                experience.test_transform(images[row : row + 1], generator(1))[0], together[row]
-            )
+            assert torch.equal(experience.test_transform(images[row : row + 1], generator(1))[0], together[row])
 
 
 def test_pair_takes_five_classes_of_each(root: Path) -> None:

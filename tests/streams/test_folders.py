@@ -76,8 +76,7 @@ def test_second_time_comes_from_the_cache_until_a_file_changes(tmp_path: Path, i
 
 def test_missing_folder(tmp_path: Path) -> None:
     assert message(tmp_path / "gone") == (
-        f"image folder '{tmp_path / 'gone'}': required a folder of class folders; found nothing there. "
-        "Check the path."
+        f"image folder '{tmp_path / 'gone'}': required a folder of class folders; found nothing there. Check the path."
     )
     (tmp_path / "file").write_text("")
     assert "; found a file. Check" in message(tmp_path / "file")

@@ -68,8 +68,7 @@ def test_several_files_configurations_and_grey_images(tmp_path: Path) -> None:
     assert torch.equal(padded[0, :, 2:30, 2:30], expected.expand(3, 28, 28))
     assert padded[:, :, :2].max() == padded[:, :, :, 30:].max() == 0
     assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)) == (
-        f"configuration of dataset '{REPO}': required one of colour, grey; found no choice. "
-        f"Name one: hub:{REPO}:colour"
+        f"configuration of dataset '{REPO}': required one of colour, grey; found no choice. Name one: hub:{REPO}:colour"
     )
     assert "; found 'blue'. Name one" in message(
         lambda: hub_dataset(HubSource(REPO, "blue"), image_size=32, data=tmp_path)
@@ -80,9 +79,7 @@ def test_several_files_configurations_and_grey_images(tmp_path: Path) -> None:
     ("labels", "classes", "column"),
     [(["wolf", "ant", "wolf"], ("ant", "wolf"), "labels"), ([30, 4, 30], ("4", "30"), "fine_label")],
 )
-def test_plain_label_columns(
-    tmp_path: Path, labels: list[object], classes: tuple[str, ...], column: str
-) -> None:
+def test_plain_label_columns(tmp_path: Path, labels: list[object], classes: tuple[str, ...], column: str) -> None:
     write_split(tmp_path, REPO, "train", images(3), labels, columns=("picture", column))
     found = hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)
     assert found.classes == classes
@@ -142,9 +139,7 @@ def test_second_time_needs_no_reading_until_a_file_changes(tmp_path: Path, image
     )
 
 
-@pytest.mark.parametrize(
-    "repo", ["mnist", "../secret", "a/..", "a/../b", "/etc/passwd", "a/b/c", "a b/c", "a/b\n"]
-)
+@pytest.mark.parametrize("repo", ["mnist", "../secret", "a/..", "a/../b", "/etc/passwd", "a/b/c", "a b/c", "a/b\n"])
 def test_a_name_cannot_leave_the_root(repo: str) -> None:
     assert message(lambda: HubSource(repo), ConfigError) == (
         f"hub dataset '{repo}': required OWNER/NAME of letters, digits, '-', '_' and '.'; found "
@@ -165,9 +160,7 @@ def test_missing_root(tmp_path: Path) -> None:
 def test_corrupt_image_names_its_row(tmp_path: Path, broken: bytes, image_cache: Path) -> None:
     write_split(tmp_path, REPO, "train", [*images(2), broken, *images(1)], [0, 1, 0, 1], label=NAMES)
     found = message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path))
-    assert found.startswith(
-        f"image in row 2 of split 'train' of dataset '{REPO}': required a readable image; found "
-    )
+    assert found.startswith(f"image in row 2 of split 'train' of dataset '{REPO}': required a readable image; found ")
     assert found.endswith(f". Copy '{REPO}' again: the file is damaged.")
     assert not list(image_cache.iterdir())
 
@@ -253,8 +246,7 @@ def test_offline_and_not_there(tmp_path: Path) -> None:
         f"'{tmp_path / REPO}', and the download failed ("
     )
     assert found.endswith(
-        f"Pass --data DIR (or set HYPERTAIL_DATA=DIR) where DIR/{REPO} holds the dataset, or connect to "
-        "the network."
+        f"Pass --data DIR (or set HYPERTAIL_DATA=DIR) where DIR/{REPO} holds the dataset, or connect to the network."
     )
     assert "; found no data folder given, and the download failed" in message(
         lambda: hub_dataset(HubSource(REPO), image_size=32)
@@ -264,8 +256,7 @@ def test_offline_and_not_there(tmp_path: Path) -> None:
 def test_an_unreachable_hub_fails_at_once() -> None:
     """A real attempt, in a fresh process, at an address where nothing listens."""
     code = (
-        "from hypertail.streams.hub import HubSource, hub_dataset\n"
-        f"hub_dataset(HubSource('{REPO}'), image_size=32)\n"
+        f"from hypertail.streams.hub import HubSource, hub_dataset\nhub_dataset(HubSource('{REPO}'), image_size=32)\n"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)

@@ -22,9 +22,7 @@ class Builder:
     def __call__(self) -> LabelledImages:
         self.calls += 1
         train, test = (
-            Examples(
-                torch.arange(first, first + 96, dtype=torch.uint8).view(2, 3, 4, 4), torch.tensor([0, 1])
-            )
+            Examples(torch.arange(first, first + 96, dtype=torch.uint8).view(2, 3, 4, 4), torch.tensor([0, 1]))
             for first in (0, 96)
         )
         return LabelledImages("set", ("zero", "öne"), train, test if self.test else None)
@@ -39,9 +37,7 @@ def test_second_time_is_read_and_equal(image_cache: Path, test: bool) -> None:
     assert torch.equal(second.train.images, first.train.images)
     assert torch.equal(second.train.labels, first.train.labels)
     assert (second.test is None) is (not test)
-    assert [path.suffix for path in image_cache.iterdir()] == [".safetensors"], (
-        "a partial file was left behind"
-    )
+    assert [path.suffix for path in image_cache.iterdir()] == [".safetensors"], "a partial file was left behind"
 
 
 def test_another_key_is_another_file(image_cache: Path) -> None:

@@ -83,9 +83,7 @@ def test_grayscale_equals_kornia_and_keeps_three_channels() -> None:
 def test_blur_equals_slow_twin(kernel_size: int, sigma: float) -> None:
     images = pictures(3)
     blurred = GaussianBlur(kernel_size, sigma)(images, generator(0))
-    torch.testing.assert_close(
-        blurred.double(), slow_blur(images, kernel_size, [sigma] * 3), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(blurred.double(), slow_blur(images, kernel_size, [sigma] * 3), rtol=0, atol=1e-6)
 
 
 def test_random_blur_equals_slow_twin_with_a_sigma_per_image() -> None:

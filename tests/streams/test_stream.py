@@ -17,9 +17,7 @@ LOOK = Compose((Normalise((0.5,), (0.5,)),))
 
 
 def examples(labels: list[int], size: int = 4) -> Examples:
-    return Examples(
-        torch.zeros(len(labels), 1, size, size, dtype=torch.uint8), torch.tensor(labels, dtype=torch.int64)
-    )
+    return Examples(torch.zeros(len(labels), 1, size, size, dtype=torch.uint8), torch.tensor(labels, dtype=torch.int64))
 
 
 def experience(task: int = 0, **changes: Any) -> Experience:

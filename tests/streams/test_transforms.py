@@ -15,9 +15,7 @@ MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 
 
 def pictures(n: int, height: int = 9, width: int = 7, seed: int = 0) -> Tensor:
-    return torch.randint(
-        0, 256, (n, 3, height, width), dtype=torch.uint8, generator=generator(seed, "pictures")
-    )
+    return torch.randint(0, 256, (n, 3, height, width), dtype=torch.uint8, generator=generator(seed, "pictures"))
 
 
 def slow_crop(images: Tensor, padding: int, draws: torch.Generator) -> Tensor:
@@ -54,9 +52,7 @@ def test_crop_reaches_every_place() -> None:
 def test_flip_equals_slow_twin() -> None:
     images = pictures(50)
     flips = (torch.rand(50, generator=generator(1)) < 0.5).tolist()
-    expected = torch.stack(
-        [image.flip(2) if flip else image for image, flip in zip(images, flips, strict=True)]
-    )
+    expected = torch.stack([image.flip(2) if flip else image for image, flip in zip(images, flips, strict=True)])
     assert torch.equal(RandomFlip()(images, generator(1)), expected)
     assert 0 < sum(flips) < 50
 

@@ -72,9 +72,7 @@ TWINS = [
 
 @pytest.mark.parametrize(("fast", "slow"), TWINS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("n", [1, 2, 3, 20])
-def test_metric_equals_its_slow_twin(
-    fast: Callable[[Matrix], float], slow: Callable[[Matrix], float], n: int
-) -> None:
+def test_metric_equals_its_slow_twin(fast: Callable[[Matrix], float], slow: Callable[[Matrix], float], n: int) -> None:
     for seed in range(10):
         R = random_matrix(n, seed)
         assert fast(R) == pytest.approx(slow(R), abs=1e-12)

@@ -85,9 +85,7 @@ class Curvature:
         self.tasks = int(state["tasks"])
         for own, prefix in ((self.inputs, "inputs:"), (self.outputs, "outputs:")):
             own.clear()
-            own.update(
-                {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-            )
+            own.update({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
 
 
 def _rows(values: Tensor) -> Tensor:

@@ -70,9 +70,7 @@ class Hypernetwork(nn.Module):
         matrices = [name for name, shape in self.shapes.items() if len(shape) == 2]
         self.classifier = matrices[-1] if matrices else None
         self.embedding = nn.Parameter(torch.randn(tasks, embedding))
-        self.mlp = nn.Sequential(
-            nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU()
-        )
+        self.mlp = nn.Sequential(nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU())
         self.heads = nn.ModuleDict()
         self.tables = nn.ModuleDict()
         for name, shape in self.shapes.items():
@@ -108,9 +106,7 @@ class Hypernetwork(nn.Module):
         """The weights of one task, by parameter name."""
         hidden = self.mlp(self.embedding[task])
         generated = {name: head(hidden) for name, head in self.separable_heads().items()}
-        generated.update(
-            {name: table(task).view(self.shapes[name]) for name, table in self.task_tables().items()}
-        )
+        generated.update({name: table(task).view(self.shapes[name]) for name, table in self.task_tables().items()})
         return {name: generated[name] for name in self.shapes}
 
     def per_sample(self, tasks: Int[Tensor, " batch"]) -> dict[str, Tensor]:

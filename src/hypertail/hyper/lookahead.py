@@ -115,9 +115,7 @@ def adam_step(optimizer: torch.optim.Adam, leaves: Mapping[str, Tensor]) -> Virt
         # the square root has no derivative at zero, which the second order would meet
         v = torch._foreach_clamp_min(v, 1e-30)
         root = torch._foreach_sqrt(torch._foreach_mul(v, 1 / (1 - beta2**count)))
-        update = torch._foreach_div(
-            torch._foreach_mul(m, -lr / (1 - beta1**count)), torch._foreach_add(root, eps)
-        )
+        update = torch._foreach_div(torch._foreach_mul(m, -lr / (1 - beta1**count)), torch._foreach_add(root, eps))
         moved = torch._foreach_add(list(parameters.values()), update)
         return dict(zip(parameters, moved, strict=True))
 

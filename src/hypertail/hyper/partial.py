@@ -74,10 +74,7 @@ class PartialHypernetwork:
         if name is None or classes == self.width:
             return weights
         bias = name.removesuffix("weight") + "bias"
-        return {
-            key: value.narrow(dim, 0, classes) if key in (name, bias) else value
-            for key, value in weights.items()
-        }
+        return {key: value.narrow(dim, 0, classes) if key in (name, bias) else value for key, value in weights.items()}
 
     def weights(self, task: int) -> Weights:
         """The generated tail parameters of a learned task.
@@ -136,7 +133,6 @@ class PartialHypernetwork:
         self.hyper.to(device)
         self._fresh = {name: buffer.to(device) for name, buffer in self._fresh.items()}
         self.statistics = {
-            task: {name: buffer.to(device) for name, buffer in own.items()}
-            for task, own in self.statistics.items()
+            task: {name: buffer.to(device) for name, buffer in own.items()} for task, own in self.statistics.items()
         }
         return self

@@ -59,9 +59,7 @@ class Penalty:
         self.outputs: dict[str, Tensor] = {}
         if curvature is not None:
             self.roots = {name: _root(factor) for name, factor in curvature.inputs.items()}
-            self.outputs = {
-                name: factor for name, factor in curvature.outputs.items() if name != hyper.classifier
-            }
+            self.outputs = {name: factor for name, factor in curvature.outputs.items() if name != hyper.classifier}
         with torch.no_grad():
             hidden = self.snapshot.hidden(self.tasks)
             self._targets = {
@@ -99,7 +97,8 @@ class Penalty:
             return (change @ codes.T).square().sum()
         weighted = rows if outputs is None else outputs @ rows
         form: Tensor = _QuadraticForm.apply(  # type: ignore[no-untyped-call]
-            change, (rows.T @ weighted) * (tasks.T @ tasks))
+            change, (rows.T @ weighted) * (tasks.T @ tasks)
+        )
         return form
 
 
@@ -125,7 +124,8 @@ class _QuadraticForm(torch.autograd.Function):
 def _root(moments: Tensor) -> Tensor:
     """R with R^T R = S for a positive semi-definite S."""
     values, vectors = torch.linalg.eigh(moments.double())
-    return (values.clamp_min(0).sqrt().unsqueeze(1) * vectors.T).to(moments)
+    root: Tensor = values.clamp_min(0).sqrt().unsqueeze(1) * vectors.T
+    return root.to(moments)
 
 
 def direct_penalty(

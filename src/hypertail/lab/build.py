@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from hypertail.hyper import Hypernetwork
+from hypertail.hyper import Curvature, Hypernetwork
 from hypertail.lab.config import RunConfig
+from hypertail.lab.method import Method
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.seeds import seeded_init
 from hypertail.strategies import (
@@ -33,6 +35,17 @@ def build_model(config: RunConfig, stream: Stream, classes: int, *purpose: objec
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+class Parts(NamedTuple):
+    """What builders of strategies start from: a fresh model, cut at the depth if the strategy has one."""
+
+    config: RunConfig
+    stream: Stream
+    device: torch.device | str
+    model: nn.Sequential
+    trunk: Trunk | None
+    tail: nn.Module | None
+
+
 def build_strategy(
     config: RunConfig, stream: Stream, trunk: nn.Module | None, device: torch.device | str = "cpu"
 ) -> Strategy:
@@ -44,45 +57,75 @@ def build_strategy(
         trunk: the trunk trained on e_1, or None where the strategy trains its own (or has none).
         device: where it is to learn.
     """
-    method, seed = config.method, config.seed
-    optimisation = Optimisation(method.lr, method.schedule, method.optimizer_state)
-    width = method.head_width or stream.max_classes
-    model = build_model(config, stream, width, "model").to(device)
-    if config.strategy == "naive":
-        return Naive(model, optimisation, seed=seed)
-    if config.strategy == "ewc":
-        return EWC(
-            model, optimisation, weight=method.ewc_weight, fisher_samples=method.fisher_samples, seed=seed
-        )
-    if config.strategy == "joint":
-        return Joint(model, optimisation, seed=seed)
+    model = build_model(config, stream, config.method.head_width or stream.max_classes, "model").to(device)
+    if config.depth is None:
+        return BUILDERS[config.strategy](Parts(config, stream, device, model, None, None))
     fresh_trunk, tail = decompose(model, config.depth)
     if trunk is None:
-        own = Trunk(fresh_trunk, learns=True, statistics=method.trunk_statistics)
+        own = Trunk(fresh_trunk, learns=True, statistics=config.method.trunk_statistics)
     else:
         own = Trunk(trunk.to(device), learns=False)
-    if config.strategy == "separate":
-        return Separate(own, _tails(config, stream, device), optimisation)
-    if config.strategy == "lr":
-        capacity = method.buffer or 2 * sum(len(experience.classes) for experience in stream)
-        return LatentReplay(
-            own,
-            tail,
-            optimisation,
-            capacity=capacity,
-            replay_batch=method.replay_batch,
-            coefficient=method.replay_coefficient,
-            policy=method.buffer_policy,
-            seed=seed,
-        )
-    with seeded_init(seed, "hypernetwork"):
-        hyper = build_hypernetwork(config, tail, len(stream)).to(device)
+    return BUILDERS[config.strategy](Parts(config, stream, device, model, own, tail))
+
+
+def _optimisation(config: RunConfig, lr: float | None = None) -> Optimisation:
+    method = config.method
+    return Optimisation(lr or method.lr, method.schedule, method.optimizer_state, trunk_lr=method.lr)
+
+
+def _naive(parts: Parts) -> Strategy:
+    return Naive(parts.model, _optimisation(parts.config), seed=parts.config.seed)
+
+
+def _ewc(parts: Parts) -> Strategy:
+    method = parts.config.method
+    return EWC(
+        parts.model,
+        _optimisation(parts.config),
+        weight=method.ewc_weight,
+        fisher_samples=method.fisher_samples,
+        seed=parts.config.seed,
+    )
+
+
+def _joint(parts: Parts) -> Strategy:
+    return Joint(parts.model, _optimisation(parts.config), seed=parts.config.seed)
+
+
+def _separate(parts: Parts) -> Strategy:
+    assert parts.trunk is not None
+    tails = _tails(parts.config, parts.stream, parts.device)
+    return Separate(parts.trunk, tails, _optimisation(parts.config))
+
+
+def _latent_replay(parts: Parts) -> Strategy:
+    assert parts.trunk is not None
+    assert parts.tail is not None
+    method = parts.config.method
+    return LatentReplay(
+        parts.trunk,
+        parts.tail,
+        _optimisation(parts.config),
+        capacity=method.buffer or 2 * sum(len(experience.classes) for experience in parts.stream),
+        replay_batch=method.replay_batch,
+        coefficient=method.replay_coefficient,
+        policy=method.buffer_policy,
+        seed=parts.config.seed,
+    )
+
+
+def _partial_hypernet(parts: Parts) -> Strategy:
+    assert parts.trunk is not None
+    assert parts.tail is not None
+    config, method = parts.config, parts.config.method
+    with seeded_init(config.seed, "hypernetwork"):
+        hyper = build_hypernetwork(method, parts.tail, len(parts.stream)).to(parts.device)
     output = OutputPenalty(method.output_weight, method.output_tasks, method.output_share)
     return PartialHypernet(
-        own,
-        tail,
+        parts.trunk,
+        parts.tail,
         hyper,
-        optimisation,
+        _optimisation(config, method.hyper_lr),
         penalty_weight=method.penalty_weight,
         reduction=method.reduction,
         penalty_form=method.penalty_form,
@@ -91,15 +134,26 @@ def build_strategy(
         combine=method.combine,
         new_embedding=method.new_embedding,
         output=output if method.output_weight else None,
+        curvature=Curvature() if method.curvature else None,
         per_sample=method.per_sample,
         record_cosine=method.record_cosine,
-        seed=seed,
+        seed=config.seed,
     )
 
 
-def build_hypernetwork(config: RunConfig, tail: nn.Module, tasks: int) -> Hypernetwork:
+BUILDERS: dict[str, Callable[[Parts], Strategy]] = {
+    "naive": _naive,
+    "ewc": _ewc,
+    "lr": _latent_replay,
+    "hn": _partial_hypernet,
+    "separate": _separate,
+    "joint": _joint,
+}
+"""How each strategy of `hypertail.lab.config.STRATEGIES` is built."""
+
+
+def build_hypernetwork(method: Method, tail: nn.Module, tasks: int) -> Hypernetwork:
     """A hypernetwork for `tail` with the sizes of the method."""
-    method = config.method
     return Hypernetwork(
         {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
         tasks,

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hypertail.errors import ConfigError
 from hypertail.lab.config import RunConfig, expand
@@ -17,7 +18,7 @@ from hypertail.lab.method import Method
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.report import write_report
 from hypertail.lab.run import Existing, execute, stream_of
-from hypertail.lab.runfile import RunFile, find_runs
+from hypertail.lab.runfile import FILE_NAME, RunFile, find_runs
 from hypertail.lab.tables import human_bytes, to_rich
 from hypertail.streams import Stream
 
@@ -38,8 +39,10 @@ def run_all(
     """Execute configurations one after another, with progress; a stream is loaded once per seed.
 
     Raises:
+        ConfigError: before any training, if `out` is no folder, or a run directory exists and `existing` is `error`.
         HypertailError: from the first run that fails; finished ones stay.
     """
+    _check_places(configs, out, existing)
 
     @lru_cache(maxsize=1)
     def stream(seed: int) -> Stream:
@@ -47,8 +50,10 @@ def run_all(
 
     runs = []
     with RunProgress(console) as progress:
-        for config in configs:
-            progress.start(f"{config.label} seed {config.seed}")
+        for number, config in enumerate(configs, start=1):
+            title = f"{config.label} seed {config.seed}"
+            kept = existing == "reuse" and (out / config.run_name / FILE_NAME).is_file()
+            progress.start(f"{title} ({number}/{len(configs)})" if len(configs) > 1 else title)
             run = execute(
                 config,
                 out,
@@ -59,13 +64,28 @@ def run_all(
                 command=line,
                 progress=progress,
             )
-            aca = run.metrics["aca"]
-            console.print(
-                f"{config.label} seed {config.seed}: ACA {100 * (aca or 0):.1f} %, {run.seconds:.0f} s",
-                highlight=False,
-            )
+            aca = 100 * (run.metrics["aca"] or 0)
+            reused = ", finished before" if kept else ""
+            console.print(Text(f"{title}: ACA {aca:.1f} %, {run.seconds:.0f} s{reused}"), soft_wrap=True)
             runs.append(run)
     return runs
+
+
+def _check_places(configs: Sequence[RunConfig], out: Path, existing: Existing) -> None:
+    """Find out before the first run, not hours later, that a later one has no place."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(
+            f"output folder {out}", required="a folder, or nothing yet", found="a file", mend="Use another --out."
+        )
+    taken = [out / config.run_name for config in configs if (out / config.run_name).exists()]
+    if taken and existing == "error":
+        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise ConfigError(
+            f"run directory {taken[0]}{more}",
+            required="a directory that does not exist yet",
+            found="an existing one",
+            mend="Use another --out, or --existing reuse to continue, or --existing replace to start again.",
+        )
 
 
 def print_tables(runs: Sequence[RunFile], console: Console) -> None:
@@ -88,15 +108,13 @@ def report(paths: Sequence[Path], out: Path, console: Console, *, overwrite: boo
             mend="Use another --out, or --overwrite.",
         )
     path = write_report(find_runs(paths), out)
-    console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
+    console.print(Text(f"report: {path.resolve()}"), soft_wrap=True)
     return path
 
 
 def print_info(info: Info, console: Console) -> None:
     """Sizes as a table."""
-    table = Table(
-        title=f"depth {info.depth}, {info.tasks} tasks of {info.classes} classes, {info.image_size} pixels"
-    )
+    table = Table(title=f"depth {info.depth}, {info.tasks} tasks of {info.classes} classes, {info.image_size} pixels")
     table.add_column("")
     table.add_column("parameters", justify="right")
     table.add_column("kept between tasks", justify="right")
@@ -111,12 +129,12 @@ def print_info(info: Info, console: Console) -> None:
 
 
 def quickstart(out: Path, epochs: int, seeds: Sequence[int], console: Console, line: str) -> Path:
-    """Compare naive, EWC, LR-2, HN-2, HN-F and separate tails on `digits`; the report's path is printed and returned."""
+    """Compare naive, EWC, LR-2, HN-2, HN-F and separate tails on `digits`; print and return the report's path."""
     console.print("Five tasks of two handwritten digits each, learned one after another by six strategies.\n")
     base = RunConfig(stream="digits", strategy="naive", epochs=epochs, method=Method(trunk_epochs=epochs))
     configs = expand(QUICKSTART, (), seeds, base)
     runs = run_all(configs, out, console, existing="replace", line=line)
     print_tables(runs, console)
     path = write_report(runs, out / "report.html")
-    console.print(f"\nreport with pictures: {path.resolve()}", soft_wrap=True, highlight=False)
+    console.print(Text(f"\nreport with pictures: {path.resolve()}"), soft_wrap=True)
     return path

@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.method import Method
 from hypertail.lab.runfile import label_for
 from hypertail.training.trainer import Split
 
+T = TypeVar("T")
+
 STRATEGIES: dict[str, str] = {
-    "naive": "trains the whole model on one experience after another",
-    "ewc": "naive plus the quadratic penalty of elastic weight consolidation",
-    "lr": "latent replay at a depth: frozen trunk, stored features replayed into the tail",
-    "hn": "partial hypernetwork at a depth: frozen trunk, generated tail; depth full is HN-F",
-    "separate": "frozen trunk and one stored tail per task: the reference without forgetting",
+    "naive": "one model, trained on and on: nothing against forgetting",
+    "ewc": "naive, with elastic weight consolidation",
+    "lr": "latent replay: frozen trunk, stored features replayed into the tail",
+    "hn": "partial hypernetwork: frozen trunk, generated tail (depth full: HN-F)",
+    "separate": "frozen trunk, one stored tail per task: cannot forget",
     "joint": "the whole model on all experiences at once: the upper reference",
 }
 """Strategy name -> what it does."""
 
 _WITH_DEPTH = ("lr", "hn", "separate")
-_ALIASES = {"latent-replay": "lr", "partial-hypernet": "hn", "hypernetwork": "hn", "full-hypernet": "hn-f"}
+_ALIASES = {
+    "latent-replay": "lr",
+    "hypernet": "hn",
+    "hypernetwork": "hn",
+    "partial-hypernet": "hn",
+    "partial-hypernetwork": "hn",
+    "full-hypernet": "hn-f",
+    "full-hypernetwork": "hn-f",
+    "finetune": "naive",
+    "multitask": "joint",
+}
+
+_LEAST: dict[str, float] = {
+    **dict.fromkeys(("epochs", "experiences", "views", "trunk_epochs", "head_width"), 1),
+    **dict.fromkeys(("embedding", "mlp", "rank", "output_tasks", "buffer", "replay_batch", "fisher_samples"), 1),
+    **dict.fromkeys(("eval_every", "penalty_weight", "output_weight", "replay_coefficient", "ewc_weight"), 0),
+    "batch_size": 2,
+}
+"""Option -> the smallest value that makes sense; None, where it is a value, always does."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,15 @@ class RunConfig:
                 found=str(self.depth),
                 mend="Give --depth.",
             )
+        self._check_numbers()
         method = self.method
+        if self.measure_on == "validation" and not self.validation > 0:
+            raise ConfigError(
+                "accuracies on validation data",
+                required="a share of the training data held out",
+                found=f"--validation {self.validation:g}",
+                mend="Add --validation 0.1, say.",
+            )
         if method.standardise and method.trunk_training == "with-tail":
             raise ConfigError(
                 "features standardised at the cut",
@@ -73,6 +102,48 @@ class RunConfig:
                 found="trunk-training with-tail",
                 mend="Use --trunk-training alone or --no-standardise.",
             )
+        if self.depth and method.trunk_statistics == "batch" and method.trunk_training == "alone":
+            raise ConfigError(
+                "trunk with the statistics of each batch",
+                required="trunk-training with-tail, as in the authors' code",
+                found="trunk-training alone",
+                mend="Use --trunk-training with-tail --no-standardise, or --trunk-statistics fixed.",
+            )
+        if method.norm == "instance" and self.image_size is not None and self.image_size < 9:
+            raise ConfigError(
+                "image size under instance normalisation",
+                required="9 pixels a side or more, so that more than one pixel is left in the last block",
+                found=str(self.image_size),
+                mend="Use a larger --image-size, or --norm batch.",
+            )
+        if method.curvature and method.penalty_form == "direct":
+            raise ConfigError(
+                "penalty weighed by curvature",
+                required="the closed form of the penalty",
+                found="penalty-form direct",
+                mend="Use --penalty-form closed or --no-curvature.",
+            )
+        if method.per_sample and method.norm != "instance":
+            raise ConfigError(
+                "one weight set per sample",
+                required="norm instance, which keeps no statistics",
+                found=f"norm {method.norm}",
+                mend="Use --norm instance or --no-per-sample.",
+            )
+
+    def _check_numbers(self) -> None:
+        values = {**vars(self), **vars(self.method)}
+        for name, least in _LEAST.items():
+            given = values[name] if isinstance(values[name], tuple) else (values[name],)
+            if any(value is not None and not least <= value < math.inf for value in given):
+                raise _out_of_range(name, given, f"{least:g} or more")
+        for name in ("lr", "hyper_lr"):
+            if values[name] is not None and not 0 < values[name] < math.inf:
+                raise _out_of_range(name, (values[name],), "more than 0")
+        if not 0 < self.method.output_share <= 1:
+            raise _out_of_range("output_share", (self.method.output_share,), "more than 0, up to 1")
+        if not 0 <= self.validation < 1:
+            raise _out_of_range("validation", (self.validation,), "0 or more, less than 1")
 
     @property
     def depth_name(self) -> int | str | None:
@@ -96,6 +167,12 @@ class RunConfig:
         return content
 
 
+def _out_of_range(name: str, found: Sequence[float], required: str) -> ConfigError:
+    option = f"--{name.replace('_', '-')}"
+    mend = f"Give {option} a value in that range."
+    return ConfigError(f"option {option}", required=required, found=" ".join(map(str, found)), mend=mend)
+
+
 def parse_depth(text: str) -> int:
     """`0`..`4`, or `full` (`f`) for 0.
 
@@ -104,9 +181,7 @@ def parse_depth(text: str) -> int:
     """
     named = {"full": 0, "f": 0} | {str(depth): depth for depth in range(5)}
     if text.lower() not in named:
-        raise ConfigError(
-            f"depth '{text}'", required="0 to 4, or full", found=text, mend="Use --depth 3, say."
-        )
+        raise ConfigError(f"depth '{text}'", required="0 to 4, or full", found=text, mend="Use --depth 3, say.")
     return named[text.lower()]
 
 
@@ -116,14 +191,15 @@ def expand_strategies(names: Sequence[str], depths: Sequence[str]) -> list[tuple
     A name may carry its depth (`hn-3`, `lr-2`, `hn-f`, `separate-4`); one that does not is combined with every depth.
 
     Raises:
-        ConfigError: an unknown name or depth, with the nearest valid one.
+        ConfigError: an unknown name or depth, with the nearest valid one, or none at all.
     """
     pairs: list[tuple[str, int | None]] = []
-    for given in names:
+    for given in _some("--strategy", names):
         name = _ALIASES.get(given.lower(), given.lower())
         stem, _, suffix = name.rpartition("-")
+        stem = _ALIASES.get(stem, stem)
         if name in _WITH_DEPTH:
-            pairs += [(name, parse_depth(depth)) for depth in depths]
+            pairs += [(name, parse_depth(depth)) for depth in _some("--depth", depths)]
         elif name in STRATEGIES:
             pairs.append((name, None))
         elif stem in _WITH_DEPTH:
@@ -133,11 +209,25 @@ def expand_strategies(names: Sequence[str], depths: Sequence[str]) -> list[tuple
     return list(dict.fromkeys(pairs))
 
 
-def expand(
-    names: Sequence[str], depths: Sequence[str], seeds: Sequence[int], base: RunConfig
-) -> list[RunConfig]:
-    """One configuration per (seed, strategy, depth); everything else as in `base`."""
+def expand(names: Sequence[str], depths: Sequence[str], seeds: Sequence[int], base: RunConfig) -> list[RunConfig]:
+    """One configuration per (seed, strategy, depth), none twice; everything else as in `base`.
+
+    Raises:
+        ConfigError: an unknown name or depth, no seed, or options that do not go together.
+    """
+    pairs = expand_strategies(names, depths)
     return [
-        RunConfig(**{**vars(base), "strategy": name, "depth": depth, "seed": seed})
-        for seed, (name, depth) in itertools.product(seeds, expand_strategies(names, depths))
+        replace(base, strategy=name, depth=depth, seed=seed)
+        for seed, (name, depth) in itertools.product(dict.fromkeys(_some("--seeds", seeds)), pairs)
     ]
+
+
+def _some(option: str, values: Sequence[T]) -> Sequence[T]:
+    if not values:
+        raise ConfigError(
+            f"option {option}",
+            required="at least one value",
+            found="none",
+            mend=f"Name one after {option}, or leave {option} out.",
+        )
+    return values

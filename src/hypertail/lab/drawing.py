@@ -58,10 +58,7 @@ def style() -> Iterator[None]:
         "xtick.color": RULE,
         "ytick.color": RULE,
         "ytick.major.size": 0.0,
-        **{
-            f"{name}color": INK
-            for name in ("text.", "axes.label", "axes.title", "xtick.label", "ytick.label")
-        },
+        **{f"{name}color": INK for name in ("text.", "axes.label", "axes.title", "xtick.label", "ytick.label")},
         "text.parse_math": False,  # names are shown as they are
         "lines.solid_capstyle": "round",
         "svg.fonttype": "none",
@@ -126,9 +123,7 @@ def percent_axis(axes: Axes, n: int, chance: float) -> None:
     axes.set_xticks(nice_ticks(n))
     if not np.isnan(chance):
         axes.axhline(100 * chance, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
-        axes.annotate(
-            "guessing", (0.7, 100 * chance), (2, -2), textcoords="offset points", va="top", fontsize=7.5
-        )
+        axes.annotate("guessing", (0.7, 100 * chance), (2, -2), textcoords="offset points", va="top", fontsize=7.5)
 
 
 def nice_ticks(n: int) -> list[int]:
@@ -138,9 +133,7 @@ def nice_ticks(n: int) -> list[int]:
         >>> nice_ticks(5), nice_ticks(20)
         ([1, 2, 3, 4, 5], [1, 5, 10, 15, 20])
     """
-    step = next(
-        step for scale in (1, 10, 100, 1000, n) for step in (scale, 2 * scale, 5 * scale) if n <= 5 * step
-    )
+    step = next(step for scale in (1, 10, 100, 1000, n) for step in (scale, 2 * scale, 5 * scale) if n <= 5 * step)
     inner = [number for number in range(step, n, step) if number - 1 > step / 2 and n - number > step / 2]
     return sorted({1, *inner, n})
 
@@ -225,9 +218,7 @@ def draw_matrix(axes: Axes, R: NDArray[np.float64], size: float) -> ScalarMappab
 
 def percent_scale(figure: Figure, mesh: ScalarMappable, axes: Sequence[Axes]) -> None:
     """The colour scale of `draw_matrix`."""
-    bar = figure.colorbar(
-        mesh, ax=list(axes), ticks=[0, 0.25, 0.5, 0.75, 1.0], aspect=30, fraction=0.03, pad=0.02
-    )
+    bar = figure.colorbar(mesh, ax=list(axes), ticks=[0, 0.25, 0.5, 0.75, 1.0], aspect=30, fraction=0.03, pad=0.02)
     bar.ax.set_yticklabels(["0", "25", "50", "75", "100"])
     bar.set_label("test accuracy, %")
     bar.outline.set_visible(False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hypertail.errors import ConfigError
+from hypertail.errors import ConfigError, unknown_name
 
 _PACKAGES = ("hypertail", "torch", "numpy", "datasets", "scikit-learn", "safetensors")
 
@@ -59,12 +60,9 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"device '{name}'", required="cpu, cuda, cuda:N or auto", found=name, mend="Use --device auto."
-        ) from error
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise unknown_name("device", name, ("auto", "cpu", "cuda", "cuda:0"))
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             f"device '{name}'",
@@ -72,4 +70,24 @@ def choose_device(name: str) -> torch.device:
             found=f"torch {torch.__version__} without a usable GPU",
             mend="Use --device cpu.",
         )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device '{name}'",
+            required=f"cuda:0 to cuda:{torch.cuda.device_count() - 1}",
+            found=name,
+            mend="Use --device cuda.",
+        )
     return device
+
+
+def use_threads(count: int | None) -> None:
+    """Let torch use `count` CPU threads; None leaves its choice.
+
+    Raises:
+        ConfigError: less than one.
+    """
+    if count is None:
+        return
+    if count < 1:
+        raise ConfigError("CPU threads", required="1 or more", found=str(count), mend="Leave --threads out, or give 1.")
+    torch.set_num_threads(count)

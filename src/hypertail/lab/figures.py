@@ -108,9 +108,7 @@ def retention_curves(runs: Iterable[RunFile]) -> Figure:
                 axes.set_xlabel("experiences learned")
         if n > 1:
             scale = ScalarMappable(BoundaryNorm(np.arange(n + 1) + 0.5, n), shades)
-            bar = figure.colorbar(
-                scale, ax=panels, ticks=drawing.nice_ticks(n), aspect=30, fraction=0.03, pad=0.02
-            )
+            bar = figure.colorbar(scale, ax=panels, ticks=drawing.nice_ticks(n), aspect=30, fraction=0.03, pad=0.02)
             bar.set_label("experience tested")
             if bar.solids is not None:
                 bar.solids.set_edgecolor("face")  # no seams between the shades

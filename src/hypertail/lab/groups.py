@@ -131,15 +131,13 @@ def _variant(run: RunFile, siblings: Sequence[RunFile]) -> str:
     names = sorted({name for other in (mine, *others) for name in other})
     differing = [name for name in names if any(other.get(name) != mine.get(name) for other in others)]
     last = [name.rpartition(".")[2] for name in differing]
-    short = {
-        name: part if last.count(part) == 1 else name for name, part in zip(differing, last, strict=True)
-    }
+    short = {name: part if last.count(part) == 1 else name for name, part in zip(differing, last, strict=True)}
     return ", ".join(f"{short[name]}={mine.get(name, 'unset')}" for name in differing)
 
 
 def _name(run: RunFile, variant: str, all_runs: Sequence[RunFile]) -> str:
-    """The label, with preset, epochs and experiences where runs of its label and stream differ in them."""
-    alike = [other for other in all_runs if (other.stream, other.label) == (run.stream, run.label)]
+    """The label, with preset, epochs and experiences where the runs of its stream differ in them."""
+    alike = [other for other in all_runs if other.stream == run.stream]
     parts = [
         run.preset if any(other.preset != run.preset for other in alike) else "",
         f"{run.epochs} epochs" if any(other.epochs != run.epochs for other in alike) else "",

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hypertail.hyper import Hypernetwork
+from hypertail.errors import ConfigError
+from hypertail.lab.build import build_hypernetwork
 from hypertail.lab.method import Method
 from hypertail.nets import decompose, slim_resnet18
 
@@ -62,18 +63,22 @@ def describe(
         channels: of the images.
         buffer: exemplars of latent replay.
         method: sizes of the hypernetwork.
+
+    Raises:
+        ConfigError: a number below one.
     """
-    trunk, tail = decompose(slim_resnet18(classes, channels=channels, norm=method.norm), depth)
-    hyper = Hypernetwork(
-        {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
-        tasks,
-        embedding=method.embedding,
-        mlp=method.mlp,
-        rank=method.rank,
-        code=method.code,
-    )
-    with torch.no_grad():
-        _, *shape = trunk.eval()(torch.zeros(1, channels, image_size, image_size)).shape
+    numbers = {"tasks": tasks, "classes": classes, "image-size": image_size, "channels": channels, "buffer": buffer}
+    for name, value in numbers.items():
+        if value < 1:
+            raise ConfigError(
+                f"option --{name}", required="1 or more", found=str(value), mend=f"Give --{name} a value in that range."
+            )
+    with torch.device("meta"):  # shapes without numbers: nothing is computed, and no random state moves
+        trunk, tail = decompose(slim_resnet18(classes, channels=channels, norm=method.norm), depth)
+        hyper = build_hypernetwork(method, tail, tasks)
+        # batch normalisation has the same shapes, and none too small for it
+        stages, _ = decompose(slim_resnet18(classes, channels=channels), depth)
+        _, *shape = stages.eval()(torch.empty(1, channels, image_size, image_size)).shape
     statistics = sum(b.numel() * b.element_size() for b in tail.buffers())
     exemplar = 4 * shape[0] * shape[1] * shape[2]
     count = _parameters(hyper)

@@ -24,7 +24,9 @@ class Method:
     """Every switch of the method; the defaults are the preset `tuned`."""
 
     lr: float = 1e-3
-    """Learning rate of Adam."""
+    """Learning rate of Adam (alpha in Eq. 5)."""
+    hyper_lr: float | None = 3e-3
+    """Learning rate of the hypernetwork (beta in Eq. 6); None: the same."""
     schedule: Schedule = "cosine"
     """Learning rate within each experience: constant, or cosine to zero."""
     optimizer_state: OptimizerState = "fresh"
@@ -66,6 +68,8 @@ class Method:
     """The virtual step of the look-ahead: sgd at the learning rate, or the step the real optimizer would take."""
     combine: Combine = "mean"
     """The two gradients are joined by their mean or their sum."""
+    curvature: bool = True
+    """Weigh the penalty by what the logits of earlier tasks feel (Kronecker factors), not all weights alike."""
     output_weight: float = 0.0
     """Weight of the output-space term on earlier tasks (0: none)."""
     output_tasks: int = 2

@@ -72,11 +72,7 @@ def _tasks(groups: Sequence[Group]) -> str:
 def _machines(groups: Sequence[Group]) -> str:
     keys = ("device", "cpu", "cores", "threads")
     machines = {tuple(str(run.hardware.get(key)) for key in keys) for group in groups for run in group.runs}
-    return (
-        "Times come from different machines or thread counts: do not compare them."
-        if len(machines) > 1
-        else ""
-    )
+    return "Times come from different machines or thread counts: do not compare them." if len(machines) > 1 else ""
 
 
 def _versions(groups: Sequence[Group]) -> str:

@@ -23,6 +23,8 @@ PRINTED = Method(
     rank=32,
     code="additive",
     lookahead="first",
+    hyper_lr=None,
+    curvature=False,
 )
 
 RELEASED = Method(
@@ -46,6 +48,8 @@ RELEASED = Method(
     rank=32,
     code="additive",
     lookahead="first",
+    hyper_lr=None,
+    curvature=False,
     per_sample=True,
 )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 
 class RunProgress:
@@ -15,7 +17,8 @@ class RunProgress:
     def __init__(self, console: Console, every: float = 10.0) -> None:
         self.console, self.every = console, every
         self._bar: Progress | None = None
-        self._title, self._last, self._started = "", 0.0, 0.0
+        self._title, self._last = "", 0.0
+        self._phase, self._since, self._done = 0, 0.0, 0
 
     def __enter__(self) -> RunProgress:
         if self.console.is_terminal:
@@ -42,7 +45,7 @@ class RunProgress:
 
     def start(self, title: str) -> None:
         """A new run begins."""
-        self._title, self._started, self._last = title, time.monotonic(), time.monotonic()
+        self._title, self._last, self._phase = title, time.monotonic(), 0
         if self._bar is not None:
             self._bar.reset(self._task, title=title, description="loading", total=1)
 
@@ -52,9 +55,13 @@ class RunProgress:
             self._bar.update(self._task, completed=done, total=total, description=text)
             return
         now = time.monotonic()
+        if total != self._phase or done < self._done:
+            # Another phase with steps of another length, or a run continued half-way: time it from here.
+            self._phase, self._since, self._done = total, now, done
         if now - self._last >= self.every:
             self._last = now
-            left = (now - self._started) * (total - done) / max(done, 1)
-            self.console.print(
-                f"{self._title}: {done}/{total} steps, {text}, about {left:.0f} s left", highlight=False
-            )
+            line = f"{self._title}: {done}/{total} steps, {text}"
+            if done > self._done:
+                seconds = (now - self._since) * (total - done) / (done - self._done)
+                line += f", about {timedelta(seconds=round(seconds))} left"
+            self.console.print(Text(line), soft_wrap=True)

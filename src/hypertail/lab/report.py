@@ -51,7 +51,7 @@ _FIGURES: dict[str, tuple[str, str, Callable[[list[RunFile]], Figure]]] = {
     ),
 }
 
-_OVER_TIME = ("first", "aca", "retention")  # nothing to see in a stream of one experience
+_OVER_TIME = ("first", "aca", "retention", "matrix")  # nothing to see in a stream of one experience
 
 _STRATEGIES = {
     "naive": (
@@ -134,9 +134,7 @@ def inline_svg(figure: Figure, prefix: str, description: str) -> str:
 
     svg = figures.to_svg(figure)
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(
-        r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<g id=\"[^\"]*\"/>", "", svg, flags=re.DOTALL
-    )
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<g id=\"[^\"]*\"/>", "", svg, flags=re.DOTALL)
     # Only inside tags: a name that someone gave is shown as it is.
     svg = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), prefix), svg)
     end = svg.index(">")
@@ -194,9 +192,7 @@ def _details(run: RunFile) -> dict[str, Any]:
         "started": run.started,
         "preset": f"{run.preset}, {run.epochs} epochs per experience",
         "time": "; ".join(f"{name} {value:.1f} s" for name, value in run.seconds_by_phase.items()),
-        "bytes kept": "; ".join(
-            f"{name} {human_bytes(value)}" for name, value in run.bytes_kept_parts.items()
-        ),
+        "bytes kept": "; ".join(f"{name} {human_bytes(value)}" for name, value in run.bytes_kept_parts.items()),
         "parameters": "; ".join(f"{name} {value:,}" for name, value in _parameters(run).items()),
         "versions": "; ".join(f"{name} {value}" for name, value in run.versions.items()),
         "hardware": "; ".join(f"{name} {value}" for name, value in run.hardware.items()),

@@ -99,17 +99,13 @@ class RunFile:
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the file that this version does not know
 
     def __post_init__(self) -> None:
-        content = {
-            item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"
-        }
+        content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
         check(content, "run", DataError)
 
     @property
     def matrix(self) -> NDArray[np.float64]:
         """The accuracy matrix R (N x N, float64), NaN where not measured."""
-        return np.array(
-            [[np.nan if v is None else v for v in row] for row in self.accuracy], dtype=np.float64
-        )
+        return np.array([[np.nan if v is None else v for v in row] for row in self.accuracy], dtype=np.float64)
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -118,9 +114,7 @@ class RunFile:
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file, as plain JSON values."""
-        content = {
-            item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"
-        }
+        content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
         head = {"format": FORMAT, "format_version": FORMAT_VERSION}
         return {**self.extra, **head, **content, "metrics": self.metrics}
 
@@ -135,21 +129,17 @@ class RunFile:
         content = _load(path)
         check(content, str(path), CheckpointError)
         values = {
-            item.name: content[item.name]
-            for item in fields(cls)
-            if item.name in content and item.name != "extra"
+            item.name: content[item.name] for item in fields(cls) if item.name in content and item.name != "extra"
         }
         known = {"format", "format_version", "metrics", *values}
         values["tasks"] = tuple(
-            TaskInfo(task["name"], tuple(task["classes"]), task["train"], task["test"])
-            for task in content["tasks"]
+            TaskInfo(task["name"], tuple(task["classes"]), task["train"], task["test"]) for task in content["tasks"]
         )
         values["accuracy"] = tuple(tuple(row) for row in content["accuracy"])
         values["seconds_per_experience"] = tuple(content["seconds_per_experience"])
         values["bytes_per_experience"] = tuple(content["bytes_per_experience"])
         values["curves"] = tuple(
-            Curve(curve["task"], curve["epoch"], tuple(curve["accuracy"]))
-            for curve in content.get("curves", [])
+            Curve(curve["task"], curve["epoch"], tuple(curve["accuracy"])) for curve in content.get("curves", [])
         )
         return cls(**values, extra={key: value for key, value in content.items() if key not in known})
 

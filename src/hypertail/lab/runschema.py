@@ -43,16 +43,13 @@ def _not_json(value: object, key: str) -> str | None:
     """The key of the first part of `value` that JSON cannot hold, or None."""
     if isinstance(value, Mapping):
         parts = [
-            (item, f"{key}.{name}" if isinstance(name, str) else f"{key}[{name!r}]")
-            for name, item in value.items()
+            (item, f"{key}.{name}" if isinstance(name, str) else f"{key}[{name!r}]") for name, item in value.items()
         ]
         odd = [where for (_, where), name in zip(parts, value, strict=True) if not isinstance(name, str)]
         return odd[0] if odd else next(filter(None, (_not_json(item, where) for item, where in parts)), None)
     if isinstance(value, list):
         return next(filter(None, (_not_json(item, f"{key}[{i}]") for i, item in enumerate(value))), None)
-    fits = (
-        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    )
+    fits = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
     return None if fits else f"{key} = {value!r}"
 
 
@@ -164,5 +161,6 @@ def _check_metrics(content: Mapping[str, Any], fail: Callable[[str, str, str], N
 
 
 def short(value: object) -> str:
+    """What was found, cut to the length of an error message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -37,6 +37,7 @@ def statement(groups: Sequence[Group]) -> str:
         _leader(groups),
         _references(groups),
         _gaps(groups),
+        validation(groups),
     ]
     return " ".join(part for part in parts if part)
 
@@ -72,9 +73,7 @@ def _naive(groups: Sequence[Group]) -> str:
         if lost.mean >= _ZERO:
             text = f"{group.name} forgets: on earlier experiences it loses {points(lost.mean)} of accuracy"
         else:
-            text = (
-                f"{group.name}, which does nothing against forgetting, {_change(lost)} on earlier experiences"
-            )
+            text = f"{group.name}, which does nothing against forgetting, {_change(lost)} on earlier experiences"
         parts.append(f"{text}, and it ends at {percent(aca.mean)} on average.")
     return " ".join(parts)
 
@@ -83,9 +82,7 @@ def _losses(groups: Sequence[Group]) -> str:
     measured = [
         (stat, group.name)
         for group in _learners(groups)
-        if group.first.strategy != "naive"
-        and len(group.first.tasks) > 1
-        and (stat := group.stat("forgetting"))
+        if group.first.strategy != "naive" and len(group.first.tasks) > 1 and (stat := group.stat("forgetting"))
     ]
     measured.sort(key=lambda item: item[0].mean)
     if not measured:
@@ -102,9 +99,7 @@ def _leader(groups: Sequence[Group]) -> str:
     comparable = {(len(group.first.tasks), str(group.first.config.get("measure_on"))) for _, group in ranked}
     if len(ranked) < 2 or len(comparable) > 1:
         return " ".join(
-            f"{group.name} ends at {percent(stat.mean)}."
-            for stat, group in ranked
-            if group.first.strategy != "naive"
+            f"{group.name} ends at {percent(stat.mean)}." for stat, group in ranked if group.first.strategy != "naive"
         )
     ranked.sort(key=lambda item: -item[0].mean)
     (best, first), (next_best, second) = ranked[:2]

@@ -29,9 +29,7 @@ class Table:
     notes: tuple[str, ...]
 
 
-def build_tables(
-    runs: Iterable[RunFile], *, in_columns: bool = True, every_metric: bool = False
-) -> list[Table]:
+def build_tables(runs: Iterable[RunFile], *, in_columns: bool = True, every_metric: bool = False) -> list[Table]:
     """One table per stream.
 
     Args:
@@ -76,11 +74,7 @@ def to_markdown(runs: Iterable[RunFile]) -> str:
     """The tables as GitHub Markdown, with their notes."""
 
     def line(cells: Iterable[str]) -> str:
-        return (
-            "| "
-            + " | ".join(_escaped(cell, {"\\": "\\\\", "|": "\\|", "<": "&lt;"}) for cell in cells)
-            + " |"
-        )
+        return "| " + " | ".join(_escaped(cell, {"\\": "\\\\", "|": "\\|", "<": "&lt;"}) for cell in cells) + " |"
 
     parts = []
     for table in build_tables(runs):
@@ -124,9 +118,7 @@ def to_csv(runs: Iterable[RunFile]) -> str:
         cells += [run.epochs, group.variant, len(group.runs), " ".join(map(str, group.seeds))]
         for quantity in QUANTITIES:
             stat = group.stat(quantity)
-            cells += [
-                f"{v:.8g}" if v is not None else "" for v in ((stat.mean, stat.std) if stat else (None, None))
-            ]
+            cells += [f"{v:.8g}" if v is not None else "" for v in ((stat.mean, stat.std) if stat else (None, None))]
         writer.writerow(cells)
     return text.getvalue()
 

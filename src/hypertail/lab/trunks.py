@@ -57,9 +57,7 @@ def trained_trunk(
             progress=lambda done, total, text: progress(done, total, f"trunk: {text}"),
         ).run()
         seconds = time.perf_counter() - started
-        save_checkpoint(
-            path, body.state_dict(), {"seconds": seconds, "stream": stream.name, "epochs": epochs}
-        )
+        save_checkpoint(path, body.state_dict(), {"seconds": seconds, "stream": stream.name, "epochs": epochs})
     trunk, _ = decompose(body, config.depth)
     if config.method.standardise and config.depth:
         inputs = FeatureCache(seed=config.seed, device=device)

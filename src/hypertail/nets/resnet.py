@@ -31,9 +31,7 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Sequential()
         if stride != 1 or channels_in != channels:
             self.shortcut = nn.Sequential(
-                OrderedDict(
-                    conv=nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm=_norm(norm, channels)
-                )
+                OrderedDict(conv=nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm=_norm(norm, channels))
             )
 
     def forward(self, x: Float[Tensor, "batch in h w"]) -> Float[Tensor, "batch out h2 w2"]:
@@ -71,9 +69,7 @@ def slim_resnet18(classes: int, *, channels: int = 3, width: int = 20, norm: Nor
         )
         channels_in = out
     stages["classifier"] = nn.Sequential(
-        OrderedDict(
-            pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), linear=nn.Linear(channels_in, classes)
-        )
+        OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), linear=nn.Linear(channels_in, classes))
     )
     model = nn.Sequential(stages)
     for module in model.modules():

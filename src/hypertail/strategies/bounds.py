@@ -24,9 +24,7 @@ class Separate(Strategy):
         optimisation: optimizer and schedule.
     """
 
-    def __init__(
-        self, trunk: Trunk, tail: Callable[[int, int], nn.Module], optimisation: Optimisation
-    ) -> None:
+    def __init__(self, trunk: Trunk, tail: Callable[[int, int], nn.Module], optimisation: Optimisation) -> None:
         self.trunk, self.make_tail, self.optimisation = trunk, tail, optimisation
         self.tails: list[nn.Module] = []
 

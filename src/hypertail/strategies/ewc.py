@@ -73,9 +73,7 @@ class EWC(Strategy):
             self.pull[name] = self.pull.get(name, torch.zeros_like(own)) + own * theta.detach()
         self.optimisation.end()
 
-    def _fisher_diagonal(
-        self, inputs: Tensor, labels: Tensor, task: int, chunk: int = 25
-    ) -> dict[str, Tensor]:
+    def _fisher_diagonal(self, inputs: Tensor, labels: Tensor, task: int, chunk: int = 25) -> dict[str, Tensor]:
         self.model.eval()
         fixed = dict(self.model.named_buffers())
         parameters = {name: value.detach() for name, value in self.model.named_parameters()}

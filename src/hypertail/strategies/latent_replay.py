@@ -91,9 +91,7 @@ class LatentReplay(Strategy):
         self.optimisation.end()
         self.trunk.freeze()
         inputs, labels = task.plain()
-        self.buffer.add(
-            self.trunk.features(inputs), labels, task.task, generator(self.seed, "buffer", task.task)
-        )
+        self.buffer.add(self.trunk.features(inputs), labels, task.task, generator(self.seed, "buffer", task.task))
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""

@@ -21,11 +21,19 @@ class Optimisation:
         schedule: `constant`, or `cosine` to zero within each experience.
         state: `fresh` Adam moments for each experience, or moments `kept` across experiences (old momentum then keeps
             moving shared weights).
+        trunk_lr: learning rate of a trunk that learns along (parameters named `trunk.*`; alpha of Eq. 5, where `lr` is
+            beta of Eq. 6); None: the same.
     """
 
     def __init__(
-        self, lr: float = 1e-3, schedule: Schedule = "cosine", state: OptimizerState = "fresh"
+        self,
+        lr: float = 1e-3,
+        schedule: Schedule = "cosine",
+        state: OptimizerState = "fresh",
+        *,
+        trunk_lr: float | None = None,
     ) -> None:
+        self.trunk_lr = lr if trunk_lr is None else trunk_lr
         self.lr, self.schedule, self.keeps = lr, schedule, state == "kept"
         self.adam: torch.optim.Adam | None = None
         self.leaves: dict[str, Tensor] = {}
@@ -36,14 +44,27 @@ class Optimisation:
         """Start an experience of `steps` steps over `parameters`."""
         self._remember()
         self.leaves = dict(parameters)
-        leaves = list(self.leaves.values())
-        self.adam = torch.optim.Adam(leaves, lr=self.lr, fused=leaves[0].device.type == "cpu")
+        trunk = [leaf for name, leaf in self.leaves.items() if name.startswith("trunk.")]
+        groups = [{"params": [leaf for name, leaf in self.leaves.items() if not name.startswith("trunk.")]}]
+        if trunk:
+            groups.append({"params": trunk})
+        fused = next(iter(self.leaves.values())).device.type == "cpu"
+        self.adam = torch.optim.Adam(groups, lr=self.lr, fused=fused)
+        self._steps, self._taken = max(1, steps), 0
+        self._set_rates()
         if self.keeps:
             for name, leaf in self.leaves.items():
                 moments = self._kept.get(name)
                 if moments is not None and moments["exp_avg"].shape == leaf.shape:
                     self.adam.state[leaf] = {key: value.clone() for key, value in moments.items()}
-        self._steps, self._taken = max(1, steps), 0
+
+    def _set_rates(self) -> None:
+        assert self.adam is not None
+        factor = 1.0
+        if self.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self._taken / self._steps)))
+        for group, lr in zip(self.adam.param_groups, (self.lr, self.trunk_lr), strict=False):
+            group["lr"] = lr * factor
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:
         """Take one step along `gradients`."""
@@ -53,9 +74,7 @@ class Optimisation:
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
         self._taken += 1
-        if self.schedule == "cosine":
-            progress = min(1.0, self._taken / self._steps)
-            self.adam.param_groups[0]["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+        self._set_rates()
 
     def descend(self, loss: Tensor) -> None:
         """Take one step down the gradient of `loss`; parameters it does not reach stay."""
@@ -76,9 +95,7 @@ class Optimisation:
 
     def state(self) -> dict[str, Tensor]:
         """The kept moments, as `parameter:moment` (empty unless state is `kept`)."""
-        return {
-            f"{name}:{key}": value for name, moments in self._kept.items() for key, value in moments.items()
-        }
+        return {f"{name}:{key}": value for name, moments in self._kept.items() for key, value in moments.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""

@@ -140,9 +140,7 @@ class PartialHypernet(Strategy):
             return loss.detach()
         features = self.trunk(inputs, training=True)
         result = lookahead_gradients(
-            lambda psi: self.hyper.at(
-                psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)
-            ),
+            lambda psi: self.hyper.at(psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)),
             lambda psi: self._penalty_at(psi, features),
             self._psi,
             order=self.lookahead,

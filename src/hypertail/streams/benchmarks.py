@@ -262,9 +262,7 @@ def _experience(
     if test is None:
         train, test = hold_out(train, part.classes, TEST_SHARE, wish.seed, "test", images.name)
     if wish.validation:
-        train, validation = hold_out(
-            train, part.classes, wish.validation, wish.seed, "validation", images.name
-        )
+        train, validation = hold_out(train, part.classes, wish.validation, wish.seed, "validation", images.name)
     return Experience(task, name, part.classes, train, test, validation, *transforms)
 
 

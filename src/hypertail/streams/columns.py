@@ -67,9 +67,7 @@ class SplitImages:
     names: tuple[str, ...]
 
 
-def read_split(
-    repo: str, name: str, split: Any, columns: tuple[str, str], *, image_size: int, pad: int
-) -> SplitImages:
+def read_split(repo: str, name: str, split: Any, columns: tuple[str, str], *, image_size: int, pad: int) -> SplitImages:
     """Decode a split of a Hugging Face dataset.
 
     Raises:
@@ -102,9 +100,7 @@ def read_split(
             mend=mend,
         ) from cause
     if not pixels:
-        raise DataError(
-            f"split '{name}' of dataset '{repo}'", required="at least one image", found="none", mend=mend
-        )
+        raise DataError(f"split '{name}' of dataset '{repo}'", required="at least one image", found="none", mend=mend)
     return SplitImages(torch.stack(pixels), *_label_names(repo, name, label_feature, labels))
 
 
@@ -157,8 +153,6 @@ def join_splits(repo: str, train: SplitImages, test: SplitImages | None) -> Labe
     number = {name: index for index, name in enumerate(classes)}
 
     def examples(split: SplitImages) -> Examples:
-        return Examples(
-            split.images, torch.tensor([number[label] for label in split.labels], dtype=torch.int64)
-        )
+        return Examples(split.images, torch.tensor([number[label] for label in split.labels], dtype=torch.int64))
 
     return LabelledImages(repo, classes, examples(train), examples(test) if test else None)

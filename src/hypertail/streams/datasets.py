@@ -88,9 +88,7 @@ DATASETS = {
 }
 
 
-def named_dataset(
-    name: str, *, image_size: int | None = None, data: str | Path | None = None
-) -> LabelledImages:
+def named_dataset(name: str, *, image_size: int | None = None, data: str | Path | None = None) -> LabelledImages:
     """One of `DATASETS`, as RGB images of `image_size` pixels a side (its usual size by default).
 
     Raises:

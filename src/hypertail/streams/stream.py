@@ -20,9 +20,7 @@ class Transform(Protocol):
     that draw nothing treat every image alike whatever its batch neighbours.
     """
 
-    def __call__(
-        self, images: UInt8[Tensor, "n c h w"], generator: torch.Generator, /
-    ) -> Float[Tensor, "n c _ _"]:
+    def __call__(self, images: UInt8[Tensor, "n c h w"], generator: torch.Generator, /) -> Float[Tensor, "n c _ _"]:
         """The float32 images."""
 
 

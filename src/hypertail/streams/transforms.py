@@ -104,9 +104,7 @@ class Resize:
         if images.shape[-2:] == (self.size, self.size):
             return images
         floats = images.to(torch.float32)
-        resized = F.interpolate(
-            floats, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
-        )
+        resized = F.interpolate(floats, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         return resized.round_().clamp_(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else resized
 
 

@@ -182,9 +182,7 @@ class Trainer:
                 strategy.end(task)
         cache.set_trunk(strategy.frozen_trunk)
 
-    def _epoch(
-        self, group: list[Experience], epoch: int, inputs: dict[int, Tensor], labels: dict[int, Tensor]
-    ) -> None:
+    def _epoch(self, group: list[Experience], epoch: int, inputs: dict[int, Tensor], labels: dict[int, Tensor]) -> None:
         batches = []
         for experience in group:
             random = generator(self.seed, "order", experience.task, epoch)
@@ -213,11 +211,7 @@ class Trainer:
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             step = int(bad[0])
-            kept = (
-                f"The state before this experience is kept in {self.checkpoint}. "
-                if self._has_checkpoint()
-                else ""
-            )
+            kept = f"The state before this experience is kept in {self.checkpoint}. " if self._has_checkpoint() else ""
             raise TrainingError(
                 f"loss of task {tasks[step]} in epoch {epoch + 1}, step {step + 1}",
                 required="a finite loss",
@@ -247,9 +241,7 @@ class Trainer:
 
     @contextmanager
     def _clock(self, phase: str) -> Iterator[None]:
-        synchronise: Callable[[], None] = (
-            torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
-        )
+        synchronise: Callable[[], None] = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
         started = time.perf_counter()
         yield
         synchronise()

@@ -1,0 +1,231 @@
+"""The report: whole in one file, honest in its sentences, safe with hostile names."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from hypertail.errors import DataError
+from hypertail.lab.groups import group_runs
+from hypertail.lab.report import title_of, write_report
+from hypertail.lab.runfile import RunFile, TaskInfo
+from hypertail.lab.statement import statement
+from lab.sample_runs import sample_run, sample_runs, tiny_run
+
+NAN = math.nan
+CITATION = "https://arxiv.org/abs/2306.10724"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+VOID = {"meta", "br", "link", "img", "input"}
+
+
+class Outline(HTMLParser):
+    """Open tags, ids and references of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.problems: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "xlink:href"):
+                self.references.append(value or "")
+            self.references += [f"#{part}" for part in re.findall(r"url\(#([^)]*)\)", value or "")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+
+def outline(page: Path) -> Outline:
+    parser = Outline()
+    parser.feed(page.read_text(encoding="utf-8"))
+    parser.close()
+    return parser
+
+
+def said(*runs: RunFile) -> str:
+    return statement(group_runs(runs)).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def named(label: str, R: list[list[float]], seed: int = 0, strategy: str = "") -> RunFile:
+    return tiny_run(R, label=label, strategy=strategy or label.lower(), seed=seed)
+
+
+def test_page_is_whole_and_refers_to_nothing_outside(tmp_path: Path) -> None:
+    runs = [*sample_runs(5, seeds=2, joint=True), *sample_runs(2, seeds=1, stream="noisy")]
+    page = outline(write_report(runs, tmp_path / "report.html"))
+    assert page.problems == []
+    assert page.open == []
+    assert page.tags.count("svg") == 10
+    assert "script" not in page.tags
+    assert len(page.ids) == len(set(page.ids))
+    outside = [link for link in page.references if not link.startswith(("#", "data:image/png;base64,"))]
+    assert outside == [CITATION]
+    assert {link[1:] for link in page.references if link.startswith("#")} <= set(page.ids)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"https?://[^\"<\s]*", text) == [CITATION]
+    assert "@import" not in text
+
+
+def test_title_names_streams_runs_and_seeds(tmp_path: Path) -> None:
+    runs = sample_runs(2, seeds=3)
+    assert title_of(runs) == "split-cifar100: 18 runs, seeds 0, 1, 2"
+    assert title_of(runs[:1]) == "split-cifar100: 1 run, seed 0"
+    text = write_report(runs[:3], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<title>split-cifar100: 3 runs, seeds 0, 1, 2</title>" in text
+    assert "How to read this" in text
+
+
+def test_every_run_is_listed_with_its_details(tmp_path: Path) -> None:
+    runs = sample_runs(3, seeds=2)
+    text = write_report(runs, tmp_path / "report.html").read_text(encoding="utf-8")
+    for run in runs:
+        assert run.command in text
+        assert f"<summary>split-cifar100, {run.label}, seed {run.seed} " in text
+    assert text.count("&#34;weight&#34;: 0.03") == len(runs)
+
+
+def test_ten_runs_of_twenty_experiences_stay_small(tmp_path: Path) -> None:
+    path = write_report(sample_runs(20, seeds=2)[:10], tmp_path / "report.html")
+    assert path.stat().st_size < 3_000_000
+
+
+def test_hostile_names_are_shown_not_run(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    attribute = '" onload="alert(2)'
+    run = replace(
+        sample_run(n=2),
+        **dict.fromkeys(("stream", "label", "strategy", "preset", "command", "started"), evil + attribute),
+        config={evil: attribute},
+        versions={evil: evil},
+        hardware={evil: evil},
+        seconds_by_phase={evil: 1.0},
+        bytes_kept_parts={evil: 1},
+        parameters={evil: 1},
+        tasks=tuple(TaskInfo(f"{attribute}{evil}", (evil, "b"), 1, 1) for _ in range(2)),
+    )
+    path = write_report([run, replace(run, preset="other")], tmp_path / "report.html")
+    page = outline(path)
+    assert "script" not in page.tags
+    assert page.problems == []
+    text = path.read_text(encoding="utf-8")
+    assert evil not in text
+    assert "onload" not in page.attributes
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_numbers_in_names_are_not_rounded(tmp_path: Path) -> None:
+    run = sample_run(n=2)
+    runs = [replace(run, config={"lr": lr}) for lr in (0.00125, 0.0025)]
+    text = write_report(runs, tmp_path / "report.html").read_text(encoding="utf-8")
+    svg = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert "lr=0.00125" in svg
+    assert "lr=0.0025" in svg
+
+
+def test_folder_gets_report_html_and_an_old_one_is_replaced(tmp_path: Path) -> None:
+    path = write_report([sample_run(n=2)], tmp_path)
+    assert path == tmp_path / "report.html"
+    path.write_text("old")
+    assert write_report([sample_run(n=2)], path).read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_no_runs_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        write_report([], tmp_path / "report.html")
+    assert str(error.value) == (
+        "report: required at least one finished run; found none. Name a run.json or a folder of runs."
+    )
+
+
+@pytest.mark.parametrize(
+    "run",
+    [tiny_run([[NAN, NAN], [NAN, NAN]]), sample_run("joint", None, n=2), sample_run(n=1)],
+    ids=["nothing measured", "joint alone", "one experience"],
+)
+def test_odd_runs_are_reported(run: RunFile, tmp_path: Path) -> None:
+    assert outline(write_report([run], tmp_path / "report.html")).problems == []
+
+
+def test_statement_on_the_usual_outcome() -> None:
+    naive = [named("Naive", [[0.9, NAN], [0.3, 0.8]], seed) for seed in (0, 1)]
+    hypernet = [named("HN-3", [[0.8, NAN], [0.79, 0.8]], seed, "hn") for seed in (0, 1)]
+    joint = named("Joint", [[NAN, NAN], [0.9, 0.9]])
+    assert said(*naive, *hypernet, joint) == (
+        "Three strategies learned 2 experiences of split-cifar100, one after the other, with 2 seeds. "
+        "Naive forgets: on earlier experiences it loses 60.0 points of accuracy, and it ends at 55.0 % on average. "
+        "HN-3 loses 1.0 point on earlier experiences. "
+        "The highest mean accuracy at the end is 79.5 % (HN-3), followed by 55.0 % (Naive); the difference of 24.5 "
+        "points is more than both standard deviations together. "
+        "For reference, Joint (all experiences at once) reaches 90.0 %."
+    )
+
+
+def test_statement_when_the_naive_one_wins() -> None:
+    text = said(named("Naive", [[0.5, NAN], [0.6, 0.8]]), named("HN-3", [[0.8, NAN], [0.2, 0.4]], strategy="hn"))
+    assert "Naive, which does nothing against forgetting, gains 10.0 points on earlier experiences" in text
+    assert "HN-3 loses 60.0 points on earlier experiences." in text
+    assert "is 70.0 % (Naive), followed by 30.0 % (HN-3); without several seeds for both, that" in text
+
+
+def test_statement_calls_no_winner_within_the_spread() -> None:
+    runs = [named("HN-3", [[a]], seed, "hn") for seed, a in enumerate((0.6, 0.8))]
+    runs += [named("EWC", [[a]], seed) for seed, a in enumerate((0.65, 0.7))]
+    text = said(*runs)
+    assert text.startswith("Two strategies learned 1 experience of split-cifar100, with 2 seeds. ")
+    assert "their standard deviations over seeds overlap, so neither is ahead for certain." in text
+    assert "loses" not in text
+
+
+def test_statement_names_what_is_missing_or_not_test_data() -> None:
+    text = said(
+        named("HN-3", [[0.8, NAN], [NAN, NAN]], strategy="hn"),
+        replace(named("EWC", [[0.8, NAN], [0.8, 0.7]]), config={"measure_on": "validation"}),
+    )
+    assert "EWC loses nothing on earlier experiences." in text
+    assert "EWC ends at 75.0 %." in text
+    assert "Not measured to the end: HN-3." in text
+    assert text.endswith("Measured on held-out training data, not on the test set: EWC.")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_browser_shows_the_report(tmp_path: Path) -> None:
+    assert BROWSER is not None
+    path = write_report(sample_runs(3, seeds=1), tmp_path / "report.html")
+    result = subprocess.run(
+        [
+            *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+            *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"),
+            *("--dump-dom", path.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "<title>split-cifar100: 6 runs, seed 0</title>" in result.stdout
+    assert result.stdout.count("<svg") == 5
+    assert result.stdout.count("<details>") == 6 * 4

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asserts import assert_same_run, assert_same_tensors
+from hypertail.nets import Frozen, Standardise
+from hypertail.seeds import generator
+from hypertail.strategies import PartialHypernet
+from hypertail.training.features import CHUNK, FeatureCache, take
+from tiny import augmented, backbone, build, tiny_stream, train
+
+STREAM = tiny_stream(2, validation=True)
+FIRST = STREAM[0]
+
+
+def trunk() -> Frozen:
+    return Frozen(backbone("cnn")[:3])
+
+
+def cache(module: nn.Module | None = None, **options: int | None) -> FeatureCache:
+    result = FeatureCache(seed=5, **options)  # type: ignore[arg-type]
+    result.set_trunk(module)
+    return result
+
+
+def test_images_are_augmented_by_seed_task_and_epoch_alone() -> None:
+    inputs = cache().train(FIRST, 3)
+    random = generator(5, "augment", 0, 3)
+    assert torch.equal(inputs, augmented(FIRST.train.images, random))
+    assert not torch.equal(inputs, cache().train(FIRST, 4))
+    assert not torch.equal(inputs, FeatureCache(seed=6).train(FIRST, 3))
+
+
+def test_features_are_the_trunk_s_features_of_the_augmented_images() -> None:
+    module = trunk()
+    features = cache(module).train(FIRST, 1)
+    torch.testing.assert_close(features, module(cache().train(FIRST, 1)))
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [nn.Sequential(nn.AvgPool2d(2)), nn.Sequential(Standardise(3)), nn.Flatten()],
+    ids=["pool", "standardise", "flatten"],
+)
+def test_a_trunk_without_parameters_is_applied_too(stages: nn.Module) -> None:
+    for module in stages.modules():
+        if isinstance(module, Standardise):
+            module.fit([torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))])
+    module = Frozen(stages)
+    images = cache().train(FIRST, 0)
+    torch.testing.assert_close(cache(module).train(FIRST, 0), module(images))
+
+
+def test_plain_and_test_inputs_are_not_augmented() -> None:
+    own = cache()
+    examples = {"test": FIRST.test, "validation": FIRST.validation}
+    for split, wanted in examples.items():
+        assert wanted is not None
+        assert torch.equal(own.test(FIRST, split), wanted.images.float() / 127.5 - 1)
+    assert torch.equal(own.plain(FIRST), FIRST.train.images.float() / 127.5 - 1)
+
+
+def test_views_are_used_in_turn() -> None:
+    own = cache(trunk(), views=2)
+    views = [own.train(FIRST, epoch) for epoch in range(5)]
+    assert torch.equal(views[0], views[2])
+    assert torch.equal(views[1], views[3])
+    assert torch.equal(views[0], views[4])
+    assert not torch.equal(views[0], views[1])
+
+
+@pytest.mark.parametrize("budget", [0, 10_000, 1 << 30])
+def test_what_does_not_fit_is_computed_again_bit_for_bit(budget: int) -> None:
+    roomy, tight = cache(trunk(), views=2), cache(trunk(), views=2, cache_bytes=budget)
+    for epoch in range(4):
+        for experience in STREAM:
+            assert torch.equal(roomy.train(experience, epoch), tight.train(experience, epoch))
+            assert torch.equal(roomy.test(experience), tight.test(experience))
+            assert tight.used_bytes <= budget
+
+
+def test_kept_inputs_are_not_computed_twice() -> None:
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return x
+
+    counting = Counting()
+    own = cache(Frozen(nn.Sequential(nn.Conv2d(3, 4, 1), counting)), views=2)
+    for epoch in range(6):
+        own.train(FIRST, epoch)
+        own.test(FIRST)
+    assert counting.calls == 3
+
+
+def test_views_of_an_earlier_experience_are_dropped_and_test_inputs_kept() -> None:
+    own = cache(trunk(), views=2)
+    own.test(FIRST)
+    tests = own.used_bytes
+    own.train(FIRST, 0)
+    own.train(STREAM[1], 0)
+    view = own.train(STREAM[1], 0)
+    assert own.used_bytes == tests + view.numel() * 4
+
+
+def test_another_trunk_drops_what_the_old_one_made() -> None:
+    own, second = cache(trunk(), views=1), Frozen(backbone("cnn", seed=1)[:3])
+    own.train(FIRST, 0)
+    own.test(FIRST)
+    own.set_trunk(second)
+    assert own.used_bytes == 0
+    torch.testing.assert_close(own.train(FIRST, 0), second(cache().train(FIRST, 0)))
+
+
+def test_the_user_is_told_once_that_something_does_not_fit() -> None:
+    told: list[str] = []
+    own = FeatureCache(seed=0, views=1, cache_bytes=100, on_notice=told.append)
+    own.set_trunk(trunk())
+    for epoch in range(3):
+        own.train(FIRST, epoch)
+        own.test(FIRST)
+    assert told == [
+        "0 MiB of inputs do not fit the cache of 0 MiB and are computed again each time; "
+        "a larger cache (--cache-bytes) or fewer views (--views) would keep them."
+    ]
+
+
+def test_inputs_and_batches_are_channels_last() -> None:
+    inputs = cache(trunk()).train(FIRST, 0)
+    batch = take(inputs, torch.tensor([3, 1, 7]))
+    for tensor in (inputs, batch):
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(batch, inputs[[3, 1, 7]])
+    flat = torch.rand(5, 4)
+    assert torch.equal(take(flat, torch.tensor([4, 0])), flat[[4, 0]])
+
+
+def test_features_do_not_depend_on_what_else_is_in_the_set() -> None:
+    """Images pass the trunk in chunks of fixed size; the last one may be smaller."""
+    stream = tiny_stream(1, per_class=CHUNK // 2 + 20)
+    module = trunk()
+    whole = cache(module).plain(stream[0])
+    images = cache().plain(stream[0])
+    assert len(images) > CHUNK
+    torch.testing.assert_close(whole[-3:], module(images[-3:]))
+
+
+@pytest.mark.parametrize("budget", [0, 4_000, 1 << 30])
+def test_a_run_does_not_depend_on_the_memory_for_its_inputs(budget: int) -> None:
+    strategies, results = [], []
+    for bytes_ in (1 << 30, budget):
+        strategy = build("hn")
+        own = FeatureCache(seed=0, views=2, cache_bytes=bytes_)
+        results.append(train(strategy, STREAM, epochs=3, cache=own))
+        strategies.append(strategy)
+    assert_same_run(*results, *strategies)
+
+
+def test_cached_views_equal_features_computed_by_hand_in_a_run() -> None:
+    """One view per epoch, kept or not: the same run."""
+    strategies = []
+    for views in (None, 3):
+        strategy = build("hn", learns=False)
+        assert isinstance(strategy, PartialHypernet)
+        train(strategy, STREAM, epochs=3, cache=FeatureCache(seed=0, views=views))
+        strategies.append(strategy)
+    assert_same_tensors(strategies[0].state(), strategies[1].state())
