@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hypertail.hyper import Hypernetwork
 from hypertail.nets import decompose, slim_resnet18
-from hypertail.seeds import generator, seeded_init
+from hypertail.seeds import generator, seeded
 from hypertail.strategies import (
     EWC,
     Joint,
@@ -117,7 +117,7 @@ DEPTHS = (0, 1, 2, 3, 4)
 
 def backbone(name: str, classes: int = 2, seed: int = 0) -> nn.Sequential:
     """A backbone initialised from `seed`, with normalisation layers that are not the identity."""
-    with seeded_init(seed, "backbone"):
+    with seeded(seed, "backbone"):
         model = _instance(classes) if name == "instance" else BACKBONES[name](classes)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -134,7 +134,7 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
 def hypernetwork(tail: nn.Module, tasks: int = 3, seed: int = 0, **options: Any) -> Hypernetwork:
     """A small hypernetwork for `tail`."""
     sizes: dict[str, Any] = {"embedding": 5, "mlp": (7, 6), "rank": 4} | options
-    with seeded_init(seed, "hyper"):
+    with seeded(seed, "hyper"):
         return Hypernetwork(shapes_of(tail), tasks, **sizes)
 
 

@@ -6,7 +6,8 @@ last layers (tail) for each task, and a penalty on its outputs for earlier tasks
 Streams:       `build_stream`, `Stream`, `Experience`, `Examples`
 Main models:   `slim_resnet18`, `decompose`
 The method:    `Hypernetwork`, `PartialHypernetwork`, `Penalty`, `lookahead_gradients`
-Strategies:    `Strategy`, `Task`, `Optimisation`, `Trunk`; `Naive`, `EWC`, `LatentReplay`, `PartialHypernet`, `Separate`, `Joint`
+Strategies:    `Naive`, `EWC`, `LatentReplay`, `PartialHypernet`, `Separate`, `Joint`; their parts `Strategy`, `Task`,
+               `Optimisation`, `Trunk`
 Training:      `Trainer`, `Result`, `FeatureCache`
 Errors:        `HypertailError` and its kinds in `hypertail.errors`
 

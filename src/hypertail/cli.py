@@ -67,9 +67,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Run:
-    """Learn a stream with one or more strategies, depths and seeds: one run directory each and one table.
+    """Learn a stream with strategies, depths and seeds: a run directory each, one table.
 
-    For example: hypertail run split-cifar100 --strategy hn lr naive --depth 2 3 --seeds 0 1 2
+    Example: hypertail run digits --strategy hn lr naive --depth 2 3 --seeds 0 1 2
     """
 
     stream: Annotated[

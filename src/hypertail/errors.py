@@ -41,6 +41,27 @@ class MissingExtraError(HypertailError):
     """An optional dependency is not installed."""
 
 
+def check_choice(kind: str, value: str, choices: Iterable[str]) -> None:
+    """Refuse a value that is not one of `choices`.
+
+    Raises:
+        ConfigError: naming the nearest valid one.
+    """
+    known = list(choices)
+    if value not in known:
+        raise unknown_name(kind, value, known)
+
+
+def unknown_task(task: int, learned: int) -> ConfigError:
+    """The error for a task that was never begun."""
+    return ConfigError(
+        f"unknown task {task}",
+        required=f"one of the {learned} tasks learned",
+        found=str(task),
+        mend="Learn the task first.",
+    )
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
     """The error for an unknown name, naming the nearest valid one.
 

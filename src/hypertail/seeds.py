@@ -25,8 +25,12 @@ def generator(seed: int, *names: object, device: torch.device | str = "cpu") -> 
 
 
 @contextmanager
-def seeded_init(seed: int, *names: object) -> Iterator[None]:
-    """Make `torch.nn` initialisation inside the block follow `seed`; the global state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int, *names: object) -> Iterator[None]:
+    """Make what draws from the global state inside the block (initialisation, dropout) follow `seed`.
+
+    The global state is left as it was.
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(seed, *names))
         yield

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import reference
 from hypertail.hyper import Hypernetwork, LookAhead, Penalty, adam_step, lookahead_gradients, sgd_step
 from hypertail.hyper.heads import CodeName
-from hypertail.seeds import seeded_init
+from hypertail.seeds import seeded
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
 ORDERS: tuple[LookAhead, ...] = ("none", "first", "second")
@@ -119,7 +119,7 @@ def test_hypernetwork_s_gradients_equal_those_with_an_explicit_hessian(
     order: LookAhead, code: CodeName, earlier: int
 ) -> None:
     """The real penalty and a cross-entropy through generated weights, both of the penalty's branches."""
-    with seeded_init(0, "tiny"):
+    with seeded(0, "tiny"):
         shapes = {"conv.weight": (3, 2, 1, 1), "fc.weight": (2, 3), "fc.bias": (2,)}
         hyper = Hypernetwork(shapes, earlier + 1, embedding=2, mlp=(3, 3), rank=2, code=code).double()
     penalty = Penalty(hyper, range(earlier))

@@ -12,7 +12,7 @@ from asserts import assert_gradients_close, assert_penalty_zero_at_snapshot
 from hypertail.hyper import Curvature, Hypernetwork, Penalty, direct_penalty
 from hypertail.hyper.heads import CodeName
 from hypertail.nets import decompose
-from hypertail.seeds import seeded_init
+from hypertail.seeds import seeded
 from tiny import BACKBONES, DEPTHS, backbone, hypernetwork
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
@@ -30,7 +30,7 @@ MANY = (1, 3, 12)
 
 
 def small(tasks: int, code: CodeName) -> Hypernetwork:
-    with seeded_init(0, "small"):
+    with seeded(0, "small"):
         return Hypernetwork(SHAPES, tasks, embedding=3, mlp=(6, 4), rank=3, code=code).double()
 
 

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import nn
 
-from hypertail.seeds import derive, generator, seeded_init
+from hypertail.seeds import derive, generator, seeded
 
 PURPOSES = [("order", 0, 1), ("order", 1, 0), ("order", 0), ("augment", 0, 1), ("augment",), ()]
 
@@ -45,9 +45,9 @@ def test_drawing_from_one_purpose_does_not_move_another() -> None:
     assert torch.equal(torch.rand(50, generator=b), expected)
 
 
-def test_seeded_init_follows_its_purpose_and_leaves_the_global_state_as_it_was() -> None:
+def test_seeded_follows_its_purpose_and_leaves_the_global_state_as_it_was() -> None:
     def weight(*purpose: object) -> torch.Tensor:
-        with seeded_init(0, *purpose):
+        with seeded(0, *purpose):
             return nn.Linear(3, 3).weight.detach()
 
     before = torch.get_rng_state()
@@ -58,10 +58,10 @@ def test_seeded_init_follows_its_purpose_and_leaves_the_global_state_as_it_was()
     assert not torch.equal(weight("head", 1), first)
 
 
-def test_seeded_init_restores_the_global_state_after_an_error() -> None:
+def test_seeded_restores_the_global_state_after_an_error() -> None:
     before = torch.get_rng_state()
     try:
-        with seeded_init(0):
+        with seeded(0):
             torch.rand(3)
             raise KeyError
     except KeyError:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asserts import assert_same_run
 from hypertail.errors import ConfigError, TrainingError
-from hypertail.seeds import seeded_init
+from hypertail.seeds import seeded
 from hypertail.strategies import Naive, Optimisation, Strategy, Task
 from hypertail.streams import Stream
 from hypertail.training.checkpoint import load_checkpoint
@@ -119,7 +119,7 @@ def test_a_run_depends_on_its_seed_alone(name: Name) -> None:
 def test_dropout_follows_the_seed_too() -> None:
     runs = []
     for noise in (0, 3):
-        with seeded_init(0, "model"):
+        with seeded(0, "model"):
             layers = (nn.Flatten(), nn.Linear(192, 20), nn.Dropout(0.5), nn.Linear(20, 2))
         strategy = Naive(nn.Sequential(*layers), Optimisation())
         torch.rand(noise)

@@ -3,8 +3,8 @@
 The penalty of Eq. 7 charges every change of a weight alike. To first order the logits of task j change by the sum
 over layers and positions of g^T D a, where D is the change of the filter, a the layer's input there and g the
 derivative of a logit by the layer's output; averaged over data and taken as independent (the Kronecker factors of
-K-FAC; Martens & Grosse, 2015) the expected square is trace(G D A D^T). Charging that instead leaves directions free that
-no logit would feel.
+K-FAC; Martens & Grosse, 2015) the expected square is trace(G D A D^T). Charging that instead leaves directions
+free that no logit would feel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hypertail.hyper.partial import PartialHypernetwork
 
@@ -67,7 +66,8 @@ class Curvature:
             for name, gradient in zip(names, gradients, strict=True):
                 a, g = _rows(seen.inputs[name]), _rows(gradient)
                 sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
-                sums_out[name] = sums_out.get(name, 0) + g.T @ g
+                if name != net.hyper.classifier:  # its outputs are the logits themselves
+                    sums_out[name] = sums_out.get(name, 0) + g.T @ g
         old, self.tasks = self.tasks, self.tasks + 1
         for own, sums in ((self.inputs, sums_in), (self.outputs, sums_out)):
             for name, value in sums.items():
@@ -106,9 +106,11 @@ class _Recorder:
         self._handles = [layer.register_forward_hook(self._hook(f"{name}.weight")) for name, layer in layers]
         return self
 
-    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             self.inputs[name], self.outputs[name] = inputs[0], output
+            # what follows may work in place; the recorded output must stay what the layer returned
+            return output.clone()
 
         return record
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from hypertail.errors import check_choice
 
 CodeName = Literal["additive", "product"]
 
@@ -73,6 +75,7 @@ class ChannelHead(SeparableHead):
 
     def __init__(self, shape: tuple[int, ...], hidden: int, rank: int, code: CodeName = "additive") -> None:
         super().__init__()
+        check_choice("code", code, get_args(CodeName))
         self.shape, self.code, self.hidden, self.rank = shape, code, hidden, rank
         self.rows, self.features = shape[0], math.prod(shape[1:])
         self.table = nn.Parameter(torch.randn(self.rows, rank))

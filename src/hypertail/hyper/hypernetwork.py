@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from hypertail.errors import ConfigError
+from hypertail.errors import ConfigError, check_choice
 from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable
 
 Initialisation = Literal["he", "library"]
@@ -52,6 +52,7 @@ class Hypernetwork(nn.Module):
         init: Initialisation = "he",
     ) -> None:
         super().__init__()
+        check_choice("initialisation", init, get_args(Initialisation))
         if not shapes:
             raise ConfigError(
                 "hypernetwork without outputs",
@@ -140,6 +141,7 @@ class Hypernetwork(nn.Module):
     @torch.no_grad()
     def begin_task(self, task: int, embedding: NewEmbedding, generator: torch.Generator) -> None:
         """Start the embedding of a new task: fresh from N(0, 1), or a copy of the previous task's."""
+        check_choice("new embedding", embedding, get_args(NewEmbedding))
         if embedding == "copied":
             if task > 0:
                 self.embedding[task] = self.embedding[task - 1]
@@ -164,7 +166,7 @@ class Hypernetwork(nn.Module):
             fan_in = math.prod(self.shapes[name][1:])
             gain = 1.0 if name == self.classifier else math.sqrt(2.0)
             linear = head.linear
-            scale = gain / math.sqrt(fan_in) / head(hidden).std()
+            scale = gain / math.sqrt(fan_in) / head(hidden).std(correction=0).clamp_min(1e-12)
             linear.weight.mul_(scale)
             linear.bias.mul_(scale)
 

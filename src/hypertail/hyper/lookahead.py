@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+
+from hypertail.errors import check_choice
 
 LookAhead = Literal["none", "first", "second"]
 Combine = Literal["mean", "sum"]
@@ -48,7 +50,12 @@ def lookahead_gradients(
         virtual_step: (psi, g1) -> psi'; differentiable in g1 for the second order.
         combine: (g1 + g2)/2 (Eq. 10) or g1 + g2.
         record_cosine: also return the cosine between g1 and g2 (Fig. 12).
+
+    Raises:
+        ConfigError: an unknown order or way to combine.
     """
+    check_choice("look-ahead", order, get_args(LookAhead))
+    check_choice("way to combine gradients", combine, get_args(Combine))
     names, leaves = list(parameters), list(parameters.values())
     loss = task_loss(parameters)
     first = torch.autograd.grad(loss, leaves, create_graph=order == "second", materialize_grads=True)
@@ -104,18 +111,18 @@ def adam_step(optimizer: torch.optim.Adam, leaves: Mapping[str, Tensor]) -> Virt
         lr, (beta1, beta2), eps = float(group["lr"]), group["betas"], group["eps"]
         grads = list(gradients.values())
         states = [optimizer.state.get(leaves[name], {}) for name in gradients]
-        count = int(states[0]["step"]) + 1 if states[0] else 1
-        m, v = (
-            torch._foreach_mul(grads, 1 - beta1),
-            torch._foreach_mul(torch._foreach_mul(grads, grads), 1 - beta2),
-        )
-        if states[0]:
-            m = torch._foreach_add(m, [state["exp_avg"] for state in states], alpha=beta1)
-            v = torch._foreach_add(v, [state["exp_avg_sq"] for state in states], alpha=beta2)
+        counts = [int(state["step"]) + 1 if state else 1 for state in states]
+        m = torch._foreach_mul(grads, 1 - beta1)
+        v = torch._foreach_mul(torch._foreach_mul(grads, grads), 1 - beta2)
+        if any(states):
+            zero = torch.zeros((), device=grads[0].device)
+            m = torch._foreach_add(m, [state.get("exp_avg", zero) for state in states], alpha=beta1)
+            v = torch._foreach_add(v, [state.get("exp_avg_sq", zero) for state in states], alpha=beta2)
         # the square root has no derivative at zero, which the second order would meet
         v = torch._foreach_clamp_min(v, 1e-30)
-        root = torch._foreach_sqrt(torch._foreach_mul(v, 1 / (1 - beta2**count)))
-        update = torch._foreach_div(torch._foreach_mul(m, -lr / (1 - beta1**count)), torch._foreach_add(root, eps))
+        root = torch._foreach_sqrt(torch._foreach_mul(v, [1 / (1 - beta2**count) for count in counts]))
+        ascent = torch._foreach_div(m, torch._foreach_add(root, eps))
+        update = torch._foreach_mul(ascent, [-lr / (1 - beta1**count) for count in counts])
         moved = torch._foreach_add(list(parameters.values()), update)
         return dict(zip(parameters, moved, strict=True))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from hypertail.errors import ConfigError
+from hypertail.errors import ConfigError, unknown_task
 from hypertail.hyper.hypernetwork import Hypernetwork
 
 Weights = dict[str, Tensor]
@@ -35,8 +35,8 @@ class PartialHypernetwork:
         if shapes != hyper.shapes:
             raise ConfigError(
                 "hypernetwork and tail do not match",
-                required=f"heads for {', '.join(shapes)}",
-                found=", ".join(hyper.shapes),
+                required=f"heads for {_listed(shapes)}",
+                found=_listed(hyper.shapes),
                 mend="Build the hypernetwork from the shapes of tail.named_parameters().",
             )
         self.trunk, self.tail, self.hyper = trunk, tail, hyper
@@ -83,12 +83,7 @@ class PartialHypernetwork:
             ConfigError: the task was never begun.
         """
         if task not in self.classes:
-            raise ConfigError(
-                f"unknown task {task}",
-                required=f"one of the {len(self.classes)} tasks learned",
-                found=str(task),
-                mend="Learn the task first.",
-            )
+            raise unknown_task(task, len(self.classes))
         return self.crop(self.hyper(task), self.classes[task])
 
     def apply(self, weights: Weights, features: Tensor, task: int) -> Tensor:
@@ -123,7 +118,9 @@ class PartialHypernetwork:
             for part, parameter in list(classifier.named_parameters()):
                 setattr(classifier, part, nn.Parameter(parameter[: self.classes[task]].clone()))
             classifier.out_features = self.classes[task]  # type: ignore[assignment]
-        tail.load_state_dict({**weights, **self.statistics[task]})
+        tail.load_state_dict(weights, strict=False)
+        for name, buffer in tail.named_buffers():  # those that are not persistent too
+            buffer.copy_(self.statistics[task][name])
         return nn.Sequential(copy.deepcopy(self.trunk), tail).eval()
 
     def to(self, device: torch.device | str) -> PartialHypernetwork:
@@ -136,3 +133,7 @@ class PartialHypernetwork:
             task: {name: buffer.to(device) for name, buffer in own.items()} for task, own in self.statistics.items()
         }
         return self
+
+
+def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())

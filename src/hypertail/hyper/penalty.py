@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hypertail.errors import check_choice
 from hypertail.hyper.curvature import Curvature
 from hypertail.hyper.heads import SeparableHead
 from hypertail.hyper.hypernetwork import Hypernetwork
@@ -51,6 +52,7 @@ class Penalty:
         curvature: Curvature | None = None,
         rows: bool = False,
     ) -> None:
+        check_choice("reduction", reduction, get_args(Reduction))
         self.snapshot = copy.deepcopy(hyper).requires_grad_(False)
         self.tasks = torch.tensor(list(tasks), dtype=torch.long, device=hyper.embedding.device)
         self.scale = 1.0 if reduction == "sum" else 1.0 / max(1, len(self.tasks))
@@ -59,7 +61,7 @@ class Penalty:
         self.outputs: dict[str, Tensor] = {}
         if curvature is not None:
             self.roots = {name: _root(factor) for name, factor in curvature.inputs.items()}
-            self.outputs = {name: factor for name, factor in curvature.outputs.items() if name != hyper.classifier}
+            self.outputs = dict(curvature.outputs)
         with torch.no_grad():
             hidden = self.snapshot.hidden(self.tasks)
             self._targets = {

@@ -12,7 +12,7 @@ from hypertail.hyper import Curvature, Hypernetwork
 from hypertail.lab.config import RunConfig
 from hypertail.lab.method import Method
 from hypertail.nets import decompose, slim_resnet18
-from hypertail.seeds import seeded_init
+from hypertail.seeds import seeded
 from hypertail.strategies import (
     EWC,
     Joint,
@@ -30,7 +30,7 @@ from hypertail.streams import Stream
 
 def build_model(config: RunConfig, stream: Stream, classes: int, *purpose: object) -> nn.Sequential:
     """A freshly initialised main model whose weights follow from seed and purpose, channels-last."""
-    with seeded_init(config.seed, *purpose):
+    with seeded(config.seed, *purpose):
         model = slim_resnet18(classes, channels=stream.image_shape[0], norm=config.method.norm)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -118,7 +118,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
     assert parts.trunk is not None
     assert parts.tail is not None
     config, method = parts.config, parts.config.method
-    with seeded_init(config.seed, "hypernetwork"):
+    with seeded(config.seed, "hypernetwork"):
         hyper = build_hypernetwork(method, parts.tail, len(parts.stream)).to(parts.device)
     output = OutputPenalty(method.output_weight, method.output_tasks, method.output_share)
     return PartialHypernet(

@@ -53,16 +53,16 @@ def _cpu_name() -> str:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` (the GPU if there is one), or a device by name.
+    """`auto` (the GPU if there is one), or a device by name; `gpu` is `cuda`.
 
     Raises:
         ConfigError: the device does not exist on this machine.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+    if not re.fullmatch(r"cpu|gpu|cuda(:\d+)?", name):
         raise unknown_name("device", name, ("auto", "cpu", "cuda", "cuda:0"))
-    device = torch.device(name)
+    device = torch.device("cuda" if name == "gpu" else name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             f"device '{name}'",

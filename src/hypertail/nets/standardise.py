@@ -24,7 +24,7 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(channels))
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[Float[Tensor, "batch channels ..."]]) -> None:
+    def fit(self, batches: Iterable[Float[Tensor, "_ channels ..."]]) -> None:
         """Set mean and standard deviation from features; channels that never vary keep scale 1."""
         count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for batch in batches:

@@ -6,9 +6,11 @@ import copy
 from collections.abc import Callable
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hypertail.errors import unknown_task
 from hypertail.strategies.multihead import MultiHead
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
@@ -27,6 +29,7 @@ class Separate(Strategy):
     def __init__(self, trunk: Trunk, tail: Callable[[int, int], nn.Module], optimisation: Optimisation) -> None:
         self.trunk, self.make_tail, self.optimisation = trunk, tail, optimisation
         self.tails: list[nn.Module] = []
+        self.classes: list[int] = []
 
     @property
     def frozen_trunk(self) -> nn.Module | None:
@@ -36,7 +39,8 @@ class Separate(Strategy):
     def begin(self, task: Task) -> None:
         """Build the task's tail."""
         self.tails.append(self.make_tail(task.task, task.classes))
-        leaves = dict(self.tails[-1].named_parameters())
+        self.classes.append(task.classes)
+        leaves = {f"tails.{task.task}.{name}": leaf for name, leaf in self.tails[-1].named_parameters()}
         self.optimisation.begin(leaves | self.trunk.parameters(), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
@@ -53,11 +57,13 @@ class Separate(Strategy):
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's tail."""
+        if not 0 <= task < len(self.tails):
+            raise unknown_task(task, len(self.tails))
         return self.tails[task].eval()(self.trunk(inputs, training=False))  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Tensor]:
         """Trunk and tails."""
-        state = prefixed("trunk", self.trunk.state())
+        state = prefixed("trunk", self.trunk.state()) | {"classes": torch.tensor(self.classes, dtype=torch.long)}
         for number, tail in enumerate(self.tails):
             state |= prefixed(f"tails.{number}", tail.state_dict())
         return state | prefixed("optimizer", self.optimisation.state())
@@ -66,12 +72,10 @@ class Separate(Strategy):
         """Restore trunk and tails."""
         self.trunk.load_state(unprefixed("trunk", state))
         self.optimisation.load_state(unprefixed("optimizer", state))
-        self.tails = []
-        while own := unprefixed(f"tails.{len(self.tails)}", state):
-            classes = list(own.values())[-1].shape[0]
-            tail = self.make_tail(len(self.tails), classes)
-            tail.load_state_dict(own)
-            self.tails.append(tail)
+        self.classes = state["classes"].tolist()
+        self.tails = [self.make_tail(task, classes) for task, classes in enumerate(self.classes)]
+        for task, tail in enumerate(self.tails):
+            tail.load_state_dict(unprefixed(f"tails.{task}", state))
 
     def memory(self) -> dict[str, int]:
         """One tail per task."""
@@ -95,7 +99,7 @@ class Joint(Strategy):
     def begin(self, task: Task) -> None:
         """Add a head; called once for every task before the first step."""
         self.model.add_task(task.classes)
-        self.optimisation.begin(self.model.trainable(task.task), task.steps)
+        self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
         """One Adam step on a batch of one of the tasks."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from hypertail.errors import check_choice
 
 BufferPolicy = Literal["class-balanced", "reservoir"]
 
@@ -20,6 +22,7 @@ class ReplayBuffer:
     """
 
     def __init__(self, capacity: int, policy: BufferPolicy) -> None:
+        check_choice("buffer policy", policy, get_args(BufferPolicy))
         self.capacity, self.policy = capacity, policy
         self.inputs = torch.empty(0)
         self.labels = torch.empty(0, dtype=torch.long)
@@ -46,6 +49,12 @@ class ReplayBuffer:
         self.seen += len(inputs)
         chosen = chosen.to(inputs.device)
         self.inputs, self.labels, self.tasks = (part[chosen].clone() for part in pool)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        # one layout whether filled or restored, so that a resumed run computes the same bits
+        if self.inputs.dim() == 4:
+            self.inputs = self.inputs.contiguous(memory_format=torch.channels_last)
 
     def _balanced(self, labels: Tensor, tasks: Tensor, generator: torch.Generator) -> Tensor:
         groups = torch.unique(torch.stack((tasks, labels)).cpu(), dim=1).T.tolist()
@@ -86,3 +95,4 @@ class ReplayBuffer:
         """Restore what `state` returned."""
         self.inputs, self.labels, self.tasks = state["inputs"], state["labels"], state["tasks"]
         self.seen = int(state["seen"])
+        self._lay_out()

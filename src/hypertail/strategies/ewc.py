@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
+from hypertail.seeds import generator
 from hypertail.strategies.multihead import MultiHead
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
@@ -44,7 +45,7 @@ class EWC(Strategy):
     def begin(self, task: Task) -> None:
         """Add the task's head."""
         self.model.add_task(task.classes)
-        self.optimisation.begin(self.model.trainable(task.task), task.steps)
+        self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
         """One Adam step on the cross-entropy plus the penalty; the cross-entropy is returned."""
@@ -65,8 +66,9 @@ class EWC(Strategy):
     def end(self, task: Task) -> None:
         """Add the task's Fisher diagonal and anchor."""
         inputs, labels = task.plain()
-        inputs, labels = inputs[: self.fisher_samples], labels[: self.fisher_samples]
-        fisher = self._fisher_diagonal(inputs, labels, task.task)
+        random = generator(self.model.seed, "fisher", task.task)
+        some = torch.randperm(len(labels), generator=random)[: self.fisher_samples].sort().values.to(labels.device)
+        fisher = self._fisher_diagonal(inputs[some], labels[some], task.task)
         for name, theta in self.optimisation.leaves.items():
             own = fisher[name]
             self.fisher[name] = self.fisher.get(name, torch.zeros_like(own)) + own

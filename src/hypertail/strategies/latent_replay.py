@@ -67,7 +67,7 @@ class LatentReplay(Strategy):
         """Add the task's head."""
         self.tail.add_task(task.classes)
         self._generator = generator(self.seed, "replay", task.task)
-        leaves = self.tail.trainable(task.task) | self.trunk.parameters()
+        leaves = dict(self.tail.named_parameters()) | self.trunk.parameters()
         self.optimisation.begin(leaves, task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:

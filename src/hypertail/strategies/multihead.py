@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from hypertail.errors import ConfigError
-from hypertail.seeds import seeded_init
+from hypertail.errors import ConfigError, unknown_task
+from hypertail.seeds import seeded
 
 
 class MultiHead(nn.Module):
@@ -34,17 +34,19 @@ class MultiHead(nn.Module):
         self.width: int = body.get_submodule(linear[-1]).in_features  # type: ignore[assignment]
         setattr(body.get_submodule(parent), name, nn.Identity())
         self.body, self.seed = body, seed
+        self.device = next(model.parameters()).device
         self.heads = nn.ModuleList()
 
     def add_task(self, classes: int) -> None:
         """Append the head of the next task."""
-        with seeded_init(self.seed, "head", len(self.heads)):
+        with seeded(self.seed, "head", len(self.heads)):
             head = nn.Linear(self.width, classes)
-        device = next(self.body.parameters()).device
-        self.heads.append(head.to(device))
+        self.heads.append(head.to(self.device))
 
     def forward(self, inputs: Tensor, task: int) -> Tensor:
         """Logits for inputs of one task."""
+        if not 0 <= task < len(self.heads):
+            raise unknown_task(task, len(self.heads))
         return self.heads[task](self.body(inputs))  # type: ignore[no-any-return]
 
     def mixed(self, inputs: Tensor, tasks: Tensor) -> Tensor:
@@ -57,10 +59,6 @@ class MultiHead(nn.Module):
             own = self.heads[task](hidden[chosen])
             logits[chosen, : own.shape[1]] = own
         return logits
-
-    def trainable(self, task: int) -> dict[str, Tensor]:
-        """The body and the heads up to `task`, by name."""
-        return dict(self.named_parameters())
 
     def load_heads(self, state: dict[str, Tensor]) -> None:
         """Load a state dict, adding the heads it holds first."""

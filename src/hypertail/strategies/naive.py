@@ -26,7 +26,7 @@ class Naive(Strategy):
     def begin(self, task: Task) -> None:
         """Add the task's head."""
         self.model.add_task(task.classes)
-        self.optimisation.begin(self.model.trainable(task.task), task.steps)
+        self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
         """One Adam step on the cross-entropy of the current task."""

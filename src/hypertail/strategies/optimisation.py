@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from hypertail.errors import ConfigError, check_choice
 
 Schedule = Literal["constant", "cosine"]
 OptimizerState = Literal["fresh", "kept"]
@@ -23,6 +25,9 @@ class Optimisation:
             moving shared weights).
         trunk_lr: learning rate of a trunk that learns along (parameters named `trunk.*`; alpha of Eq. 5, where `lr` is
             beta of Eq. 6); None: the same.
+
+    Raises:
+        ConfigError: an unknown schedule or state, or a learning rate that is not above 0.
     """
 
     def __init__(
@@ -33,6 +38,10 @@ class Optimisation:
         *,
         trunk_lr: float | None = None,
     ) -> None:
+        check_choice("learning-rate schedule", schedule, get_args(Schedule))
+        check_choice("optimizer state", state, get_args(OptimizerState))
+        if not lr > 0:
+            raise ConfigError("learning rate", required="a number above 0", found=str(lr), mend="The default is 0.001.")
         self.trunk_lr = lr if trunk_lr is None else trunk_lr
         self.lr, self.schedule, self.keeps = lr, schedule, state == "kept"
         self.adam: torch.optim.Adam | None = None
@@ -56,7 +65,7 @@ class Optimisation:
             for name, leaf in self.leaves.items():
                 moments = self._kept.get(name)
                 if moments is not None and moments["exp_avg"].shape == leaf.shape:
-                    self.adam.state[leaf] = {key: value.clone() for key, value in moments.items()}
+                    self.adam.state[leaf] = {key: _like(value, leaf).clone() for key, value in moments.items()}
 
     def _set_rates(self) -> None:
         assert self.adam is not None
@@ -70,7 +79,8 @@ class Optimisation:
         """Take one step along `gradients`."""
         assert self.adam is not None
         for name, leaf in self.leaves.items():
-            leaf.grad = gradients.get(name)
+            gradient = gradients.get(name)
+            leaf.grad = None if gradient is None else _like(gradient, leaf)
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
         self._taken += 1
@@ -103,3 +113,10 @@ class Optimisation:
         for joined, value in state.items():
             name, _, key = joined.rpartition(":")
             self._kept.setdefault(name, {})[key] = value
+
+
+def _like(value: Tensor, leaf: Tensor) -> Tensor:
+    # the fused CPU Adam walks parameter, gradient and moments as flat memory, so that their strides must agree
+    if value.shape != leaf.shape or value.stride() == leaf.stride():
+        return value
+    return torch.empty_like(leaf).copy_(value)

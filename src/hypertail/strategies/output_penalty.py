@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hypertail.errors import ConfigError
 from hypertail.hyper import Hypernetwork, PartialHypernetwork
 
 
@@ -21,9 +22,19 @@ class OutputPenalty:
         weight: factor of the term.
         tasks: how many earlier tasks are drawn at each step.
         share: part of the batch that is used, from 0 (exclusive) to 1.
+
+    Raises:
+        ConfigError: no task, no share, or a negative weight.
     """
 
     def __init__(self, weight: float, tasks: int = 2, share: float = 0.5) -> None:
+        if tasks < 1 or not 0 < share <= 1 or weight < 0:
+            raise ConfigError(
+                "output-space term",
+                required="a weight from 0, at least 1 task and a share above 0, at most 1",
+                found=f"weight={weight}, tasks={tasks}, share={share}",
+                mend="Leave the term out to do without it.",
+            )
         self.weight, self.tasks, self.share = weight, tasks, share
         self._net: PartialHypernetwork | None = None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypertail.errors import ConfigError
+from hypertail.errors import ConfigError, check_choice
 from hypertail.hyper import (
     Curvature,
     Hypernetwork,
@@ -87,6 +87,10 @@ class PartialHypernet(Strategy):
                 found="a tail with batch normalisation",
                 mend="Build the model with norm='instance', or generate weights once per batch.",
             )
+        check_choice("virtual step", virtual_step, get_args(VirtualStepName))
+        check_choice("form of the penalty", penalty_form, get_args(PenaltyForm))
+        check_choice("look-ahead", lookahead, get_args(LookAhead))
+        check_choice("new embedding", new_embedding, get_args(NewEmbedding))
         self.trunk, self.optimisation = trunk, optimisation
         self.net = PartialHypernetwork(trunk.module, tail, hyper)
         self.penalty_weight, self.reduction, self.penalty_form = penalty_weight, reduction, penalty_form

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from hypertail.errors import check_choice
 from hypertail.nets import Frozen
 
 TrunkStatistics = Literal["fixed", "batch"]
@@ -23,6 +24,7 @@ class Trunk:
     """
 
     def __init__(self, module: nn.Module, *, learns: bool, statistics: TrunkStatistics = "fixed") -> None:
+        check_choice("trunk statistics", statistics, get_args(TrunkStatistics))
         self.module, self.statistics = module, statistics
         self.learning = learns and any(True for _ in module.parameters())
         if not self.learning:

@@ -34,6 +34,10 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
         save_file(own, name, metadata=header)
         with open(name, "rb") as written:
             os.fsync(written.fileno())
+        # mkstemp makes private files; a checkpoint is as readable as any other file of the user
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
     finally:
         if os.path.exists(name):
@@ -78,4 +82,13 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
             found=header["version"],
             mend="Upgrade hypertail: pip install -U hypertail.",
         )
-    return tensors, json.loads(header["facts"])
+    try:
+        facts = json.loads(header["facts"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} has lost its facts",
+            required="a JSON text in its header",
+            found="nothing" if isinstance(error, KeyError) else "a damaged one",
+            mend="Use an older copy or start again.",
+        ) from error
+    return tensors, facts

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from hypertail.nets import Frozen
 from hypertail.seeds import generator
 from hypertail.streams import Experience
 
@@ -111,13 +112,19 @@ class FeatureCache:
 
     @torch.no_grad()
     def _through(self, images: Tensor) -> Tensor:
-        if self._trunk is not None and any(True for _ in self._trunk.parameters()):
+        if self._trunk is not None and not is_identity(self._trunk):
             parts = images.split(CHUNK)
             parts = tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
             images = torch.cat([self._trunk(part) for part in parts])
         if images.dim() != 4:
             return images
         return images.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def is_identity(trunk: nn.Module) -> bool:
+    """Whether a trunk is empty, as at depth 0."""
+    inner = trunk.module if isinstance(trunk, Frozen) else trunk
+    return isinstance(inner, nn.Sequential) and len(inner) == 0
 
 
 def take(inputs: Tensor, index: Tensor) -> Tensor:

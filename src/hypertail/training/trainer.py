@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from hypertail.errors import ConfigError, TrainingError
-from hypertail.seeds import generator
+from hypertail.errors import CheckpointError, ConfigError, TrainingError
+from hypertail.seeds import generator, seeded
 from hypertail.strategies import Strategy, Task
 from hypertail.streams import Experience, Stream
 from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
@@ -136,7 +136,8 @@ class Trainer:
         self._total = sum(self._steps(experience) for experience in everything)
         for group in groups[first:]:
             started = time.perf_counter()
-            self._learn(group)
+            with seeded(self.seed, "train", group[0].task):
+                self._learn(group)
             with self._clock("evaluation"):
                 last = group[-1].task
                 self.result.accuracy[last, : last + 1] = self.evaluate(last)
@@ -181,6 +182,7 @@ class Trainer:
             for task in tasks:
                 strategy.end(task)
         cache.set_trunk(strategy.frozen_trunk)
+        self._check_state(group[-1].task)
 
     def _epoch(self, group: list[Experience], epoch: int, inputs: dict[int, Tensor], labels: dict[int, Tensor]) -> None:
         batches = []
@@ -219,6 +221,18 @@ class Trainer:
                 mend=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
             )
 
+    def _check_state(self, task: int) -> None:
+        # the last step of an experience has no later loss to betray it
+        for name, tensor in self.strategy.state().items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                kept = f"The state before it is kept in {self.checkpoint}. " if self._has_checkpoint() else ""
+                raise TrainingError(
+                    f"'{name}' after learning task {task}",
+                    required="finite numbers",
+                    found="infinite ones or NaN",
+                    mend=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
+                )
+
     def _has_checkpoint(self) -> bool:
         return self.checkpoint is not None and self.checkpoint.is_file()
 
@@ -250,7 +264,9 @@ class Trainer:
     def _save(self, learned: int) -> None:
         assert self.checkpoint is not None
         result = self.result
+        tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
         facts = {
+            **self._identity(),
             "learned": learned,
             "seconds": result.seconds,
             "seconds_per_experience": result.seconds_per_experience,
@@ -258,12 +274,22 @@ class Trainer:
             "losses": result.losses,
             "curves": result.curves,
         }
-        tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
         save_checkpoint(self.checkpoint, tensors | {"accuracy": result.accuracy}, facts)
+
+    def _identity(self) -> dict[str, Any]:
+        return {"stream": self.stream.name, "experiences": len(self.stream), "strategy": type(self.strategy).__name__}
 
     def _restore(self) -> int:
         assert self.checkpoint is not None
         tensors, facts = load_checkpoint(self.checkpoint, str(self.device))
+        for key, value in self._identity().items():
+            if facts.get(key) != value:
+                raise CheckpointError(
+                    f"checkpoint {self.checkpoint} belongs to another run",
+                    required=f"{key} {value}",
+                    found=str(facts.get(key)),
+                    mend="Resume with the same stream and strategy, or start again elsewhere.",
+                )
         own = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         self.strategy.load_state(own)
         self.result = Result(

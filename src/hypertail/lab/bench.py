@@ -1,0 +1,247 @@
+"""The benchmark: seconds per step against the authors' algorithm and against bare PyTorch loops, in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from hypertail.errors import ConfigError, TrainingError
+from hypertail.lab.bench_memory import PeakMemory, peak_memory
+from hypertail.lab.bench_report import Measured, facts, print_measured, write_json
+from hypertail.lab.bench_subjects import (
+    PRESETS,
+    WITH_TRUNK,
+    Subject,
+    bare_epoch,
+    build_at,
+    build_subject,
+    random_stream,
+)
+from hypertail.lab.bench_timing import Timing, interleaved
+from hypertail.lab.build import build_strategy
+from hypertail.lab.config import RunConfig, expand_strategies
+from hypertail.lab.environment import choose_device, use_threads
+from hypertail.lab.method import Method
+from hypertail.lab.runfile import label_for
+from hypertail.strategies import Strategy
+from hypertail.training.trainer import Trainer
+
+MODELS = ("hn-f", "hn-1", "hn-2", "hn-3", "hn-4", "lr-3", "naive")
+MEMORY_MODELS = ("HN-F", "HN-3", "LR-3", "Naive")
+"""Peak memory needs a process per mode and model, so that it is measured for these only (or the first asked for)."""
+_KINDS = ("hn", "lr", "naive")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured, and on what.
+
+    Attributes:
+        tasks: experiences; steps are timed at the last.
+        batch: images of a step.
+        train, test: images of an experience (whole epochs, evaluation).
+        task_counts: numbers of tasks that the step is timed at.
+        by_tasks_depth: depth of the hypernetwork that it is timed with.
+        rounds: turns of each mode; with a time `budget` in seconds for a model, of which three rounds are always made.
+        slice_seconds: length of a turn.
+        epochs: epochs of the trainer and of the bare loop.
+        evaluations: how often all tasks are evaluated.
+        memory: which modes have their peak memory measured.
+    """
+
+    tasks: int = 20
+    batch: int = 64
+    train: int = 2500
+    test: int = 500
+    task_counts: tuple[int, ...] = (2, 20, 200, 1000)
+    by_tasks_depth: int = 3
+    rounds: int = 15
+    slice_seconds: float = 0.5
+    budget: float = 90.0
+    epochs: int = 5
+    evaluations: int = 3
+    memory: tuple[str, ...] = ("floor", *PRESETS)
+
+
+FULL = Sizes()
+QUICK = Sizes(train=128, test=20, rounds=2, slice_seconds=0.02, budget=5.0, epochs=1, evaluations=1, memory=("tuned",))
+
+
+def bench(
+    console: Console,
+    *,
+    models: Sequence[str] = MODELS,
+    repeats: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    quick: bool = False,
+    json_file: Path | None = None,
+    sizes: Sizes | None = None,
+    line: str = "",
+) -> dict[str, Any]:
+    """Measure, print tables and return (and write) what JSON holds; benchmarks/README.md says how it is measured.
+
+    Args:
+        console: where it is printed.
+        models: hn-f, hn-1 .. hn-4, lr-0 .. lr-4, naive.
+        repeats: rounds in which each mode has its turn; None: 15 (2 with `quick`).
+        threads: CPU threads; None for torch's choice.
+        device: cpu, cuda or auto.
+        quick: few repeats on small data, to see that it works; the figures mean little.
+        json_file: written if given.
+        sizes: in place of those that `quick` chooses.
+        line: the command, recorded with the figures.
+
+    Raises:
+        ConfigError: an unknown model or device, or less than one repeat.
+        TrainingError: a step that was timed gave no finite loss.
+    """
+    chosen = _models(models)
+    if repeats is not None and repeats < 1:
+        raise ConfigError("repeats", required="1 or more", found=str(repeats), mend="Leave --repeats out, or give 3.")
+    use_threads(threads)
+    place = choose_device(device)
+    plan = sizes or (QUICK if quick else FULL)
+    if repeats is not None:
+        plan = replace(plan, rounds=repeats)
+    started = time.perf_counter()
+    seconds: dict[str, dict[str, Timing]] = {}
+    evaluation: dict[str, Timing] = {}
+    for label, model in chosen.items():
+        with console.status(f"steps of {label}"):
+            subjects = _subjects(model, plan, place)
+            timings = _time(label, subjects, plan)
+        for mode, timing in timings.items():
+            seconds.setdefault(mode, {})[label] = timing
+        with console.status(f"evaluation with {label}"):
+            strategy = subjects["tuned"].strategy
+            assert strategy is not None
+            evaluation[label] = _evaluation(strategy, plan, place)
+    with console.status("the step against the number of tasks"):
+        by_tasks = _by_tasks(plan, place)
+    with console.status("whole epochs of naive"):
+        epochs = naive_epochs(plan, place)
+    with console.status("peak memory"):
+        memory = _memory(chosen, plan) if place.type == "cpu" else {}
+    measured = Measured(
+        seconds=seconds,
+        by_tasks=by_tasks,
+        by_tasks_model=label_for("hn", plan.by_tasks_depth or "full"),
+        epochs=epochs,
+        memory=memory,
+        evaluation=evaluation,
+        steps_per_epoch=-(-plan.train // plan.batch),
+        settings=asdict(plan) | {"quick": quick, "models": list(chosen)},
+        took=time.perf_counter() - started,
+    )
+    content = facts(measured, place, line)
+    print_measured(measured, content, console)
+    if json_file is not None:
+        write_json(content, json_file)
+        console.print(f"written: {json_file}", soft_wrap=True, highlight=False)
+    return content
+
+
+def _models(names: Sequence[str]) -> dict[str, tuple[str, int | None]]:
+    chosen = {}
+    for name, depth in expand_strategies(names, ()):
+        if name not in _KINDS:
+            raise ConfigError(
+                f"model '{name}' in a benchmark",
+                required="hn-f, hn-1 to hn-4, lr-0 to lr-4 or naive",
+                found=name,
+                mend="Leave it out; its steps are those of another model.",
+            )
+        chosen[label_for(name, "full" if (name, depth) == ("hn", 0) else depth)] = (name, depth)
+    if not chosen:
+        raise ConfigError(
+            "models of the benchmark",
+            required="at least one, with its depth",
+            found=" ".join(names) or "none",
+            mend=f"Name some of {', '.join(MODELS)}.",
+        )
+    return chosen
+
+
+def _subjects(model: tuple[str, int | None], plan: Sizes, device: torch.device) -> dict[str, Subject]:
+    modes = ["floor", *PRESETS]
+    if model[1]:
+        modes.append(WITH_TRUNK)
+    return {mode: build_subject(mode, model, tasks=plan.tasks, batch=plan.batch, device=device) for mode in modes}
+
+
+def _time(what: str, subjects: dict[str, Subject], plan: Sizes) -> dict[str, Timing]:
+    timings = interleaved(
+        {name: subject.step for name, subject in subjects.items()},
+        rounds=plan.rounds,
+        slice_seconds=plan.slice_seconds,
+        budget=plan.budget,
+    )
+    for name, subject in subjects.items():
+        loss = float(subject.step())
+        if not torch.isfinite(torch.tensor(loss)):
+            raise TrainingError(
+                f"benchmark of {what}, {name}",
+                required="a finite loss after the timed steps",
+                found=str(loss),
+                mend="Infinite numbers make timings meaningless; take fewer --repeats.",
+            )
+    return timings
+
+
+def _by_tasks(plan: Sizes, device: torch.device) -> dict[int, Timing]:
+    subjects = {
+        str(count): build_at(count, plan.by_tasks_depth, batch=plan.batch, device=device) for count in plan.task_counts
+    }
+    timings = _time("the step against the number of tasks", subjects, plan)
+    return {int(name): timing for name, timing in timings.items()}
+
+
+def _evaluation(strategy: Strategy, plan: Sizes, device: torch.device) -> Timing:
+    """Seconds to evaluate all tasks on test inputs that are in the cache, as after every experience of a run."""
+    stream = random_stream(plan.tasks, train=plan.batch, test=plan.test)
+    trainer = Trainer(stream, strategy, epochs=1, batch_size=plan.batch, device=device)
+    trainer.cache.set_trunk(strategy.frozen_trunk)
+    evaluate: Callable[[], object] = lambda: trainer.evaluate(plan.tasks - 1)  # noqa: E731
+    evaluate()
+    return interleaved({"evaluation": evaluate}, rounds=plan.evaluations, slice_seconds=0.0, budget=plan.budget)[
+        "evaluation"
+    ]
+
+
+def naive_epochs(plan: Sizes, device: torch.device) -> dict[str, Timing]:
+    """Epochs of the trainer with the naive strategy, and of a hand-written loop that augments the same way.
+
+    The hand-written epochs run where the trainer reports its progress, between two of its own, so that the two take
+    turns. The first epoch of each warms up.
+    """
+    stream = random_stream(1, plan.train, plan.test)
+    strategy = build_strategy(RunConfig("random", "naive", method=Method()), stream, None, device)
+    bare = bare_epoch(stream, plan.batch, device)
+    samples: dict[str, list[float]] = {"trainer": [], "bare": []}
+    began = time.perf_counter()
+
+    def between(done: int, total: int, text: str) -> None:
+        nonlocal began
+        ended = time.perf_counter()
+        samples["trainer"].append(ended - began)
+        bare(len(samples["bare"]))
+        began = time.perf_counter()
+        samples["bare"].append(began - ended)
+
+    Trainer(stream, strategy, epochs=plan.epochs + 1, batch_size=plan.batch, device=device, progress=between).run()
+    return {name: Timing.of(own[1:]) for name, own in samples.items()}
+
+
+def _memory(chosen: dict[str, tuple[str, int | None]], plan: Sizes) -> dict[str, dict[str, PeakMemory]]:
+    labels = [label for label in chosen if label in MEMORY_MODELS] or list(chosen)[:1]
+    return {
+        mode: {label: peak_memory(mode, chosen[label], tasks=plan.tasks, batch=plan.batch) for label in labels}
+        for mode in plan.memory
+    }
