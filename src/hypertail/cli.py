@@ -16,11 +16,10 @@ from rich.console import Console
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hypertail import __version__
 from hypertail.errors import ConfigError, HypertailError
 from hypertail.lab.commands import print_info, print_tables, quickstart, report, run_all
 from hypertail.lab.config import STRATEGIES, RunConfig, expand, parse_depth
-from hypertail.lab.environment import choose_device, use_threads
+from hypertail.lab.environment import choose_device, own_version, use_threads
 from hypertail.lab.info import describe
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRESETS, preset
@@ -153,7 +152,7 @@ class Quickstart:
 
 
 Command = Run | Info | Report | Quickstart
-DESCRIPTION = f"Continual learning with partial hypernetworks (hypertail {__version__})."
+DESCRIPTION = f"Continual learning with partial hypernetworks (hypertail {own_version()})."
 
 CONFIG = (tyro.conf.HelptextFromCommentsOff,)
 
@@ -269,7 +268,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `hypertail`; errors that users can mend are printed without a traceback."""
     given = list(sys.argv[1:] if args is None else args)
     if given == ["--version"]:
-        print(f"hypertail {__version__}")
+        print(f"hypertail {own_version()}")
         return
     console, complaints = Console(), Console(stderr=True)
     line = shlex.join(["hypertail", *given])

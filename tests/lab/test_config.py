@@ -109,7 +109,7 @@ def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
         *(("penalty_weight", -0.1), ("penalty_weight", math.nan), ("penalty_weight", math.inf)),
         *(("output_weight", -1.0), ("output_tasks", 0), ("output_share", 0.0), ("output_share", 1.5)),
         *(("buffer", 0), ("replay_batch", 0), ("replay_coefficient", -1.0), ("ewc_weight", -1.0)),
-        ("fisher_samples", 0),
+        *(("fisher_samples", 0), ("damping", -0.1)),
     ],
 )
 def test_switches_out_of_range(switch: str, value: Any) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import hypertail
 from hypertail.errors import ConfigError
-from hypertail.lab.environment import choose_device, hardware, use_threads, versions
+from hypertail.lab.environment import choose_device, hardware, own_version, use_threads, versions
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_gpus_by_name() -> None:
     assert choose_device("auto") == choose_device("cuda") == choose_device("gpu") == torch.device("cuda")
     assert choose_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(
-        ConfigError, match="device 'cuda:2': required cuda:0 to cuda:1; found cuda:2. Use --device cuda."
+        ConfigError, match=r"device 'cuda:2': required cuda:0 to cuda:1; found cuda:2. Use --device cuda."
     ):
         choose_device("cuda:2")
 
@@ -69,13 +70,14 @@ def test_threads(threads: int) -> None:
     assert torch.get_num_threads() == threads
     use_threads(threads + 1)
     assert torch.get_num_threads() == threads + 1
-    with pytest.raises(ConfigError, match="CPU threads: required 1 or more; found 0. Leave --threads out, or give 1."):
+    with pytest.raises(ConfigError, match=r"CPU threads: required 1 or more; found 0. Leave --threads out, or give 1."):
         use_threads(0)
 
 
 def test_versions_and_hardware_are_plain_facts() -> None:
     found = versions()
     assert found["torch"].startswith(torch.__version__.partition("+")[0])
+    assert found["hypertail"] == own_version() == hypertail.__version__
     assert {"python", "numpy", "datasets", "scikit-learn", "safetensors"} <= set(found)
     facts = hardware(torch.device("cpu"))
     assert facts["device"] == "cpu"

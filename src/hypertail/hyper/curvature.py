@@ -21,13 +21,18 @@ from hypertail.hyper.partial import PartialHypernetwork
 class Curvature:
     """Kronecker factors of every generated matrix, averaged over the tasks learned so far.
 
+    Args:
+        damping: added to the diagonal of every factor by `damped`, as a share of its mean, so that no direction is
+            wholly free: the factors hold near the weights they were taken at.
+
     Attributes:
         inputs: parameter name -> A (in, in), second moments of the layer's input channels.
         outputs: parameter name -> G (out, out), second moments of logit derivatives by the layer's outputs.
         tasks: how many tasks were averaged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, damping: float = 0.1) -> None:
+        self.damping = damping
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         self.tasks = 0
@@ -67,12 +72,21 @@ class Curvature:
                 a, g = _rows(seen.inputs[name]), _rows(gradient)
                 sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
                 if name != net.hyper.classifier:  # its outputs are the logits themselves
-                    sums_out[name] = sums_out.get(name, 0) + g.T @ g
+                    positions = len(g) / len(part)
+                    sums_out[name] = sums_out.get(name, 0) + g.T @ g * positions
         old, self.tasks = self.tasks, self.tasks + 1
         for own, sums in ((self.inputs, sums_in), (self.outputs, sums_out)):
             for name, value in sums.items():
                 mean = value / len(features)
                 own[name] = mean if name not in own else (own[name] * old + mean) / self.tasks
+
+    def damped(self, factors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`inputs` or `outputs` with the damping added."""
+        result = {}
+        for name, factor in factors.items():
+            share = self.damping * factor.diagonal().mean()
+            result[name] = factor + share * torch.eye(len(factor), device=factor.device, dtype=factor.dtype)
+        return result
 
     def state(self) -> dict[str, Tensor]:
         """Both factors and the number of tasks."""

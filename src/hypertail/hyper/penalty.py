@@ -60,8 +60,8 @@ class Penalty:
         self.roots: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         if curvature is not None:
-            self.roots = {name: _root(factor) for name, factor in curvature.inputs.items()}
-            self.outputs = dict(curvature.outputs)
+            self.roots = {name: _root(factor) for name, factor in curvature.damped(curvature.inputs).items()}
+            self.outputs = {name: g for name, g in curvature.damped(curvature.outputs).items() if name != hyper.classifier}
         with torch.no_grad():
             hidden = self.snapshot.hidden(self.tasks)
             self._targets = {
@@ -75,8 +75,12 @@ class Penalty:
         if not len(self.tasks):
             return total
         hidden = hyper.hidden(self.tasks)
-        for name, head in hyper.separable_heads().items():
+        heads = hyper.separable_heads()
+        for name, head in heads.items():
             total = total + self._head(name, head, hidden)
+        if self.roots:
+            # the square of a sum over layers is at most their number times the sum of squares
+            total = total * len(heads)
         if self.rows:
             for name, table in hyper.task_tables().items():
                 old = self.snapshot.task_tables()[name]

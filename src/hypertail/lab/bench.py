@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from hypertail.errors import ConfigError, TrainingError
+from hypertail.errors import ConfigError, TrainingError, unknown_name
 from hypertail.lab.bench_memory import PeakMemory, peak_memory
 from hypertail.lab.bench_report import Measured, facts, print_measured, write_json
 from hypertail.lab.bench_subjects import (
     PRESETS,
+    TRUNK_ALONE,
     WITH_TRUNK,
     Subject,
     bare_epoch,
@@ -25,7 +26,7 @@ from hypertail.lab.bench_subjects import (
 )
 from hypertail.lab.bench_timing import Timing, interleaved
 from hypertail.lab.build import build_strategy
-from hypertail.lab.config import RunConfig, expand_strategies
+from hypertail.lab.config import RunConfig
 from hypertail.lab.environment import choose_device, use_threads
 from hypertail.lab.method import Method
 from hypertail.lab.runfile import label_for
@@ -35,7 +36,12 @@ from hypertail.training.trainer import Trainer
 MODELS = ("hn-f", "hn-1", "hn-2", "hn-3", "hn-4", "lr-3", "naive")
 MEMORY_MODELS = ("HN-F", "HN-3", "LR-3", "Naive")
 """Peak memory needs a process per mode and model, so that it is measured for these only (or the first asked for)."""
-_KINDS = ("hn", "lr", "naive")
+KNOWN: dict[str, tuple[str, int | None]] = {
+    "hn-f": ("hn", 0),
+    **{f"{strategy}-{depth}": (strategy, depth) for strategy in ("hn", "lr") for depth in range(5)},
+    "naive": ("naive", None),
+}
+"""Models that can be timed, as strategy and depth."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def bench(
     for label, model in chosen.items():
         with console.status(f"steps of {label}"):
             subjects = _subjects(model, plan, place)
-            timings = _time(label, subjects, plan)
+            timings = time_subjects(label, subjects, plan)
         for mode, timing in timings.items():
             seconds.setdefault(mode, {})[label] = timing
         with console.status(f"evaluation with {label}"):
@@ -149,34 +155,30 @@ def bench(
 
 
 def _models(names: Sequence[str]) -> dict[str, tuple[str, int | None]]:
+    if not names:
+        raise ConfigError("models of a benchmark", required="at least one", found="none", mend="Name hn-3, say.")
     chosen = {}
-    for name, depth in expand_strategies(names, ()):
-        if name not in _KINDS:
-            raise ConfigError(
-                f"model '{name}' in a benchmark",
-                required="hn-f, hn-1 to hn-4, lr-0 to lr-4 or naive",
-                found=name,
-                mend="Leave it out; its steps are those of another model.",
-            )
-        chosen[label_for(name, "full" if (name, depth) == ("hn", 0) else depth)] = (name, depth)
-    if not chosen:
-        raise ConfigError(
-            "models of the benchmark",
-            required="at least one, with its depth",
-            found=" ".join(names) or "none",
-            mend=f"Name some of {', '.join(MODELS)}.",
-        )
+    for name in names:
+        if name.lower() not in KNOWN:
+            raise unknown_name("model", name, KNOWN)
+        strategy, depth = KNOWN[name.lower()]
+        chosen[label_for(strategy, "full" if (strategy, depth) == ("hn", 0) else depth)] = (strategy, depth)
     return chosen
 
 
 def _subjects(model: tuple[str, int | None], plan: Sizes, device: torch.device) -> dict[str, Subject]:
     modes = ["floor", *PRESETS]
     if model[1]:
-        modes.append(WITH_TRUNK)
+        modes += [WITH_TRUNK, TRUNK_ALONE]
     return {mode: build_subject(mode, model, tasks=plan.tasks, batch=plan.batch, device=device) for mode in modes}
 
 
-def _time(what: str, subjects: dict[str, Subject], plan: Sizes) -> dict[str, Timing]:
+def time_subjects(what: str, subjects: dict[str, Subject], plan: Sizes) -> dict[str, Timing]:
+    """Time subjects side by side, then see that what they computed is still finite.
+
+    Raises:
+        TrainingError: it is not.
+    """
     timings = interleaved(
         {name: subject.step for name, subject in subjects.items()},
         rounds=plan.rounds,
@@ -184,13 +186,13 @@ def _time(what: str, subjects: dict[str, Subject], plan: Sizes) -> dict[str, Tim
         budget=plan.budget,
     )
     for name, subject in subjects.items():
-        loss = float(subject.step())
-        if not torch.isfinite(torch.tensor(loss)):
+        last = subject.step()
+        if not bool(last.isfinite().all()):
             raise TrainingError(
                 f"benchmark of {what}, {name}",
-                required="a finite loss after the timed steps",
-                found=str(loss),
-                mend="Infinite numbers make timings meaningless; take fewer --repeats.",
+                required="finite numbers after the timed steps",
+                found="infinity or NaN",
+                mend="They make timings meaningless; take fewer --repeats.",
             )
     return timings
 
@@ -199,7 +201,7 @@ def _by_tasks(plan: Sizes, device: torch.device) -> dict[int, Timing]:
     subjects = {
         str(count): build_at(count, plan.by_tasks_depth, batch=plan.batch, device=device) for count in plan.task_counts
     }
-    timings = _time("the step against the number of tasks", subjects, plan)
+    timings = time_subjects("the step against the number of tasks", subjects, plan)
     return {int(name): timing for name, timing in timings.items()}
 
 

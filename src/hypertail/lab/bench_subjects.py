@@ -21,16 +21,17 @@ from hypertail.training.features import FeatureCache, take
 
 CLASSES, SIDE = 5, 32
 PRESETS = ("tuned", "printed", "released")
-WITH_TRUNK = "released_with_trunk"
+WITH_TRUNK, TRUNK_ALONE = "released_with_trunk", "trunk_forward"
 MANY_STEPS = 100_000
 """Length of an experience as the schedule sees it: the learning rate stays where it starts."""
 
 Step = Callable[[], Tensor]
+"""Returns the loss, or features."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing to time: `step` is a whole optimizer step and returns the loss; `strategy` what takes it, if any."""
+    """One thing to time: `step` is a whole optimizer step (or a forward pass); `strategy` what takes it, if any."""
 
     step: Step
     strategy: Strategy | None = None
@@ -60,17 +61,22 @@ def build_subject(mode: str, model: tuple[str, int | None], *, tasks: int, batch
     Args:
         mode: `floor` for a bare loop; `tuned`, `printed` or `released` for a strategy on features of a frozen trunk;
             `released_with_trunk` for the preset `released` on images, as it trains: its trunk takes normalisation
-            statistics from each batch, so that its features cannot be kept.
+            statistics from each batch, so that its features cannot be kept; `trunk_forward` for a batch through the
+            frozen trunk of `tuned`, which a step costs on top where features are not kept.
         model: strategy and depth.
         tasks: experiences of the stream.
         batch: images of a step.
         device: where it runs.
     """
-    stream = random_stream(tasks, train=max(64, batch), test=CLASSES)
+    stream = random_stream(tasks, train=max(16, batch), test=CLASSES)
     strategy_name, depth = model
-    name = {"floor": "tuned", WITH_TRUNK: "released"}.get(mode, mode)
+    name = {"floor": "tuned", TRUNK_ALONE: "tuned", WITH_TRUNK: "released"}.get(mode, mode)
     config = RunConfig("random", strategy_name, depth, preset=name, method=preset(name))
     trunk = None if mode == WITH_TRUNK else fixed_trunk(config, stream, device)
+    if mode == TRUNK_ALONE:
+        assert trunk is not None
+        images, _ = _batch(stream, None, batch, device)
+        return Subject(torch.no_grad()(partial(trunk, images)))
     if mode == "floor":
         inputs, labels = _batch(stream, trunk, batch, device)
         return Subject(partial(_bare_step(config, stream, device), inputs, labels))
@@ -89,7 +95,7 @@ def build_at(tasks: int, depth: int, *, batch: int, device: torch.device) -> Sub
     The earlier tasks get room, embeddings and statistics, but no experience of their own: beginning and ending
     a thousand of them would copy the hypernetwork a thousand times. The step does the same work.
     """
-    stream = random_stream(tasks, train=max(64, batch), test=CLASSES)
+    stream = random_stream(tasks, train=max(16, batch), test=CLASSES)
     config = RunConfig("random", "hn", depth, method=preset("tuned"))
     strategy = build_strategy(config, stream, fixed_trunk(config, stream, device), device)
     assert isinstance(strategy, PartialHypernet)
@@ -134,7 +140,7 @@ def _bare_step(config: RunConfig, stream: Stream, device: torch.device) -> Calla
 
 
 def bare_epoch(stream: Stream, batch: int, device: torch.device) -> Callable[[int], float]:
-    """A hand-written epoch of the whole model with the stream's augmentation; takes its number, returns the mean loss."""
+    """A hand-written epoch of the whole model with the stream's augmentation: its number -> the mean loss."""
     experience = stream[0]
     config = RunConfig("random", "naive", method=preset("tuned"))
     step = _bare_step(config, stream, device)

@@ -46,8 +46,8 @@ def interleaved(
 ) -> dict[str, Timing]:
     """Time `steps` in turn, round after round: A A A B C C A A A B C C ...
 
-    In each round a step is called for about `slice_seconds`, at least once: quick steps give more samples than slow ones
-    without waiting for them. Where a block has several calls, a first one warms the caches again and is not counted.
+    In each round a step is called for about `slice_seconds`, at least once: quick steps give more samples than slow
+    ones. Where a turn has several calls, a first one warms the caches again and is not counted.
 
     Args:
         steps: by name.

@@ -134,7 +134,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
         combine=method.combine,
         new_embedding=method.new_embedding,
         output=output if method.output_weight else None,
-        curvature=Curvature() if method.curvature else None,
+        curvature=Curvature(method.damping) if method.curvature else None,
         per_sample=method.per_sample,
         record_cosine=method.record_cosine,
         seed=config.seed,

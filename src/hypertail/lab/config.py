@@ -42,7 +42,8 @@ _ALIASES = {
 _LEAST: dict[str, float] = {
     **dict.fromkeys(("epochs", "experiences", "views", "trunk_epochs", "head_width"), 1),
     **dict.fromkeys(("embedding", "mlp", "rank", "output_tasks", "buffer", "replay_batch", "fisher_samples"), 1),
-    **dict.fromkeys(("eval_every", "penalty_weight", "output_weight", "replay_coefficient", "ewc_weight"), 0),
+    **dict.fromkeys(("eval_every", "penalty_weight", "damping", "output_weight", "replay_coefficient"), 0),
+    "ewc_weight": 0,
     "batch_size": 2,
 }
 """Option -> the smallest value that makes sense; None, where it is a value, always does."""

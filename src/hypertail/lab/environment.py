@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,24 @@ import torch
 
 from hypertail.errors import ConfigError, unknown_name
 
-_PACKAGES = ("hypertail", "torch", "numpy", "datasets", "scikit-learn", "safetensors")
+_PACKAGES = ("torch", "numpy", "datasets", "scikit-learn", "safetensors")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a result."""
-    found = {"python": platform.python_version()}
+    found = {"hypertail": own_version(), "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def own_version() -> str:
+    """The version of hypertail, installed or not."""
+    # The package is loaded if this module is; importing it here would turn the order of the floors round.
+    return str(sys.modules["hypertail"].__version__)
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

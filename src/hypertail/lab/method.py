@@ -48,7 +48,7 @@ class Method:
     """Size of the task embedding."""
     mlp: tuple[int, int] = (50, 32)
     """Sizes of the hypernetwork's two hidden layers."""
-    rank: int = 32
+    rank: int = 112
     """Size d of the vector of each output channel in channel-wise heads."""
     code: CodeName = "additive"
     """How channel-wise heads join task and channel: additive (as published) or product."""
@@ -56,13 +56,13 @@ class Method:
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
     """Embedding of a new task: fresh from N(0, 1), or copied from the previous task."""
-    penalty_weight: float = 0.5
+    penalty_weight: float = 0.05
     """Lambda of the weight-space penalty."""
     reduction: Reduction = "sum"
     """The penalty is a sum or a mean over earlier tasks."""
     penalty_form: PenaltyForm = "closed"
     """closed: flat in the number of tasks; direct: regenerates every earlier task at each step."""
-    lookahead: LookAhead = "first"
+    lookahead: LookAhead = "none"
     """No, first- or second-order look-ahead."""
     virtual_step: VirtualStepName = "optimizer"
     """The virtual step of the look-ahead: sgd at the learning rate, or the step the real optimizer would take."""
@@ -70,9 +70,11 @@ class Method:
     """The two gradients are joined by their mean or their sum."""
     curvature: bool = True
     """Weigh the penalty by what the logits of earlier tasks feel (Kronecker factors), not all weights alike."""
-    output_weight: float = 0.0
+    damping: float = 0.1
+    """Share of its mean that is added to the diagonal of every curvature factor."""
+    output_weight: float = 0.3
     """Weight of the output-space term on earlier tasks (0: none)."""
-    output_tasks: int = 2
+    output_tasks: int = 1
     """Earlier tasks drawn at each step for the output-space term."""
     output_share: float = 0.5
     """Part of the batch that the output-space term uses."""

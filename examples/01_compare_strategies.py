@@ -1,0 +1,15 @@
+"""Compare three strategies on the embedded digits, two tasks long, and print the table."""
+
+from pathlib import Path
+
+from hypertail.lab.config import RunConfig
+from hypertail.lab.method import Method
+from hypertail.lab.run import execute
+from hypertail.lab.tables import to_markdown
+
+method = Method(trunk_epochs=5)
+runs = [
+    execute(RunConfig("digits", name, depth=3, epochs=5, batch_size=32, experiences=2, method=method), Path("runs"))
+    for name in ("hn", "lr", "separate")
+]
+print(to_markdown(runs))
