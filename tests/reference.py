@@ -94,7 +94,7 @@ def penalty(
     inputs: Mapping[str, Tensor] | None = None,
     outputs: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Eq. 7 over tasks, parameters and entries; with factors A and G, trace(G D A D^T) over taps."""
+    """Eq. 7 over tasks, parameters and entries; with factors A and G, trace(G D A D^T) over taps, times the layers."""
     chosen = list(tasks)
     total = torch.zeros((), dtype=new.embedding.dtype)
     for task in chosen:
@@ -107,6 +107,8 @@ def penalty(
                     total = total + entry * entry
             else:
                 total = total + _weighed(change, a, g)
+    if inputs is not None or outputs is not None:
+        total = total * sum(len(shape) > 1 for shape in new.shapes.values())
     return total / len(chosen) if reduction == "mean" else total
 
 

@@ -74,7 +74,8 @@ def slow_factors(own: PartialHypernetwork, task: int, z: Tensor) -> Factors:
                 slope.view(-1)[index] = (values[0] - values[1]) / (2 * step)
             handle.remove()
             a = sum(torch.outer(into[:, p], into[:, p]) for p in range(into.shape[1])) / into.shape[1]
-            g = sum(torch.outer(slope[:, p], slope[:, p]) for p in range(slope.shape[1]))
+            positions = slope.shape[1]
+            g = positions * sum(torch.outer(slope[:, p], slope[:, p]) for p in range(positions))
             key = f"{name}.weight"
             inputs[key] = inputs.get(key, 0) + a / len(z)
             outputs[key] = outputs.get(key, 0) + g / len(z)

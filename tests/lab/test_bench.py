@@ -130,9 +130,9 @@ def test_many_tasks_at_once_do_the_work_of_tasks_one_by_one() -> None:
     for strategy in (one_by_one, at_once):
         penalty = strategy.penalty
         assert isinstance(penalty, Penalty)
-        roots, outputs = ({n: f.shape for n, f in own.items()} for own in (penalty.roots, penalty.outputs))
+        inputs, outputs = ({n: f.shape for n, f in own.items()} for own in (penalty.inputs, penalty.outputs))
         leaves = {name: leaf.shape for name, leaf in strategy.optimisation.leaves.items()}
-        shapes.append((penalty.tasks.tolist(), roots, outputs, leaves, set(strategy.net.statistics)))
+        shapes.append((penalty.tasks.tolist(), inputs, outputs, leaves, set(strategy.net.statistics)))
     assert shapes[0] == shapes[1]
     assert shapes[0][0] == [0, 1]
 

@@ -343,17 +343,14 @@ def test_a_stream_that_fails_leaves_no_directory(tmp_path: Path) -> None:
 
 
 TOO_NARROW = replace(HN, method=replace(SHORT, head_width=1))
-claims_too_early = pytest.mark.xfail(strict=True, reason="execute makes the directory its own before it has a strategy")
 
 
-@claims_too_early
 def test_a_strategy_that_cannot_be_built_leaves_no_directory(tmp_path: Path) -> None:
     with pytest.raises(HypertailError, match="classes"):
         run(TOO_NARROW, tmp_path)
     assert not (tmp_path / HN.run_name).exists()
 
 
-@claims_too_early
 def test_a_strategy_that_cannot_be_built_does_not_replace_a_finished_run(tmp_path: Path) -> None:
     first = run(HN, tmp_path)
     with pytest.raises(HypertailError, match="classes"):

@@ -91,7 +91,9 @@ class PartialHypernetwork:
 
         In training mode the running statistics of `task` are updated.
         """
-        return cast(Tensor, functional_call(self.tail, {**weights, **self.statistics[task]}, (features,)))
+        return cast(
+            Tensor, functional_call(self.tail, {**weights, **self.statistics[task]}, (features,), tie_weights=False)
+        )
 
     def apply_per_sample(self, weights: Weights, features: Tensor) -> Tensor:
         """Logits under one weight set per sample: the authors' way, every image a batch of one."""

@@ -10,6 +10,7 @@ separates too:
 
     sum_jr ||N v_jr||^2 = trace(N G N^T),    G = (sum_r r r^T) * (sum_j t t^T).
 
+A metric on a layer's inputs (A) or outputs (G) fits in: N^T N becomes N^T A N, and sum_r r r^T becomes R^T G R.
 Differences are taken before squaring; squaring the two outputs and subtracting would cancel in float32.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -39,7 +40,8 @@ class Penalty:
         tasks: the earlier tasks j.
         reduction: `sum` over tasks (the paper), or `mean` (the authors' code).
         curvature: where it has the factors A (in, in) and G (out, out) of a parameter, a change D of its filters costs
-            trace(G D A D^T), summed over taps, instead of ||D||^2.
+            trace(G D A D^T), summed over taps, times the number of layers, instead of ||D||^2: to first order a bound
+            on the mean squared change of the logits.
         rows: whether to include the task-table rows, which only an optimizer with kept momentum can move.
     """
 
@@ -57,15 +59,18 @@ class Penalty:
         self.tasks = torch.tensor(list(tasks), dtype=torch.long, device=hyper.embedding.device)
         self.scale = 1.0 if reduction == "sum" else 1.0 / max(1, len(self.tasks))
         self.rows = rows
-        self.roots: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
+        self.inputs: dict[str, Tensor] = {}
         if curvature is not None:
-            self.roots = {name: _root(factor) for name, factor in curvature.damped(curvature.inputs).items()}
-            self.outputs = {name: g for name, g in curvature.damped(curvature.outputs).items() if name != hyper.classifier}
+            self.inputs = curvature.damped(curvature.inputs)
+            outputs = curvature.damped(curvature.outputs)
+            self.outputs = {name: factor for name, factor in outputs.items() if name != hyper.classifier}
+            # the square of a sum over layers is at most their number times the sum of squares
+            self.scale *= len(hyper.heads)
         with torch.no_grad():
             hidden = self.snapshot.hidden(self.tasks)
             self._targets = {
-                name: (head.row_factor(), head.task_factor(hidden), head.matrix())
+                name: _Target.of(head, hidden, self.inputs.get(name))
                 for name, head in self.snapshot.separable_heads().items()
             }
 
@@ -75,12 +80,8 @@ class Penalty:
         if not len(self.tasks):
             return total
         hidden = hyper.hidden(self.tasks)
-        heads = hyper.separable_heads()
-        for name, head in heads.items():
+        for name, head in hyper.separable_heads().items():
             total = total + self._head(name, head, hidden)
-        if self.roots:
-            # the square of a sum over layers is at most their number times the sum of squares
-            total = total * len(heads)
         if self.rows:
             for name, table in hyper.task_tables().items():
                 old = self.snapshot.task_tables()[name]
@@ -88,50 +89,80 @@ class Penalty:
         return total * self.scale
 
     def _head(self, name: str, head: SeparableHead, hidden: Tensor) -> Tensor:
-        row_old, task_old, matrix_old = self._targets[name]
-        row, task, matrix = head.row_factor(), head.task_factor(hidden), head.matrix()
+        target, outputs = self._targets[name], self.outputs.get(name)
+        row, task = head.row_factor(), head.task_factor(hidden)
         r, t = head.row_columns, head.task_columns
-        rows = torch.cat((row, row[:, r] - row_old[:, r], row_old[:, t]), dim=1)
-        tasks = torch.cat((task, task[:, r], task[:, t] - task_old[:, t]), dim=1)
-        change = torch.cat((matrix - matrix_old, matrix_old[:, r], matrix_old[:, t]), dim=1)
-        root = self.roots.get(name)
-        if root is not None:
-            change = (root @ change.view(-1, root.shape[0], change.shape[1])).flatten(0, 1)
-        outputs = self.outputs.get(name)
-        if outputs is None and len(tasks) * len(rows) <= change.shape[1]:
+        rows = torch.cat((row, row[:, r] - target.row[:, r], target.row[:, t]), dim=1)
+        tasks = torch.cat((task, task[:, r], task[:, t] - target.task[:, t]), dim=1)
+        change = head.matrix() - target.matrix
+        if outputs is None and len(tasks) * len(rows) <= rows.shape[1]:
             codes = (tasks.unsqueeze(1) * rows).flatten(0, 1)
-            return (change @ codes.T).square().sum()
-        weighted = rows if outputs is None else outputs @ rows
+            moved = torch.cat((change, target.constant), dim=1) @ codes.T
+            return (moved * _weigh(target.inputs, moved)).sum()
+        gram = (rows.T @ (rows if outputs is None else outputs @ rows)) * (tasks.T @ tasks)
         form: Tensor = _QuadraticForm.apply(  # type: ignore[no-untyped-call]
-            change, (rows.T @ weighted) * (tasks.T @ tasks)
+            change, gram, target.inputs, target.weighed, target.square
         )
         return form
 
 
+class _Target(NamedTuple):
+    """What stays fixed of one head within an experience.
+
+    N = [dM, C] with C = [M*, M*] (only the columns that vary), so that A C and C^T A C are computed once.
+    """
+
+    row: Tensor
+    task: Tensor
+    matrix: Tensor
+    constant: Tensor
+    inputs: Tensor | None
+    weighed: Tensor
+    square: Tensor
+
+    @classmethod
+    def of(cls, head: SeparableHead, hidden: Tensor, inputs: Tensor | None) -> _Target:
+        matrix = head.matrix()
+        constant = torch.cat((matrix[:, head.row_columns], matrix[:, head.task_columns]), dim=1)
+        weighed = _weigh(inputs, constant)
+        task = head.task_factor(hidden)
+        return cls(head.row_factor(), task, matrix, constant, inputs, weighed, constant.T @ weighed)
+
+
+def _weigh(factor: Tensor | None, columns: Tensor) -> Tensor:
+    """A applied to the input channels of every tap, for each column; the columns themselves without A."""
+    if factor is None:
+        return columns
+    return (factor @ columns.view(-1, len(factor), columns.shape[1])).flatten(0, 1)
+
+
 class _QuadraticForm(torch.autograd.Function):
-    """trace(N G N^T) for a symmetric G: two products for value and gradients, where autograd would take three."""
+    """trace(N^T A N G) for N = [change, constant] and symmetric A and G."""
 
     @staticmethod
-    def forward(ctx: Any, n: Tensor, g: Tensor) -> Tensor:
-        product = n @ g
-        ctx.save_for_backward(n, product)
-        total: Tensor = (n * product).sum()
+    def forward(
+        ctx: Any, change: Tensor, gram: Tensor, factor: Tensor | None, weighed: Tensor, square: Tensor
+    ) -> Tensor:
+        size = change.shape[1]
+        own = _weigh(factor, change)
+        kernel = torch.empty_like(gram)
+        kernel[:size, :size] = change.T @ own
+        kernel[:size, size:] = change.T @ weighed
+        kernel[size:, :size] = kernel[:size, size:].T
+        kernel[size:, size:] = square
+        ctx.save_for_backward(own, weighed, gram, kernel)
+        total: Tensor = (kernel * gram).sum()
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        n, product = ctx.saved_tensors
-        grad_n = 2 * grad * product if ctx.needs_input_grad[0] else None
-        grad_g = grad * (n.T @ n) if ctx.needs_input_grad[1] else None
-        return grad_n, grad_g
-
-
-def _root(moments: Tensor) -> Tensor:
-    """R with R^T R = S for a positive semi-definite S."""
-    values, vectors = torch.linalg.eigh(moments.double())
-    root: Tensor = values.clamp_min(0).sqrt().unsqueeze(1) * vectors.T
-    return root.to(moments)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        own, weighed, gram, kernel = ctx.saved_tensors
+        size = own.shape[1]
+        slope = None
+        if ctx.needs_input_grad[0]:
+            slope = torch.addmm(own @ gram[:size, :size], weighed, gram[size:, :size]) * (2 * grad)
+        return slope, kernel * grad if ctx.needs_input_grad[1] else None, None, None, None
 
 
 def direct_penalty(

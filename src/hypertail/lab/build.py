@@ -8,10 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from hypertail.errors import ConfigError
 from hypertail.hyper import Curvature, Hypernetwork
 from hypertail.lab.config import RunConfig
 from hypertail.lab.method import Method
 from hypertail.nets import decompose, slim_resnet18
+from hypertail.nets.resnet import Norm
 from hypertail.seeds import seeded
 from hypertail.strategies import (
     EWC,
@@ -28,10 +30,12 @@ from hypertail.strategies import (
 from hypertail.streams import Stream
 
 
-def build_model(config: RunConfig, stream: Stream, classes: int, *purpose: object) -> nn.Sequential:
+def build_model(
+    config: RunConfig, stream: Stream, classes: int, *purpose: object, norm: Norm = "batch"
+) -> nn.Sequential:
     """A freshly initialised main model whose weights follow from seed and purpose, channels-last."""
     with seeded(config.seed, *purpose):
-        model = slim_resnet18(classes, channels=stream.image_shape[0], norm=config.method.norm)
+        model = slim_resnet18(classes, channels=stream.image_shape[0], norm=norm)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -56,11 +60,26 @@ def build_strategy(
         stream: gives image channels and class counts.
         trunk: the trunk trained on e_1, or None where the strategy trains its own (or has none).
         device: where it is to learn.
+
+    Raises:
+        ConfigError: the heads are narrower than a task.
     """
-    model = build_model(config, stream, config.method.head_width or stream.max_classes, "model").to(device)
+    width = config.method.head_width or stream.max_classes
+    if width < stream.max_classes:
+        raise ConfigError(
+            "width of the heads",
+            required=f"at least {stream.max_classes} outputs, the most classes of a task in the stream",
+            found=str(width),
+            mend="Leave --head-width out, or give more.",
+        )
+    model = build_model(config, stream, width, "model").to(device)
     if config.depth is None:
         return BUILDERS[config.strategy](Parts(config, stream, device, model, None, None))
     fresh_trunk, tail = decompose(model, config.depth)
+    if config.strategy == "hn" and config.method.norm == "instance":
+        # in the authors' code only generated layers see batches of one
+        instance = build_model(config, stream, width, "model", norm="instance").to(device)
+        tail = decompose(instance, config.depth)[1]
     if trunk is None:
         own = Trunk(fresh_trunk, learns=True, statistics=config.method.trunk_statistics)
     else:

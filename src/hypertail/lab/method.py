@@ -32,8 +32,7 @@ class Method:
     optimizer_state: OptimizerState = "fresh"
     """Adam moments at a new experience: fresh, or kept (old momentum then keeps moving shared weights)."""
     trunk_training: TrunkTraining = "alone"
-    """How e_1 trains the trunk: alone in a plain model, the tail following on the frozen trunk; or with-tail, trunk and
-    strategy together as in Algorithm 1."""
+    """e_1 trains the trunk alone, in a plain model, or with-tail, as in Algorithm 1."""
     trunk_epochs: int | None = 30
     """Epochs of e_1 for the trunk (naive, EWC: for the whole model); None: as many as for the others."""
     trunk_statistics: TrunkStatistics = "fixed"
@@ -41,7 +40,7 @@ class Method:
     standardise: bool = True
     """Standardise the features at the cut, per channel, with statistics of e_1 (needs trunk-training alone)."""
     norm: Norm = "batch"
-    """Normalisation layers: batch (statistics kept per task), or instance (no statistics)."""
+    """Normalisation in a generated tail: batch (statistics kept per task), or instance (no statistics)."""
     head_width: int | None = None
     """Outputs generated per task; None: the largest number of classes of a task in the stream."""
     embedding: int = 32

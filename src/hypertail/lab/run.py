@@ -77,7 +77,6 @@ def execute(
         return finished
     device = torch.device(device)
     learned = stream() if stream is not None else stream_of(config, data)
-    _claim(config, directory, existing)
     trunk_seconds, trunk = 0.0, None
     if config.depth and config.method.trunk_training == "alone":
         trunk, trunk_seconds = trained_trunk(config, learned, out / "trunks", device, progress)
@@ -104,6 +103,7 @@ def execute(
         checkpoint=directory / "checkpoint.safetensors",
         progress=progress,
     )
+    _claim(config, directory, existing)
     result = trainer.run(resume=existing == "reuse")
     run = _run_file(
         config,

@@ -58,15 +58,16 @@ class ReplayBuffer:
 
     def _balanced(self, labels: Tensor, tasks: Tensor, generator: torch.Generator) -> Tensor:
         groups = torch.unique(torch.stack((tasks, labels)).cpu(), dim=1).T.tolist()
-        # who gets the odd exemplars is drawn, not given to the first classes
-        order = torch.randperm(len(groups), generator=generator).tolist()
-        share, odd = divmod(self.capacity, len(groups))
-        kept = []
-        for rank, number in enumerate(order):
-            task, label = groups[number]
-            members = ((tasks == task) & (labels == label)).nonzero().flatten().cpu()
-            quota = share + (rank < odd)
-            kept.append(members[torch.randperm(len(members), generator=generator)[:quota]])
+        members = [((tasks == task) & (labels == label)).nonzero().flatten().cpu() for task, label in groups]
+        share = self.capacity // len(groups)
+        quota = [min(share, len(own)) for own in members]
+        # the odd exemplars go to groups that still have some to give, in random order
+        for number in torch.randperm(len(groups), generator=generator).tolist():
+            if sum(quota) < self.capacity and len(members[number]) > share:
+                quota[number] += 1
+        kept = [
+            own[torch.randperm(len(own), generator=generator)[:size]] for own, size in zip(members, quota, strict=True)
+        ]
         return torch.cat(kept).sort().values
 
     def _reservoir(self, new: int, generator: torch.Generator) -> Tensor:

@@ -144,7 +144,7 @@ class PartialHypernet(Strategy):
             return loss.detach()
         features = self.trunk(inputs, training=True)
         result = lookahead_gradients(
-            lambda psi: self.hyper.at(psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)),
+            lambda psi: self._at(psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)),
             lambda psi: self._penalty_at(psi, features),
             self._psi,
             order=self.lookahead,
@@ -172,7 +172,11 @@ class PartialHypernet(Strategy):
             cost = self.penalty_weight * penalty(hyper)
             return cost if output is None else cost + output(hyper, features)
 
-        return self.hyper.at(psi, total)
+        return self._at(psi, total)
+
+    def _at(self, psi: Parameters, function: Callable[[Hypernetwork], Tensor]) -> Tensor:
+        # at psi itself nothing has to stand in for the hypernetwork's own parameters
+        return function(self.hyper) if psi is self._psi else self.hyper.at(psi, function)
 
     def _virtual_step(self) -> Callable[[Parameters, Parameters], dict[str, Tensor]]:
         adam = self.optimisation.adam
