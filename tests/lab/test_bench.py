@@ -97,9 +97,14 @@ def test_released_generates_a_weight_set_per_image_and_every_past_target_anew(mo
         }
 
 
-def test_tuned_generates_one_weight_set_and_no_past_targets() -> None:
-    subject = build_subject("tuned", ("hn", 4), tasks=4, batch=6, device=CPU)
+def test_weights_are_generated_once_a_batch() -> None:
+    subject = build_subject("printed", ("hn", 4), tasks=4, batch=6, device=CPU)
     assert Calls().during(subject.step) == {(LinearHead, ()): 1}
+
+
+def test_tuned_also_generates_the_one_past_task_of_its_output_term() -> None:
+    subject = build_subject("tuned", ("hn", 4), tasks=4, batch=6, device=CPU)
+    assert Calls().during(subject.step) == {(LinearHead, ()): 3}  # this batch; that task, before and now
 
 
 def test_released_with_trunk_starts_from_images_and_the_others_from_features() -> None:
