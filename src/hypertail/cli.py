@@ -1,4 +1,4 @@
-"""The command line: `hypertail run | info | report | quickstart`."""
+"""The command line: `hypertail run | info | report | quickstart | bench`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.errors import ConfigError, HypertailError
+from hypertail.lab.bench import MODELS, bench
 from hypertail.lab.commands import print_info, print_tables, quickstart, report, run_all
 from hypertail.lab.config import STRATEGIES, RunConfig, expand, parse_depth
 from hypertail.lab.environment import choose_device, own_version, use_threads
@@ -145,13 +146,31 @@ class Quickstart:
 
     out: Annotated[Path, arg(metavar="DIR")] = Path("quickstart")
     """Folder of the run directories and the report; made anew each time."""
-    epochs: Annotated[int, arg(metavar="N")] = 10
+    epochs: Annotated[int, arg(metavar="N")] = 5
     """Passes over the training data of each experience."""
     seeds: Annotated[tuple[int, ...], arg(metavar="S [S ...]")] = (0,)
     """One run of every strategy for each."""
 
 
-Command = Run | Info | Report | Quickstart
+@dataclass(frozen=True)
+class Bench:
+    """Seconds per step of every mode and model, side by side in one process (benchmarks/README.md)."""
+
+    models: Annotated[tuple[str, ...], arg(metavar="NAME [NAME ...]")] = MODELS
+    """hn-f, hn-0 to hn-4, lr-0 to lr-4, naive."""
+    repeats: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: as time allows)")] = None
+    """Timed steps of each."""
+    threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: torch's choice)")] = None
+    """CPU threads."""
+    device: Annotated[str, arg(metavar="DEVICE")] = "cpu"
+    """cpu, cuda or cuda:N."""
+    quick: tyro.conf.FlagCreatePairsOff[bool] = False
+    """A smoke test: few repeats, figures not to be trusted."""
+    json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    """Also write everything measured to this file."""
+
+
+Command = Run | Info | Report | Quickstart | Bench
 DESCRIPTION = f"Continual learning with partial hypernetworks (hypertail {own_version()})."
 
 CONFIG = (tyro.conf.HelptextFromCommentsOff,)
@@ -170,6 +189,7 @@ def parse(args: Sequence[str]) -> Command:
         | Annotated[Info, tyro.conf.subcommand("info")]
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Quickstart, tyro.conf.subcommand("quickstart")]
+        | Annotated[Bench, tyro.conf.subcommand("bench")]
     )
     return tyro.cli(command, args=list(args), prog="hypertail", description=DESCRIPTION, config=CONFIG)
 
@@ -283,6 +303,10 @@ def main(args: Sequence[str] | None = None) -> None:
                 report(command.runs, command.out, console, overwrite=command.overwrite)
             case Quickstart():
                 quickstart(command.out, command.epochs, command.seeds, console, line)
+            case Bench(models, n, cores, on, quick, file):
+                bench(
+                    console, models=models, repeats=n, threads=cores, device=on, quick=quick, json_file=file, line=line
+                )
     except BrokenPipeError:
         # whoever read the output, `head` say, has gone; nothing is left to tell, and nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -360,7 +360,7 @@ def test_a_strategy_that_cannot_be_built_does_not_replace_a_finished_run(tmp_pat
 
 def test_a_loss_that_explodes_is_an_error_and_the_finished_experiences_stay(tmp_path: Path) -> None:
     config = replace(HN, method=replace(SHORT, penalty_weight=1e38, lr=1e3, hyper_lr=1e3, curvature=False))
-    with pytest.raises(HypertailError, match="required (a finite loss|finite numbers)"):
+    with pytest.raises(HypertailError, match=r"required (a finite loss|finite numbers)"):
         run(config, tmp_path)
     assert not (tmp_path / config.run_name / FILE_NAME).exists()
 
