@@ -146,7 +146,7 @@ class Quickstart:
 
     out: Annotated[Path, arg(metavar="DIR")] = Path("quickstart")
     """Folder of the run directories and the report; made anew each time."""
-    epochs: Annotated[int, arg(metavar="N")] = 5
+    epochs: Annotated[int, arg(metavar="N")] = 6
     """Passes over the training data of each experience."""
     seeds: Annotated[tuple[int, ...], arg(metavar="S [S ...]")] = (0,)
     """One run of every strategy for each."""
