@@ -290,7 +290,7 @@ def test_reports(fails: Fails) -> None:
         ("run digits --epoch 3", "--epochs N"),
         ("run", "STREAM"),
         ("frob", "run, info, report, quickstart"),
-        ("", "Expected one of {run, info, report, quickstart}."),
+        ("", "Expected one of {run, info, report, quickstart, bench}."),
     ],
 )
 def test_lines_that_do_not_parse(line: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_help_explains_every_option_everyday_ones_first(
         assert f"- {stream}: " in text
 
 
-@pytest.mark.parametrize("command", ["info", "report", "quickstart"])
+@pytest.mark.parametrize("command", ["info", "report", "quickstart", "bench"])
 def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name, explanation in explained(help_of(capsys, command)).items():
         assert re.search(r"[A-Za-z]+ .*\(default: .+\)$", explanation), f"{name}: {explanation}"
@@ -404,7 +404,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys)
-    assert re.findall(r"• (\w+)", text) == ["run", "info", "report", "quickstart"]
+    assert re.findall(r"• (\w+)", text) == ["run", "info", "report", "quickstart", "bench"]
 
 
 @pytest.mark.parametrize("spelling", [["--preset", "{}"], ["--preset={}"]])
