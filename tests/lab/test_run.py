@@ -368,3 +368,10 @@ def test_a_loss_that_explodes_is_an_error_and_the_finished_experiences_stay(tmp_
 def test_infinite_options_do_not_reach_a_run() -> None:
     with pytest.raises(ConfigError, match="option --lr"):
         replace(HN, method=replace(SHORT, lr=math.inf))
+
+
+def test_recorded_cosines_are_in_the_file(tmp_path: Path) -> None:
+    recorded = run(replace(HN, method=replace(SHORT, record_cosine=True)), tmp_path).extra["diagnostics"]["cosine"]
+    assert recorded
+    assert all(-1 <= value <= 1 for value in recorded)
+    assert "diagnostics" in RunFile.read(tmp_path / HN.run_name / FILE_NAME).extra

@@ -201,4 +201,5 @@ def _run_file(
         hardware=hardware(device),
         command=command,
         started=started,
+        extra={"diagnostics": recorded} if (recorded := strategy.diagnostics()) else {},
     )
