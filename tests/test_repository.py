@@ -144,7 +144,7 @@ def test_no_file_names_a_private_place() -> None:
         ("--data ../" + "shared/data", True),
         ("https://pypi" + ".org/simple", True),
         ("'/" + "home/someone/.cache'", True),
-        ("https://example.com/work/home/page", False),
+        ("https://example.com/" + "work/home/page", False),
         ("frame" + "work/nets", False),
         ("~/.cache/hypertail", False),
     ],
