@@ -201,6 +201,6 @@ def test_sizes_below_one(sizes: dict[str, int], found: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Hypernetwork({"weight": (2, 2)}, **sizes)  # type: ignore[arg-type]
     assert str(caught.value) == (
-        f"size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1; found {found}. "
-        "Give positive sizes."
+        "size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1; "
+        f"found {found}. Give positive sizes."
     )

@@ -41,7 +41,9 @@ def tiny(tasks: int = 3) -> Stream:
 def run(
     config: RunConfig, out: Path, *, existing: Existing = "error", progress: Progress = silent, tasks: int = 3
 ) -> RunFile:
-    return execute(config, out, stream=lambda: tiny(tasks), existing=existing, progress=progress, cache_bytes=1 << 24)
+    return execute(
+        config, out, stream=lambda: tiny(tasks), existing=existing, progress=progress, cache_bytes=1 << 24, speed="full"
+    )
 
 
 def with_depth(strategy: str, depth: int = 4) -> RunConfig:
@@ -152,6 +154,7 @@ SWITCHES: dict[str, Case] = {
     "mlp": Case((20, 10)),
     "rank": Case(4, depth=3),
     "code": Case("product", depth=3),
+    "channel_vectors": Case("learned", depth=3),
     "init": Case("library"),
     "new_embedding": Case("copied"),
     "penalty_weight": Case(50.0),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,8 @@ from asserts import assert_same_run, assert_same_tensors
 from hypertail.nets import Frozen, Standardise
 from hypertail.seeds import generator
 from hypertail.strategies import PartialHypernet
-from hypertail.training.features import CHUNK, FeatureCache, take
+from hypertail.training.features import CHUNK_PIXELS, FeatureCache, take
+from hypertail.training.spill import Spill
 from tiny import augmented, backbone, build, tiny_stream, train
 
 STREAM = tiny_stream(2, validation=True)
@@ -19,10 +22,15 @@ def trunk() -> Frozen:
     return Frozen(backbone("cnn")[:3])
 
 
-def cache(module: nn.Module | None = None, **options: int | None) -> FeatureCache:
-    result = FeatureCache(seed=5, **options)  # type: ignore[arg-type]
+def cache(module: nn.Module | None = None, **options: Any) -> FeatureCache:
+    result = FeatureCache(seed=5, **({"on_notice": lambda text: None} | options))
     result.set_trunk(module)
     return result
+
+
+FULL = Spill(reserve_bytes=1 << 60)
+"""A disk with room for nothing."""
+on_disks = pytest.mark.parametrize("disk", [Spill(reserve_bytes=0), FULL, None], ids=["disk", "full disk", "no disk"])
 
 
 def test_images_are_augmented_by_seed_task_and_epoch_alone() -> None:
@@ -71,17 +79,26 @@ def test_views_are_used_in_turn() -> None:
     assert not torch.equal(views[0], views[1])
 
 
+@on_disks
 @pytest.mark.parametrize("budget", [0, 10_000, 1 << 30])
-def test_what_does_not_fit_is_computed_again_bit_for_bit(budget: int) -> None:
-    roomy, tight = cache(trunk(), views=2), cache(trunk(), views=2, cache_bytes=budget)
+@pytest.mark.parametrize("net", ["cnn", "resnet"])
+def test_kept_spilled_and_computed_inputs_agree_bit_for_bit(net: str, budget: int, disk: Spill | None) -> None:
+    module = Frozen(backbone(net)[:3])
+    never, tight = cache(module), cache(module, views=2, cache_bytes=budget, disk=disk)
     for epoch in range(4):
         for experience in STREAM:
-            assert torch.equal(roomy.train(experience, epoch), tight.train(experience, epoch))
-            assert torch.equal(roomy.test(experience), tight.test(experience))
+            pairs = [(never.train(experience, epoch % 2), tight.train(experience, epoch))]
+            pairs.append((cache(module).test(experience), tight.test(experience)))
+            for computed, found in pairs:
+                assert torch.equal(computed, found)
+                assert computed.stride() == found.stride()
             assert tight.used_bytes <= budget
+    if budget == 0:
+        assert (tight.spilled_bytes > 0) is (disk is not None and disk is not FULL)
 
 
-def test_kept_inputs_are_not_computed_twice() -> None:
+@pytest.mark.parametrize("budget", [1 << 30, 0], ids=["memory", "disk"])
+def test_kept_inputs_are_not_computed_twice(budget: int) -> None:
     class Counting(nn.Module):
         calls = 0
 
@@ -90,21 +107,24 @@ def test_kept_inputs_are_not_computed_twice() -> None:
             return x
 
     counting = Counting()
-    own = cache(Frozen(nn.Sequential(nn.Conv2d(3, 4, 1), counting)), views=2)
+    module = Frozen(nn.Sequential(nn.Conv2d(3, 4, 1), counting))
+    own = cache(module, views=2, cache_bytes=budget, disk=Spill(reserve_bytes=0))
     for epoch in range(6):
         own.train(FIRST, epoch)
         own.test(FIRST)
     assert counting.calls == 3
 
 
-def test_views_of_an_earlier_experience_are_dropped_and_test_inputs_kept() -> None:
-    own = cache(trunk(), views=2)
+@pytest.mark.parametrize("budget", [1 << 30, 0], ids=["memory", "disk"])
+def test_views_of_an_earlier_experience_are_dropped_and_test_inputs_kept(budget: int) -> None:
+    own = cache(trunk(), views=2, cache_bytes=budget, disk=Spill(reserve_bytes=0))
     own.test(FIRST)
-    tests = own.used_bytes
+    tests = own.used_bytes + own.spilled_bytes
     own.train(FIRST, 0)
     own.train(STREAM[1], 0)
     view = own.train(STREAM[1], 0)
-    assert own.used_bytes == tests + view.numel() * 4
+    assert own.used_bytes + own.spilled_bytes == tests + view.numel() * 4
+    assert min(own.used_bytes, own.spilled_bytes) == 0
 
 
 def test_another_trunk_drops_what_the_old_one_made() -> None:
@@ -112,21 +132,64 @@ def test_another_trunk_drops_what_the_old_one_made() -> None:
     own.train(FIRST, 0)
     own.test(FIRST)
     own.set_trunk(second)
-    assert own.used_bytes == 0
+    assert own.used_bytes == own.spilled_bytes == 0
     torch.testing.assert_close(own.train(FIRST, 0), second(cache().train(FIRST, 0)))
 
 
-def test_the_user_is_told_once_that_something_does_not_fit() -> None:
+@pytest.mark.parametrize(
+    ("disk", "message"),
+    [
+        (
+            FULL,
+            "0 MiB of inputs do not fit in the cache of 0 MiB or on the disk of {folder} and are computed again "
+            "each time; a larger cache (--cache-bytes), a TMPDIR with more room or fewer views (--views) would keep "
+            "them.",
+        ),
+        (
+            None,
+            "0 MiB of inputs do not fit in the cache of 0 MiB and are computed again each time; "
+            "a larger cache (--cache-bytes) or fewer views (--views) would keep them.",
+        ),
+        (
+            Spill(reserve_bytes=0),
+            "inputs beyond the cache of 0 MiB are kept in memory-mapped temporary files in {folder}; "
+            "a larger cache (--cache-bytes) or fewer views (--views) would keep them in it.",
+        ),
+    ],
+    ids=["full disk", "no disk", "disk"],
+)
+def test_the_user_is_told_once_where_inputs_are(disk: Spill | None, message: str) -> None:
     told: list[str] = []
-    own = FeatureCache(seed=0, views=1, cache_bytes=100, on_notice=told.append)
-    own.set_trunk(trunk())
+    own = cache(trunk(), views=1, cache_bytes=100, disk=disk, on_notice=told.append)
     for epoch in range(3):
         own.train(FIRST, epoch)
         own.test(FIRST)
-    assert told == [
-        "0 MiB of inputs do not fit the cache of 0 MiB and are computed again each time; "
-        "a larger cache (--cache-bytes) or fewer views (--views) would keep them."
-    ]
+    assert told == [message.format(folder=Spill().folder)]
+
+
+def test_a_notice_is_a_warning_unless_somebody_listens() -> None:
+    own = FeatureCache(seed=0, views=1, cache_bytes=0, disk=None)
+    own.set_trunk(trunk())
+    with pytest.warns(RuntimeWarning, match="are computed again each time"):
+        own.train(FIRST, 0)
+
+
+def test_a_cache_within_its_budget_says_nothing() -> None:
+    told: list[str] = []
+    own = cache(trunk(), views=2, on_notice=told.append)
+    for epoch in range(3):
+        own.train(FIRST, epoch)
+        own.test(FIRST)
+    assert told == []
+
+
+def test_mixed_precision_rounds_features_and_keeps_their_type() -> None:
+    module = Frozen(backbone("resnet")[:3])
+    exact, rounded = cache(module).train(FIRST, 0), cache(module, precision="mixed").train(FIRST, 0)
+    assert rounded.dtype == exact.dtype
+    assert rounded.stride() == exact.stride()
+    assert not torch.equal(rounded, exact)
+    assert float((rounded - exact).norm() / exact.norm()) < 0.02
 
 
 def test_inputs_and_batches_are_channels_last() -> None:
@@ -141,20 +204,22 @@ def test_inputs_and_batches_are_channels_last() -> None:
 
 def test_features_do_not_depend_on_what_else_is_in_the_set() -> None:
     """Images pass the trunk in chunks of fixed size; the last one may be smaller."""
-    stream = tiny_stream(1, per_class=CHUNK // 2 + 20)
+    chunk = CHUNK_PIXELS["cpu"] // 64
+    stream = tiny_stream(1, per_class=chunk // 2 + 20)
     module = trunk()
     whole = cache(module).plain(stream[0])
     images = cache().plain(stream[0])
-    assert len(images) > CHUNK
+    assert len(images) > chunk
     torch.testing.assert_close(whole[-3:], module(images[-3:]))
 
 
-@pytest.mark.parametrize("budget", [0, 4_000, 1 << 30])
-def test_a_run_does_not_depend_on_the_memory_for_its_inputs(budget: int) -> None:
+@on_disks
+@pytest.mark.parametrize("budget", [0, 4_000])
+def test_a_run_does_not_depend_on_where_its_inputs_are_kept(budget: int, disk: Spill | None) -> None:
     strategies, results = [], []
     for bytes_ in (1 << 30, budget):
         strategy = build("hn")
-        own = FeatureCache(seed=0, views=2, cache_bytes=bytes_)
+        own = cache(views=2, cache_bytes=bytes_, disk=disk)
         results.append(train(strategy, STREAM, epochs=3, cache=own))
         strategies.append(strategy)
     assert_same_run(*results, *strategies)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hypertail.hyper.partial import PartialHypernetwork
 
@@ -27,6 +28,7 @@ class Curvature:
 
     Attributes:
         inputs: parameter name -> A (in, in), second moments of the layer's input channels.
+        taps: parameter name -> S (k·k, k·k), of a convolution: correlation of what its taps see, mean diagonal 1.
         outputs: parameter name -> G (out, out), second moments of logit derivatives by the layer's outputs.
         tasks: how many tasks were averaged.
     """
@@ -35,6 +37,7 @@ class Curvature:
         self.damping = damping
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
+        self.taps: dict[str, Tensor] = {}
         self.tasks = 0
 
     def update(
@@ -60,6 +63,7 @@ class Curvature:
             weights = net.weights(task)
         sums_in: dict[str, Tensor] = {}
         sums_out: dict[str, Tensor] = {}
+        sums_taps: dict[str, Tensor] = {}
         for part in features.split(chunk):
             with _Recorder(net.tail) as seen:
                 logits = net.apply(
@@ -71,13 +75,16 @@ class Curvature:
             for name, gradient in zip(names, gradients, strict=True):
                 a, g = _rows(seen.inputs[name]), _rows(gradient)
                 sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
+                layer = net.tail.get_submodule(name.rpartition(".")[0])
+                if isinstance(layer, nn.Conv2d):
+                    sums_taps[name] = sums_taps.get(name, 0) + _taps(layer, seen.inputs[name])
                 if name != net.hyper.classifier:  # its outputs are the logits themselves
                     positions = len(g) / len(part)
                     sums_out[name] = sums_out.get(name, 0) + g.T @ g * positions
         old, self.tasks = self.tasks, self.tasks + 1
-        for own, sums in ((self.inputs, sums_in), (self.outputs, sums_out)):
+        for own, sums in ((self.inputs, sums_in), (self.outputs, sums_out), (self.taps, sums_taps)):
             for name, value in sums.items():
-                mean = value / len(features)
+                mean = value / (value.diagonal().mean() if own is self.taps else len(features))
                 own[name] = mean if name not in own else (own[name] * old + mean) / self.tasks
 
     def damped(self, factors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -92,12 +99,13 @@ class Curvature:
         """Both factors and the number of tasks."""
         state = {f"inputs:{name}": value for name, value in self.inputs.items()}
         state |= {f"outputs:{name}": value for name, value in self.outputs.items()}
+        state |= {f"taps:{name}": value for name, value in self.taps.items()}
         return state | {"tasks": torch.tensor(self.tasks)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore what `state` returned."""
         self.tasks = int(state["tasks"])
-        for own, prefix in ((self.inputs, "inputs:"), (self.outputs, "outputs:")):
+        for own, prefix in ((self.inputs, "inputs:"), (self.outputs, "outputs:"), (self.taps, "taps:")):
             own.clear()
             own.update({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
 
@@ -105,6 +113,15 @@ class Curvature:
 def _rows(values: Tensor) -> Tensor:
     """(n, channels, h, w) or (n, channels) -> one row per position."""
     return values.detach().movedim(1, -1).flatten(0, -2)
+
+
+def _taps(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Second moments (k·k, k·k) of what the taps of a convolution see, summed over images, channels and positions."""
+    seen = F.unfold(inputs.detach(), layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+    size = layer.kernel_size[0] * layer.kernel_size[1]
+    seen = seen.unflatten(1, (-1, size)).transpose(1, 2).transpose(0, 1).flatten(1)
+    moments: Tensor = seen @ seen.T
+    return moments
 
 
 class _Recorder:

@@ -2,12 +2,12 @@
 
 Every head but the task table generates its tensor row by row from a *separable code*
 
-    theta_jr = M (u_r * f_j),
+    theta_jr = M (u_r * t_j),
 
-where `u_r` (the row factor) belongs to row r, `f_j` (the task factor) to task j, `*` is the elementwise product and
-M is one learned matrix. The published channel-wise head `W [h_j ; e_r] + b` is the code with u_r = [1 ; e_r ; 1] and
-f_j = [h_j ; 1 ; 1]. Separability is what lets the penalty be summed over all tasks and rows in closed form
-(`hypertail.hyper.penalty`).
+where every column of the row code `u_r` is a column of the row's basis [1 ; e_r], every column of the task code `t_j`
+one of the task's basis [1 ; h_j], `*` is the elementwise product and M is one learned matrix. The published
+channel-wise head `W [h_j ; e_r] + b` is the code with u_r = [1 ; e_r ; 1] and t_j = [h_j ; 1 ; 1]. Separability is
+what lets the penalty be summed over all tasks and rows in closed form (`hypertail.hyper.penalty`).
 """
 
 from __future__ import annotations
@@ -26,37 +26,50 @@ CodeName = Literal["additive", "product"]
 
 
 class SeparableHead(nn.Module, ABC):
-    """A head that generates `rows` rows of `features` numbers, theta_jr = M (u_r * f_j).
+    """A head that generates `rows` rows of `features` numbers, theta_jr = M (u_r * t_j).
 
-    `row_columns` and `task_columns` say which columns of the code vary with learned row and task factors; elsewhere
-    the factor is constant.
+    `row_index` and `task_index` name, for each column of the code, the column of the row's and of the task's basis
+    that it is made of; 0 is the constant.
     """
 
     rows: int
     features: int
     linear: nn.Linear
-    row_columns: slice
-    task_columns: slice
+    row_index: Tensor
+    task_index: Tensor
+
+    def _set_code(self, row_index: list[int], task_index: list[int]) -> None:
+        self.register_buffer("row_index", torch.tensor(row_index), persistent=False)
+        self.register_buffer("task_index", torch.tensor(task_index), persistent=False)
+
+    @property
+    @abstractmethod
+    def rows_move(self) -> bool:
+        """Whether the row basis is being learned."""
 
     @abstractmethod
-    def row_factor(self) -> Float[Tensor, "rows code"]:
-        """u_r for every row."""
+    def row_basis(self) -> Float[Tensor, "rows basis"]:
+        """[1 ; e_r] for every row."""
 
     @abstractmethod
-    def task_factor(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks code"]:
-        """f_j for every task."""
+    def task_basis(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks basis"]:
+        """[1 ; h_j] for every task."""
 
-    @abstractmethod
     def matrix(self) -> Float[Tensor, "features code"]:
-        """M, biases included."""
+        """M = [W b]."""
+        return torch.cat((self.linear.weight, self.linear.bias.unsqueeze(1)), dim=1)
 
     @abstractmethod
     def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
         """Rows -> the parameter tensor, with leading task dimensions kept."""
 
     @abstractmethod
+    def generate(self, hidden: Float[Tensor, "*tasks hidden"]) -> Float[Tensor, "*tasks rows features"]:
+        """The generated rows of each task."""
+
     def forward(self, hidden: Float[Tensor, "*tasks hidden"]) -> Tensor:
         """The generated tensor of each task, shape (*tasks, *shape)."""
+        return self.shape_rows(self.generate(hidden))
 
 
 class ChannelHead(SeparableHead):
@@ -81,23 +94,25 @@ class ChannelHead(SeparableHead):
         self.table = nn.Parameter(torch.randn(self.rows, rank))
         self.linear = nn.Linear(hidden + rank, self.features)
         self.modulation = nn.Linear(hidden, rank, bias=False) if code == "product" else None
-        self.row_columns = slice(hidden, hidden + rank)
-        self.task_columns = slice(0, hidden + rank) if code == "product" else slice(0, hidden)
+        units, vector = list(range(1, hidden + 1)), list(range(1, rank + 1))
+        reweighed = [hidden + column for column in vector] if code == "product" else [0] * rank
+        self._set_code([0] * hidden + vector + [0], units + reweighed + [0])
 
-    def row_factor(self) -> Float[Tensor, "rows code"]:
-        """[1 ; e_r ; 1]."""
-        table = self.table
-        return torch.cat((table.new_ones(self.rows, self.hidden), table, table.new_ones(self.rows, 1)), dim=1)
+    @property
+    def rows_move(self) -> bool:
+        """Whether the channel vectors are being learned."""
+        return self.table.requires_grad
 
-    def task_factor(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks code"]:
-        """[h_j ; 1 ; 1], or [h_j ; 1 + P h_j ; 1] for the product code."""
-        ones = hidden.new_ones(hidden.shape[0], self.rank)
-        middle = ones if self.modulation is None else ones + self.modulation(hidden)
-        return torch.cat((hidden, middle, ones[:, :1]), dim=1)
+    def row_basis(self) -> Float[Tensor, "rows basis"]:
+        """[1 ; e_r]."""
+        return torch.cat((self.table.new_ones(self.rows, 1), self.table), dim=1)
 
-    def matrix(self) -> Float[Tensor, "features code"]:
-        """[W b]."""
-        return torch.cat((self.linear.weight, self.linear.bias.unsqueeze(1)), dim=1)
+    def task_basis(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks basis"]:
+        """[1 ; h_j], or [1 ; h_j ; 1 + P h_j] for the product code."""
+        ones = hidden.new_ones(hidden.shape[0], 1)
+        if self.modulation is None:
+            return torch.cat((ones, hidden), dim=1)
+        return torch.cat((ones, hidden, 1 + self.modulation(hidden)), dim=1)
 
     def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
         """Rows are stored as (k, k, in), so that a generated filter already lies channels-last in memory."""
@@ -107,16 +122,15 @@ class ChannelHead(SeparableHead):
         out, channels, height, width = self.shape
         return rows.reshape(*lead, out, height, width, channels).movedim(-1, -3)
 
-    def forward(self, hidden: Float[Tensor, "*tasks hidden"]) -> Tensor:
-        """The generated tensor(s), without building the constant columns of the code."""
+    def generate(self, hidden: Float[Tensor, "*tasks hidden"]) -> Float[Tensor, "*tasks rows features"]:
+        """The rows, without building the constant columns of the code; what tasks share is computed once."""
         weight_h, weight_e = self.linear.weight[:, : self.hidden], self.linear.weight[:, self.hidden :]
-        shift = nn.functional.linear(hidden, weight_h, self.linear.bias)
+        shift = nn.functional.linear(hidden, weight_h, self.linear.bias).unsqueeze(-2)
         if self.modulation is None:
-            rows = shift.unsqueeze(-2) + self.table @ weight_e.T
-        else:
-            code = self.table * (1 + self.modulation(hidden)).unsqueeze(-2)
-            rows = shift.unsqueeze(-2) + code @ weight_e.T
-        return self.shape_rows(rows)
+            shared: Tensor = self.table @ weight_e.T
+            return shift + shared
+        code: Tensor = self.table * (1 + self.modulation(hidden)).unsqueeze(-2)
+        return shift + code @ weight_e.T
 
 
 class LinearHead(SeparableHead):
@@ -126,29 +140,28 @@ class LinearHead(SeparableHead):
         super().__init__()
         self.shape, self.rows, self.features = shape, 1, math.prod(shape)
         self.linear = nn.Linear(hidden, self.features)
-        self.row_columns = slice(0, 0)
-        self.task_columns = slice(0, hidden)
+        self._set_code([0] * (hidden + 1), [*range(1, hidden + 1), 0])
 
-    def row_factor(self) -> Float[Tensor, "rows code"]:
-        """All ones: there is one row."""
-        return self.linear.weight.new_ones(1, self.linear.in_features + 1)
+    @property
+    def rows_move(self) -> bool:
+        """Never: the one row has no vector."""
+        return False
 
-    def task_factor(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks code"]:
-        """[h_j ; 1]."""
-        return torch.cat((hidden, hidden.new_ones(hidden.shape[0], 1)), dim=1)
+    def row_basis(self) -> Float[Tensor, "rows basis"]:
+        """[1]: there is one row."""
+        return self.linear.weight.new_ones(1, 1)
 
-    def matrix(self) -> Float[Tensor, "features code"]:
-        """[W b]."""
-        return torch.cat((self.linear.weight, self.linear.bias.unsqueeze(1)), dim=1)
+    def task_basis(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks basis"]:
+        """[1 ; h_j]."""
+        return torch.cat((hidden.new_ones(hidden.shape[0], 1), hidden), dim=1)
 
     def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
         """One row -> the whole tensor."""
         return rows.reshape(*rows.shape[:-2], *self.shape)
 
-    def forward(self, hidden: Float[Tensor, "*tasks hidden"]) -> Tensor:
-        """The generated tensor(s), shape (*tasks, *shape)."""
-        flat = nn.functional.linear(hidden, self.linear.weight, self.linear.bias)
-        return flat.reshape(*hidden.shape[:-1], *self.shape)
+    def generate(self, hidden: Float[Tensor, "*tasks hidden"]) -> Float[Tensor, "*tasks rows features"]:
+        """The one row of each task."""
+        return nn.functional.linear(hidden, self.linear.weight, self.linear.bias).unsqueeze(-2)
 
 
 class TaskTable(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar, get_args
 
 import torch
@@ -105,17 +105,27 @@ class Hypernetwork(nn.Module):
 
     def forward(self, task: int) -> dict[str, Tensor]:
         """The weights of one task, by parameter name."""
-        hidden = self.mlp(self.embedding[task])
+        return self.several([task])[0]
+
+    def several(self, tasks: Sequence[int]) -> list[dict[str, Tensor]]:
+        """The weights of several tasks; what heads share between tasks is computed once."""
+        hidden = self.mlp(torch.stack([self.embedding[task] for task in tasks]))
         generated = {name: head(hidden) for name, head in self.separable_heads().items()}
-        generated.update({name: table(task).view(self.shapes[name]) for name, table in self.task_tables().items()})
-        return {name: generated[name] for name in self.shapes}
+        tables = self.task_tables()
+        return [
+            {
+                name: tables[name](task).view(shape) if name in tables else generated[name][number]
+                for name, shape in self.shapes.items()
+            }
+            for number, task in enumerate(tasks)
+        ]
 
     def per_sample(self, tasks: Int[Tensor, " batch"]) -> dict[str, Tensor]:
         """One weight set for every sample, shape (batch, *shape): what the authors' code does. Slow; a baseline."""
-        hidden = self.hidden(tasks)
+        hidden, numbers = self.hidden(tasks), tasks.tolist()
         generated = {name: head(hidden) for name, head in self.separable_heads().items()}
         for name, table in self.task_tables().items():
-            rows = torch.stack([table(int(task)) for task in tasks])
+            rows = torch.stack([table(task) for task in numbers])
             generated[name] = rows.view(len(tasks), *self.shapes[name])
         return {name: generated[name] for name in self.shapes}
 
@@ -124,14 +134,24 @@ class Hypernetwork(nn.Module):
 
         Args:
             task: the task being learned.
-            all_rows: include the rows of other tasks. Their gradient is zero, but the momentum of an optimizer whose
-                state is kept across experiences still moves them.
+            all_rows: include the rows of other tasks. Their gradient is zero, but the momentum of an
+                optimizer whose state is kept across experiences still moves them.
         """
         foreign = set()
         if not all_rows:
             for key in self.tables:
                 foreign |= {f"tables.{key}.rows.{row}" for row in range(self.tasks) if row != task}
-        return {name: parameter for name, parameter in self.named_parameters() if name not in foreign}
+        return {
+            name: parameter
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad and name not in foreign
+        }
+
+    def fix_channel_vectors(self) -> None:
+        """Stop learning the vectors e_r, for good: generated weights are then linear in what is left of a head."""
+        for head in self.heads.values():
+            if isinstance(head, ChannelHead):
+                head.table.requires_grad_(False)
 
     def at(self, parameters: Mapping[str, Tensor], function: Callable[[Hypernetwork], T]) -> T:
         """`function(self)` with `parameters` standing in for the hypernetwork's own of the same names."""

@@ -58,11 +58,11 @@ def lookahead_gradients(
     check_choice("way to combine gradients", combine, get_args(Combine))
     names, leaves = list(parameters), list(parameters.values())
     loss = task_loss(parameters)
-    first = torch.autograd.grad(loss, leaves, create_graph=order == "second", materialize_grads=True)
+    first = _differentiate(loss, leaves, create_graph=order == "second")
     if order == "second":
         ahead = virtual_step(parameters, dict(zip(names, first, strict=True)))
         cost = penalty(ahead)
-        second = torch.autograd.grad(cost, leaves, materialize_grads=True)
+        second = _differentiate(cost, leaves)
         first = tuple(gradient.detach() for gradient in first)
     else:
         point: Parameters = parameters
@@ -72,7 +72,7 @@ def lookahead_gradients(
             point = {name: value.detach().requires_grad_() for name, value in moved.items()}
         cost = penalty(point)
         if cost.requires_grad:
-            second = torch.autograd.grad(cost, list(point.values()), materialize_grads=True)
+            second = _differentiate(cost, list(point.values()))
         else:
             second = tuple(torch.zeros_like(gradient) for gradient in first)
     cosine = _cosine(first, second) if record_cosine else None
@@ -80,6 +80,12 @@ def lookahead_gradients(
     if combine == "mean":
         torch._foreach_mul_(total, 0.5)
     return LookAheadResult(loss.detach(), cost.detach(), dict(zip(names, total, strict=True)), cosine)
+
+
+def _differentiate(loss: Tensor, leaves: list[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    # mixed precision is for forward passes: backward passes repeat the precision of each operation by themselves
+    with torch.autocast(loss.device.type, enabled=False):
+        return torch.autograd.grad(loss, leaves, create_graph=create_graph, materialize_grads=True)
 
 
 def _cosine(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:

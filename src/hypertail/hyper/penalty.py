@@ -1,17 +1,18 @@
 """The penalty on the outputs for earlier tasks (Eq. 7), at a cost that does not grow with their number.
 
-With separable codes a_jr = u_r * f_j (`hypertail.hyper.heads`) the change of a generated row is
+With separable codes a_jr = u_r * t_j (`hypertail.hyper.heads`) the change of a generated row is
 
-    theta_jr - theta*_jr = dM (u_r * f_j) + M* (du_r * f_j) + M* (u*_r * df_j) = N v_jr,
+    theta_jr - theta*_jr = dM (u_r * t_j) + M* (du_r * t_j) + M* (u*_r * dt_j) = N v_jr,
 
-where dM = M - M*, du = u - u*, df = f - f*, N = [dM, M*, M*] and v_jr stacks the three codes. Every column of v is
-itself a row factor times a task factor, so the sum over tasks and rows is a quadratic form with a Gram matrix that
-separates too:
+where dM = M - M*, du = u - u*, dt = t - t*, N = [dM, M*, M*] and v_jr stacks the three codes. Every column of v is
+itself a column of the row's basis (now, its change, or before) times one of the task's basis, so the sum over tasks and
+rows is a quadratic form with a Gram matrix that separates too:
 
     sum_jr ||N v_jr||^2 = trace(N G N^T),    G = (sum_r r r^T) * (sum_j t t^T).
 
-A metric on a layer's inputs (A) or outputs (G) fits in: N^T N becomes N^T A N, and sum_r r r^T becomes R^T G R.
-Differences are taken before squaring; squaring the two outputs and subtracting would cancel in float32.
+Tasks enter through the small Gram matrix of their basis alone. A metric on a layer's inputs (A) or outputs (G) fits
+in: N^T N becomes N^T A N, and sum_r r r^T becomes R^T G R. Differences are taken before squaring; squaring the two
+outputs and subtracting would cancel in float32.
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ class Penalty:
         self.rows = rows
         self.outputs: dict[str, Tensor] = {}
         self.inputs: dict[str, Tensor] = {}
+        self.taps: dict[str, Tensor] = {}
         if curvature is not None:
             self.inputs = curvature.damped(curvature.inputs)
+            self.taps = curvature.damped(curvature.taps)
             outputs = curvature.damped(curvature.outputs)
             self.outputs = {name: factor for name, factor in outputs.items() if name != hyper.classifier}
             # the square of a sum over layers is at most their number times the sum of squares
@@ -70,15 +73,27 @@ class Penalty:
         with torch.no_grad():
             hidden = self.snapshot.hidden(self.tasks)
             self._targets = {
-                name: _Target.of(head, hidden, self.inputs.get(name))
+                name: _Target.of(
+                    head,
+                    hidden,
+                    self.inputs.get(name),
+                    self.taps.get(name),
+                    self.outputs.get(name),
+                    rows_move=hyper.separable_heads()[name].rows_move,
+                )
                 for name, head in self.snapshot.separable_heads().items()
             }
 
     def __call__(self, hyper: Hypernetwork) -> Float[Tensor, ""]:
         """The penalty at the present parameters of `hyper`, without its factor lambda."""
-        total = hyper.embedding.new_zeros(())
         if not len(self.tasks):
-            return total
+            return hyper.embedding.new_zeros(())
+        # small differences of weights need all the digits, whatever precision the tail runs in
+        with torch.autocast(hyper.embedding.device.type, enabled=False):
+            return self._total(hyper)
+
+    def _total(self, hyper: Hypernetwork) -> Tensor:
+        total = hyper.embedding.new_zeros(())
         hidden = hyper.hidden(self.tasks)
         for name, head in hyper.separable_heads().items():
             total = total + self._head(name, head, hidden)
@@ -89,19 +104,21 @@ class Penalty:
         return total * self.scale
 
     def _head(self, name: str, head: SeparableHead, hidden: Tensor) -> Tensor:
-        target, outputs = self._targets[name], self.outputs.get(name)
-        row, task = head.row_factor(), head.task_factor(hidden)
-        r, t = head.row_columns, head.task_columns
-        rows = torch.cat((row, row[:, r] - target.row[:, r], target.row[:, t]), dim=1)
-        tasks = torch.cat((task, task[:, r], task[:, t] - target.task[:, t]), dim=1)
-        change = head.matrix() - target.matrix
-        if outputs is None and len(tasks) * len(rows) <= rows.shape[1]:
-            codes = (tasks.unsqueeze(1) * rows).flatten(0, 1)
-            moved = torch.cat((change, target.constant), dim=1) @ codes.T
-            return (moved * _weigh(target.inputs, moved)).sum()
-        gram = (rows.T @ (rows if outputs is None else outputs @ rows)) * (tasks.T @ tasks)
+        target = self._targets[name]
+        tasks = head.task_basis(hidden)
+        tasks = torch.cat((tasks, tasks - target.task), dim=1)
+        row_gram = target.row_gram
+        if row_gram is None:
+            row = head.row_basis()
+            row_gram = _gram(torch.cat((row, row - target.row, target.row), dim=1), self.outputs.get(name))
+            row_gram = _pick(row_gram, target.row_index)
         form: Tensor = _QuadraticForm.apply(  # type: ignore[no-untyped-call]
-            change, gram, target.inputs, target.weighed, target.square
+            head.matrix() - target.matrix,
+            row_gram * _pick(tasks.T @ tasks, target.task_index),
+            target.inputs,
+            target.taps,
+            target.weighed,
+            target.square,
         )
         return form
 
@@ -109,31 +126,60 @@ class Penalty:
 class _Target(NamedTuple):
     """What stays fixed of one head within an experience.
 
-    N = [dM, C] with C = [M*, M*] (only the columns that vary), so that A C and C^T A C are computed once.
+    N = [dM, C] with C = [M*, M*] (only the columns whose row or task basis is being learned), so that A C and C^T A C
+    are computed once. `row_index` and `task_index` say, for each column of N, which columns of [u, du, u*] and of
+    [t, dt] its code is made of. `row_gram` is there if no row basis is being learned.
     """
 
     row: Tensor
     task: Tensor
     matrix: Tensor
-    constant: Tensor
     inputs: Tensor | None
+    taps: Tensor | None
     weighed: Tensor
     square: Tensor
+    row_index: Tensor
+    task_index: Tensor
+    row_gram: Tensor | None
 
     @classmethod
-    def of(cls, head: SeparableHead, hidden: Tensor, inputs: Tensor | None) -> _Target:
-        matrix = head.matrix()
-        constant = torch.cat((matrix[:, head.row_columns], matrix[:, head.task_columns]), dim=1)
-        weighed = _weigh(inputs, constant)
-        task = head.task_factor(hidden)
-        return cls(head.row_factor(), task, matrix, constant, inputs, weighed, constant.T @ weighed)
+    def of(
+        cls,
+        head: SeparableHead,
+        hidden: Tensor,
+        inputs: Tensor | None,
+        taps: Tensor | None,
+        outputs: Tensor | None,
+        *,
+        rows_move: bool,
+    ) -> _Target:
+        matrix, row, task = head.matrix(), head.row_basis(), head.task_basis(hidden)
+        of_row, of_task = (head.row_index > 0) & rows_move, head.task_index > 0
+        constant = torch.cat((matrix[:, of_row], matrix[:, of_task]), dim=1)
+        weighed = _weigh(inputs, taps, constant)
+        r, t, size = head.row_index, head.task_index, row.shape[1]
+        row_index = torch.cat((r, size + r[of_row], 2 * size + r[of_task] if rows_move else r[of_task]))
+        task_index = torch.cat((t, t[of_row], task.shape[1] + t[of_task]))
+        row_gram = None if rows_move else _pick(_gram(row, outputs), row_index)
+        return cls(row, task, matrix, inputs, taps, weighed, constant.T @ weighed, row_index, task_index, row_gram)
 
 
-def _weigh(factor: Tensor | None, columns: Tensor) -> Tensor:
-    """A applied to the input channels of every tap, for each column; the columns themselves without A."""
-    if factor is None:
+def _gram(basis: Tensor, factor: Tensor | None) -> Tensor:
+    return basis.T @ (basis if factor is None else factor @ basis)
+
+
+def _pick(gram: Tensor, index: Tensor) -> Tensor:
+    return gram.index_select(0, index).index_select(1, index)
+
+
+def _weigh(inputs: Tensor | None, taps: Tensor | None, columns: Tensor) -> Tensor:
+    """S ⊗ A, taps by input channels, applied to each column; the columns themselves without A."""
+    if inputs is None:
         return columns
-    return (factor @ columns.view(-1, len(factor), columns.shape[1])).flatten(0, 1)
+    weighed = inputs @ columns.view(-1, len(inputs), columns.shape[1])
+    if taps is not None:
+        weighed = (taps @ weighed.flatten(1)).view_as(weighed)
+    return weighed.flatten(0, 1)
 
 
 class _QuadraticForm(torch.autograd.Function):
@@ -141,10 +187,16 @@ class _QuadraticForm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, change: Tensor, gram: Tensor, factor: Tensor | None, weighed: Tensor, square: Tensor
+        ctx: Any,
+        change: Tensor,
+        gram: Tensor,
+        inputs: Tensor | None,
+        taps: Tensor | None,
+        weighed: Tensor,
+        square: Tensor,
     ) -> Tensor:
         size = change.shape[1]
-        own = _weigh(factor, change)
+        own = _weigh(inputs, taps, change)
         kernel = torch.empty_like(gram)
         kernel[:size, :size] = change.T @ own
         kernel[:size, size:] = change.T @ weighed
@@ -162,7 +214,7 @@ class _QuadraticForm(torch.autograd.Function):
         slope = None
         if ctx.needs_input_grad[0]:
             slope = torch.addmm(own @ gram[:size, :size], weighed, gram[size:, :size]) * (2 * grad)
-        return slope, kernel * grad if ctx.needs_input_grad[1] else None, None, None, None
+        return slope, kernel * grad if ctx.needs_input_grad[1] else None, None, None, None, None
 
 
 def direct_penalty(

@@ -11,37 +11,24 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from hypertail.errors import ConfigError, TrainingError, unknown_name
+from hypertail.errors import ConfigError, TrainingError
 from hypertail.lab.bench_memory import PeakMemory, peak_memory
-from hypertail.lab.bench_report import Measured, facts, print_measured, write_json
-from hypertail.lab.bench_subjects import (
-    PRESETS,
-    TRUNK_ALONE,
-    WITH_TRUNK,
-    Subject,
-    bare_epoch,
-    build_at,
-    build_subject,
-    random_stream,
-)
+from hypertail.lab.bench_modes import FULL_OF, MODELS, MODES, Model, named_models
+from hypertail.lab.bench_profile import profile_step
+from hypertail.lab.bench_report import Measured, facts, write_json
+from hypertail.lab.bench_subjects import Subject, bare_epoch, build_at, build_subject, random_stream
+from hypertail.lab.bench_tables import print_measured
 from hypertail.lab.bench_timing import Timing, interleaved
 from hypertail.lab.build import build_strategy
-from hypertail.lab.config import RunConfig
 from hypertail.lab.environment import choose_device, use_threads
-from hypertail.lab.method import Method
+from hypertail.lab.run import _precision
 from hypertail.lab.runfile import label_for
 from hypertail.strategies import Strategy
+from hypertail.training.precision import Precision
 from hypertail.training.trainer import Trainer
 
-MODELS = ("hn-f", "hn-1", "hn-2", "hn-3", "hn-4", "lr-3", "naive")
 MEMORY_MODELS = ("HN-F", "HN-3", "LR-3", "Naive")
 """Peak memory needs a process per mode and model, so that it is measured for these only (or the first asked for)."""
-KNOWN: dict[str, tuple[str, int | None]] = {
-    "hn-f": ("hn", 0),
-    **{f"{strategy}-{depth}": (strategy, depth) for strategy in ("hn", "lr") for depth in range(5)},
-    "naive": ("naive", None),
-}
-"""Models that can be timed, as strategy and depth."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Sizes:
     budget: float = 90.0
     epochs: int = 5
     evaluations: int = 3
-    memory: tuple[str, ...] = ("floor", *PRESETS)
+    memory: tuple[str, ...] = ("floor", "tuned", "printed", "released")
 
 
 FULL = Sizes()
@@ -87,6 +74,7 @@ def bench(
     threads: int | None = None,
     device: str = "cpu",
     quick: bool = False,
+    profile: str | None = None,
     json_file: Path | None = None,
     sizes: Sizes | None = None,
     line: str = "",
@@ -100,6 +88,7 @@ def bench(
         threads: CPU threads; None for torch's choice.
         device: cpu, cuda or auto.
         quick: few repeats on small data, to see that it works; the figures mean little.
+        profile: also show where a tuned step of this model spends its time.
         json_file: written if given.
         sizes: in place of those that `quick` chooses.
         line: the command, recorded with the figures.
@@ -108,7 +97,8 @@ def bench(
         ConfigError: an unknown model or device, or less than one repeat.
         TrainingError: a step that was timed gave no finite loss.
     """
-    chosen = _models(models)
+    chosen = named_models(models)
+    profiled = named_models([profile]) if profile is not None else {}
     if repeats is not None and repeats < 1:
         raise ConfigError("repeats", required="1 or more", found=str(repeats), mend="Leave --repeats out, or give 3.")
     use_threads(threads)
@@ -117,34 +107,47 @@ def bench(
     if repeats is not None:
         plan = replace(plan, rounds=repeats)
     started = time.perf_counter()
-    seconds: dict[str, dict[str, Timing]] = {}
+    by_tasks_model = label_for("hn", plan.by_tasks_depth or "full")
+    with console.status("precision"):
+        concerned = {**chosen, **profiled, by_tasks_model: ("hn", plan.by_tasks_depth)}
+        precision = {label: chosen_precision(model, plan, place) for label, model in concerned.items()}
+    seconds: dict[str, dict[str, Timing]] = {mode: {} for mode in MODES}
     evaluation: dict[str, Timing] = {}
     for label, model in chosen.items():
         with console.status(f"steps of {label}"):
-            subjects = _subjects(model, plan, place)
+            subjects = subjects_of(model, plan, place, precision[label])
             timings = time_subjects(label, subjects, plan)
+        if precision[label] == "full":
+            timings |= {full: timings[mode] for mode, full in FULL_OF.items() if mode in timings}
         for mode, timing in timings.items():
-            seconds.setdefault(mode, {})[label] = timing
+            seconds[mode][label] = timing
         with console.status(f"evaluation with {label}"):
             strategy = subjects["tuned"].strategy
             assert strategy is not None
             evaluation[label] = _evaluation(strategy, plan, place)
     with console.status("the step against the number of tasks"):
-        by_tasks = _by_tasks(plan, place)
+        by_tasks = _by_tasks(plan, place, precision[by_tasks_model])
     with console.status("whole epochs of naive"):
         epochs = naive_epochs(plan, place)
     with console.status("peak memory"):
-        memory = _memory(chosen, plan) if place.type == "cpu" else {}
+        memory = _memory(chosen, precision, plan) if place.type == "cpu" else {}
+    profiles = []
+    for label, model in profiled.items():
+        with console.status(f"profile of {label}"):
+            subject = _subject("tuned", model, plan, place, precision[label])
+            profiles.append(profile_step(subject.step, label, precision[label], place))
     measured = Measured(
-        seconds=seconds,
+        seconds={mode: own for mode, own in seconds.items() if own},
+        precision=precision,
         by_tasks=by_tasks,
-        by_tasks_model=label_for("hn", plan.by_tasks_depth or "full"),
+        by_tasks_model=by_tasks_model,
         epochs=epochs,
         memory=memory,
         evaluation=evaluation,
         steps_per_epoch=-(-plan.train // plan.batch),
         settings=asdict(plan) | {"quick": quick, "models": list(chosen)},
         took=time.perf_counter() - started,
+        profile=next(iter(profiles), None),
     )
     content = facts(measured, place, line)
     print_measured(measured, content, console)
@@ -154,23 +157,21 @@ def bench(
     return content
 
 
-def _models(names: Sequence[str]) -> dict[str, tuple[str, int | None]]:
-    if not names:
-        raise ConfigError("models of a benchmark", required="at least one", found="none", mend="Name hn-3, say.")
-    chosen = {}
-    for name in names:
-        if name.lower() not in KNOWN:
-            raise unknown_name("model", name, KNOWN)
-        strategy, depth = KNOWN[name.lower()]
-        chosen[label_for(strategy, "full" if (strategy, depth) == ("hn", 0) else depth)] = (strategy, depth)
-    return chosen
+def chosen_precision(model: Model, plan: Sizes, device: torch.device) -> Precision:
+    """What `--speed auto` chooses for a run of the model, on this machine and now."""
+    stream = random_stream(1, train=plan.batch, test=plan.test)
+    return _precision(MODES["tuned"].config(model, plan.batch), stream, "auto", device)
 
 
-def _subjects(model: tuple[str, int | None], plan: Sizes, device: torch.device) -> dict[str, Subject]:
-    modes = ["floor", *PRESETS]
-    if model[1]:
-        modes += [WITH_TRUNK, TRUNK_ALONE]
-    return {mode: build_subject(mode, model, tasks=plan.tasks, batch=plan.batch, device=device) for mode in modes}
+def subjects_of(model: Model, plan: Sizes, device: torch.device, precision: Precision) -> dict[str, Subject]:
+    """The modes that mean something for `model`, each once: at full precision `tuned` is `tuned_full`."""
+    twice = set(FULL_OF.values()) if precision == "full" else set()
+    names = [name for name, mode in MODES.items() if mode.suits(model) and name not in twice]
+    return {name: _subject(name, model, plan, device, precision) for name in names}
+
+
+def _subject(mode: str, model: Model, plan: Sizes, device: torch.device, precision: Precision) -> Subject:
+    return build_subject(mode, model, tasks=plan.tasks, batch=plan.batch, device=device, precision=precision)
 
 
 def time_subjects(what: str, subjects: dict[str, Subject], plan: Sizes) -> dict[str, Timing]:
@@ -197,9 +198,10 @@ def time_subjects(what: str, subjects: dict[str, Subject], plan: Sizes) -> dict[
     return timings
 
 
-def _by_tasks(plan: Sizes, device: torch.device) -> dict[int, Timing]:
+def _by_tasks(plan: Sizes, device: torch.device, precision: Precision) -> dict[int, Timing]:
     subjects = {
-        str(count): build_at(count, plan.by_tasks_depth, batch=plan.batch, device=device) for count in plan.task_counts
+        str(count): build_at(count, plan.by_tasks_depth, batch=plan.batch, device=device, precision=precision)
+        for count in plan.task_counts
     }
     timings = time_subjects("the step against the number of tasks", subjects, plan)
     return {int(name): timing for name, timing in timings.items()}
@@ -221,10 +223,10 @@ def naive_epochs(plan: Sizes, device: torch.device) -> dict[str, Timing]:
     """Epochs of the trainer with the naive strategy, and of a hand-written loop that augments the same way.
 
     The hand-written epochs run where the trainer reports its progress, between two of its own, so that the two take
-    turns. The first epoch of each warms up.
+    turns. The first epoch of each warms up. Both in float32.
     """
     stream = random_stream(1, plan.train, plan.test)
-    strategy = build_strategy(RunConfig("random", "naive", method=Method()), stream, None, device)
+    strategy = build_strategy(MODES["tuned"].config(("naive", None), plan.batch), stream, None, device)
     bare = bare_epoch(stream, plan.batch, device)
     samples: dict[str, list[float]] = {"trainer": [], "bare": []}
     began = time.perf_counter()
@@ -241,9 +243,12 @@ def naive_epochs(plan: Sizes, device: torch.device) -> dict[str, Timing]:
     return {name: Timing.of(own[1:]) for name, own in samples.items()}
 
 
-def _memory(chosen: dict[str, tuple[str, int | None]], plan: Sizes) -> dict[str, dict[str, PeakMemory]]:
+def _memory(chosen: dict[str, Model], precision: dict[str, Precision], plan: Sizes) -> dict[str, dict[str, PeakMemory]]:
     labels = [label for label in chosen if label in MEMORY_MODELS] or list(chosen)[:1]
     return {
-        mode: {label: peak_memory(mode, chosen[label], tasks=plan.tasks, batch=plan.batch) for label in labels}
+        mode: {
+            label: peak_memory(mode, chosen[label], tasks=plan.tasks, batch=plan.batch, precision=precision[label])
+            for label in labels
+        }
         for mode in plan.memory
     }

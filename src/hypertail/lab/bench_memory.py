@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from hypertail.lab.bench_modes import Model
 from hypertail.lab.bench_subjects import build_subject
+from hypertail.training.precision import Precision
 
 STEPS = 3
 
@@ -33,19 +34,19 @@ class PeakMemory:
         return {"peak_bytes": self.peak, "baseline_bytes": self.baseline, "added_bytes": self.added}
 
 
-def peak_memory(mode: str, model: tuple[str, int | None], *, tasks: int, batch: int) -> PeakMemory:
+def peak_memory(mode: str, model: Model, *, tasks: int, batch: int, precision: Precision = "full") -> PeakMemory:
     """Bring one subject to its last experience and take three steps on the CPU, in a fresh process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(_measure, mode, model, tasks, batch, torch.get_num_threads()).result()
+        return pool.submit(_measure, mode, model, tasks, batch, precision, torch.get_num_threads()).result()
 
 
-def _measure(mode: str, model: tuple[str, int | None], tasks: int, batch: int, threads: int) -> PeakMemory:
+def _measure(mode: str, model: Model, tasks: int, batch: int, precision: Precision, threads: int) -> PeakMemory:
     torch.set_num_threads(threads)
     baseline = peak_resident()
-    step: Callable[[], object] = build_subject(mode, model, tasks=tasks, batch=batch, device=torch.device("cpu")).step
+    subject = build_subject(mode, model, tasks=tasks, batch=batch, device=torch.device("cpu"), precision=precision)
     for _ in range(STEPS):
-        step()
+        subject.step()
     return PeakMemory(peak_resident(), baseline)
 
 

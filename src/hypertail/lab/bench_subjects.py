@@ -10,18 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hypertail.lab.bench_modes import MODES, Model
 from hypertail.lab.build import build_model, build_strategy
 from hypertail.lab.config import RunConfig
-from hypertail.lab.presets import preset
-from hypertail.nets import Standardise, decompose
+from hypertail.nets import Standardise, decompose, folded
 from hypertail.seeds import generator
 from hypertail.strategies import PartialHypernet, Strategy, Task
 from hypertail.streams import Compose, Examples, Experience, Normalise, RandomCrop, RandomFlip, Stream
 from hypertail.training.features import FeatureCache, take
+from hypertail.training.precision import Precision, autocast
 
 CLASSES, SIDE = 5, 32
-PRESETS = ("tuned", "printed", "released")
-WITH_TRUNK, TRUNK_ALONE = "released_with_trunk", "trunk_forward"
 MANY_STEPS = 100_000
 """Length of an experience as the schedule sees it: the learning rate stays where it starts."""
 
@@ -55,59 +54,70 @@ def random_stream(tasks: int, train: int, test: int) -> Stream:
     return Stream("random", tuple(experiences), (3, SIDE, SIDE))
 
 
-def build_subject(mode: str, model: tuple[str, int | None], *, tasks: int, batch: int, device: torch.device) -> Subject:
+def build_subject(
+    mode: str, model: Model, *, tasks: int, batch: int, device: torch.device, precision: Precision = "full"
+) -> Subject:
     """A step at the last of `tasks` experiences.
 
     Args:
-        mode: `floor` for a bare loop; `tuned`, `printed` or `released` for a strategy on features of a frozen trunk;
-            `released_with_trunk` for the preset `released` on images, as it trains: its trunk takes normalisation
-            statistics from each batch, so that its features cannot be kept; `trunk_forward` for a batch through the
-            frozen trunk of `tuned`, which a step costs on top where features are not kept.
+        mode: one of `hypertail.lab.bench_modes.MODES`.
         model: strategy and depth.
         tasks: experiences of the stream.
         batch: images of a step.
         device: where it runs.
+        precision: of the modes that run at the precision chosen for the model; others have their own.
     """
+    chosen = MODES[mode]
+    precision = chosen.precision_in(precision)
     stream = random_stream(tasks, train=max(16, batch), test=CLASSES)
-    strategy_name, depth = model
-    name = {"floor": "tuned", TRUNK_ALONE: "tuned", WITH_TRUNK: "released"}.get(mode, mode)
-    config = RunConfig("random", strategy_name, depth, preset=name, method=preset(name))
-    trunk = None if mode == WITH_TRUNK else fixed_trunk(config, stream, device)
-    if mode == TRUNK_ALONE:
+    config = chosen.config(model, batch)
+    trunk = None if chosen.on_images else fixed_trunk(config, stream, device)
+    if chosen.what == "trunk":
         assert trunk is not None
         images, _ = _batch(stream, None, batch, device)
-        return Subject(torch.no_grad()(partial(trunk, images)))
-    if mode == "floor":
+        # folded as where features are computed
+        return Subject(torch.no_grad()(partial(folded(trunk), images)))
+    if chosen.what == "bare":
         inputs, labels = _batch(stream, trunk, batch, device)
-        return Subject(partial(_bare_step(config, stream, device), inputs, labels))
+        return Subject(partial(_bare_step(config, stream, device, precision), inputs, labels))
     strategy = build_strategy(config, stream, trunk, device)
     for task in range(tasks - 1):
         strategy.begin(_task(strategy, stream, task, device))
         strategy.end(_task(strategy, stream, task, device))
     strategy.begin(_task(strategy, stream, tasks - 1, device))
-    inputs, labels = _batch(stream, strategy.frozen_trunk, batch, device)
-    return Subject(partial(strategy.step, inputs, labels, tasks - 1), strategy)
+    return _last_step(strategy, stream, batch, device, precision)
 
 
-def build_at(tasks: int, depth: int, *, batch: int, device: torch.device) -> Subject:
+def build_at(tasks: int, depth: int, *, batch: int, device: torch.device, precision: Precision = "full") -> Subject:
     """A step of the tuned hypernetwork at the last of `tasks` experiences, however many.
 
     The earlier tasks get room, embeddings and statistics, but no experience of their own: beginning and ending
     a thousand of them would copy the hypernetwork a thousand times. The step does the same work.
     """
     stream = random_stream(tasks, train=max(16, batch), test=CLASSES)
-    config = RunConfig("random", "hn", depth, method=preset("tuned"))
+    config = MODES["tuned"].config(("hn", depth), batch)
     strategy = build_strategy(config, stream, fixed_trunk(config, stream, device), device)
     assert isinstance(strategy, PartialHypernet)
     for task in range(tasks - 1):
         strategy.net.begin_task(task, CLASSES)
         strategy.hyper.begin_task(task, "fresh", generator(0, "embedding", task))
     strategy.net.trunk = strategy.trunk.module
-    inputs, labels = _batch(stream, strategy.frozen_trunk, batch, device)
     if strategy.curvature is not None:
+        inputs, _ = _batch(stream, strategy.frozen_trunk, batch, device)
         strategy.curvature.update(strategy.net, 0, inputs, generator(0, "curvature"))
     strategy.begin(_task(strategy, stream, tasks - 1, device))
-    return Subject(partial(strategy.step, inputs, labels, tasks - 1), strategy)
+    return _last_step(strategy, stream, batch, device, precision)
+
+
+def _last_step(strategy: Strategy, stream: Stream, batch: int, device: torch.device, precision: Precision) -> Subject:
+    inputs, labels = _batch(stream, strategy.frozen_trunk, batch, device)
+
+    def step() -> Tensor:
+        # as the trainer takes it
+        with autocast(precision, device):
+            return strategy.step(inputs, labels, len(stream) - 1)
+
+    return Subject(step, strategy)
 
 
 def fixed_trunk(config: RunConfig, stream: Stream, device: torch.device) -> nn.Module | None:
@@ -123,14 +133,17 @@ def fixed_trunk(config: RunConfig, stream: Stream, device: torch.device) -> nn.M
     return nn.Sequential(trunk, standardise)
 
 
-def _bare_step(config: RunConfig, stream: Stream, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+def _bare_step(
+    config: RunConfig, stream: Stream, device: torch.device, precision: Precision = "full"
+) -> Callable[[Tensor, Tensor], Tensor]:
     """What anyone would write: forward, cross-entropy, backward, Adam, on the tail alone or the whole model."""
     model = build_model(config, stream, CLASSES, "bare").to(device)
     tail = (model if config.depth is None else decompose(model, config.depth)[1]).train()
     adam = torch.optim.Adam(tail.parameters(), lr=config.method.lr, fused=True)
 
     def step(inputs: Tensor, labels: Tensor) -> Tensor:
-        loss = F.cross_entropy(tail(inputs), labels)
+        with autocast(precision, device):
+            loss = F.cross_entropy(tail(inputs), labels)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
@@ -142,8 +155,7 @@ def _bare_step(config: RunConfig, stream: Stream, device: torch.device) -> Calla
 def bare_epoch(stream: Stream, batch: int, device: torch.device) -> Callable[[int], float]:
     """A hand-written epoch of the whole model with the stream's augmentation: its number -> the mean loss."""
     experience = stream[0]
-    config = RunConfig("random", "naive", method=preset("tuned"))
-    step = _bare_step(config, stream, device)
+    step = _bare_step(MODES["floor"].config(("naive", None), batch), stream, device)
     labels = experience.train.labels.to(device)
 
     def epoch(number: int) -> float:

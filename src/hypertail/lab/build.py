@@ -152,6 +152,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
         virtual_step=method.virtual_step,
         combine=method.combine,
         new_embedding=method.new_embedding,
+        channel_vectors=method.channel_vectors,
         output=output if method.output_weight else None,
         curvature=Curvature(method.damping) if method.curvature else None,
         per_sample=method.per_sample,

@@ -21,6 +21,7 @@ from hypertail.lab.run import Existing, execute, stream_of
 from hypertail.lab.runfile import FILE_NAME, RunFile, find_runs
 from hypertail.lab.tables import human_bytes, to_rich
 from hypertail.streams import Stream
+from hypertail.training.precision import Speed
 
 QUICKSTART = ("naive", "ewc", "lr-2", "hn-2", "hn-f", "separate-2")
 
@@ -34,6 +35,7 @@ def run_all(
     device: torch.device | str = "cpu",
     existing: Existing = "error",
     cache_bytes: int | None = None,
+    speed: Speed = "auto",
     line: str = "",
 ) -> list[RunFile]:
     """Execute configurations one after another, with progress; a stream is loaded once per seed.
@@ -61,6 +63,7 @@ def run_all(
                 device=device,
                 existing=existing,
                 cache_bytes=cache_bytes,
+                speed=speed,
                 command=line,
                 progress=progress,
             )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from hypertail.errors import ConfigError, unknown_name
+from hypertail.lab.identity import identity
 from hypertail.lab.method import Method
 from hypertail.lab.runfile import label_for
 from hypertail.training.trainer import Split
@@ -47,6 +48,10 @@ _LEAST: dict[str, float] = {
     "batch_size": 2,
 }
 """Option -> the smallest value that makes sense; None, where it is a value, always does."""
+
+
+BEFORE: dict[str, Any] = {}
+"""Switch -> what was done before there was such a switch, where that is not its default: how older runs are read."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,52 @@ class RunConfig:
         """Every option, nested, as JSON holds it."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> RunConfig:
+        """The options that `to_json` gave, also in an earlier version: what it did not have yet gets its default.
+
+        Raises:
+            ConfigError: there is no such option (a newer hypertail wrote it), or a value is out of range.
+        """
+        switches = content.get("method", {})
+        _known(switches, [item.name for item in fields(Method)])
+        _known(content, [item.name for item in fields(cls)])
+        try:
+            lists = {name: tuple(value) for name, value in switches.items() if isinstance(value, list)}
+            return cls(**{**content, "method": Method(**{**BEFORE, **switches, **lists})})
+        except TypeError as error:
+            raise _not_options(str(error)) from error
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the outcome: two configurations with the same identity are the same run.
+
+        Options without effect on this strategy are left out, as are the preset's name (it stands for its switches) and
+        what only decides what is recorded.
+        """
+        return identity(self.to_json())
+
+    def records(self, wanted: RunConfig) -> bool:
+        """Whether a run of this configuration records all that one of `wanted` would (curves, cosines)."""
+        often = wanted.eval_every == 0 or (self.eval_every > 0 and wanted.eval_every % self.eval_every == 0)
+        return often and (self.method.record_cosine or not wanted.method.record_cosine)
+
+
+def _known(content: object, names: Sequence[str]) -> None:
+    if not isinstance(content, Mapping):
+        raise _not_options(type(content).__name__)
+    for name in content:
+        if name not in names:
+            raise unknown_name("option of a run", str(name), names)
+
+
+def _not_options(found: str) -> ConfigError:
+    return ConfigError(
+        "options of a run",
+        required="those that hypertail writes, as JSON",
+        found=found,
+        mend="The file is damaged or was edited by hand: run again.",
+    )
 
 
 def _out_of_range(name: str, found: Sequence[float], required: str) -> ConfigError:

@@ -5,10 +5,11 @@ matplotlib is imported by the functions, so importing this module is cheap.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # A report replaces these two by the colours of its theme.
 INK, RULE = "#33363b", "#d5d8dd"
 WIDTH = 8.6  # inches
+LINE = 0.165  # height of a line of text, in inches
 
 # Middle tones, about 3:1 against white and against near-black; a family per strategy, a shade per depth.
 _COLOURS = {"naive": "#848993", "ewc": "#8a8030", "separate": "#35944b", "joint": "#ad50b6"}
@@ -75,12 +77,20 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def panels(count: int, aspect: float) -> tuple[Figure, list[Axes], int]:
-    """A figure of `count` panels in rows of at most four: figure, axes, panels per row."""
+def panels(count: int, aspect: float, names: Sequence[str] = ()) -> tuple[Figure, list[Axes], int]:
+    """A figure of `count` panels in rows of at most four: figure, axes, panels per row.
+
+    Args:
+        count: of panels.
+        aspect: height of a panel as a share of its width.
+        names: titles of the panels; long ones get the room they need.
+    """
     columns = count if count <= 3 else 4 if count in (4, 7, 8) or count > 9 else 3
     rows = -(-count // columns)
     width = WIDTH if columns > 1 else WIDTH / 2
-    figure = new_figure(width, rows * (width / columns * aspect + 0.25) + 0.2)
+    titles = [len(_title(name, columns)) for name in names] or [1]
+    above = sum(max(titles[row * columns : (row + 1) * columns], default=1) - 1 for row in range(rows)) * LINE
+    figure = new_figure(width, rows * (width / columns * aspect + 0.25) + above + 0.2)
     grid = figure.subplots(rows, columns, squeeze=False)
     for spare in grid.flat[count:]:
         figure.delaxes(spare)
@@ -89,8 +99,12 @@ def panels(count: int, aspect: float) -> tuple[Figure, list[Axes], int]:
 
 def panel_title(axes: Axes, group: Group, columns: int) -> None:
     """The group's name above its panel, in its colour."""
-    text = textwrap.fill(group.name, 90 // columns - 4)
+    text = "\n".join(_title(group.name, columns))
     axes.set_title(text, loc="left", color=colour_of(group.first), weight="bold")
+
+
+def _title(name: str, columns: int) -> list[str]:
+    return textwrap.wrap(name, 90 // columns - 4)
 
 
 def colour_of(run: RunFile) -> str:
@@ -115,15 +129,30 @@ def shade(position: float) -> tuple[float, float, float, float]:
     return float(red), float(green), float(blue), float(alpha)
 
 
-def percent_axis(axes: Axes, n: int, chance: float) -> None:
-    """Accuracy from 0 to 100 % over experiences 1..n, with the level of guessing."""
+def percent_axis(axes: Axes, n: int, chance: float, *, name: bool = True) -> None:
+    """Accuracy from 0 to 100 % over experiences 1..n, with the level of guessing, named unless told."""
     axes.set_ylim(0, 102)
     axes.set_yticks([0, 25, 50, 75, 100])
     axes.set_xlim(0.7, max(n, 2) + 0.3)
     axes.set_xticks(nice_ticks(n))
     if not np.isnan(chance):
         axes.axhline(100 * chance, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
-        axes.annotate("guessing", (0.7, 100 * chance), (2, -2), textcoords="offset points", va="top", fontsize=7.5)
+        axes.annotate(
+            "guessing" if name else "", (0, 100 * chance), (2, -2), xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points", va="top", fontsize=7.5,
+        )  # fmt: skip
+
+
+def zoomed_axis(axes: Axes, n: int, values: NDArray[np.float64]) -> None:
+    """Accuracy in percent over experiences 1..n, from just below the lowest of `values` to just above the highest."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    step = next(step for step in (5, 10, 20, 25) if (high - low) / step < 5)
+    bottom, top = step * np.floor(low / step), min(step * np.ceil(high / step), 100)
+    top = max(top, bottom + step)
+    axes.set_ylim(bottom - 0.02 * (top - bottom), top + 0.02 * (top - bottom))
+    axes.set_yticks(np.arange(bottom, top + 1, step))
+    axes.set_xlim(0.7, max(n, 2) + 0.3)
+    axes.set_xticks(nice_ticks(n))
 
 
 def nice_ticks(n: int) -> list[int]:
@@ -138,40 +167,72 @@ def nice_ticks(n: int) -> list[int]:
     return sorted({1, *inner, n})
 
 
-def name_line_ends(axes: Axes, ends: Sequence[tuple[float, int, Group]], height: float) -> None:
-    """Write each group's name to the right of its line, moved apart where names would overlap.
+class LineEnd(NamedTuple):
+    """The name of a line, to be written beside its last point."""
+
+    y: float
+    x: float
+    text: str
+    colour: str
+
+
+def name_line_ends(axes: Axes, ends: Sequence[LineEnd], height: float, *, width: int = 24, share: float = 0.02) -> None:
+    """Write each line's name to its right, moved apart where names would overlap.
 
     Args:
-        axes: the axes, of data units 0..102 upwards.
-        ends: for each line the height of its end, where it ends, and its group.
+        axes: the axes, with their limits set.
+        ends: one for each line.
         height: of the axes, in inches.
+        width: characters after which a name continues on a line of its own.
+        share: of the axes' width, between the axes and the names.
     """
-    ends = sorted(ends, key=lambda end: end[0])
-    texts = [textwrap.wrap(group.name, 24) for *_, group in ends]
-    line = 102 * 0.155 / height  # one line of text, in data units
-    places = spread_out([end for end, *_ in ends], [line * len(text) for text in texts])
-    left, right = axes.get_xlim()
-    for place, text, (end, x, group) in zip(places, texts, ends, strict=True):
-        colour = colour_of(group.first)
+    ends = sorted(ends, key=lambda end: end.y)
+    texts = [textwrap.wrap(end.text, width) for end in ends]
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    line = (high - low) * 0.94 * LINE / height  # one line of text, in data units
+    places = spread_out([end.y - low for end in ends], [line * len(text) for text in texts], high - low)
+    gap = share * (right - left)
+    for place, text, end in zip(places, texts, ends, strict=True):
         axes.plot(
-            [x, right, right + 0.02 * (right - left)],
-            [end, end, place],
-            color=colour,
+            [end.x, right, right + gap],
+            [end.y, end.y, low + place],
+            color=end.colour,
             linewidth=0.6,
             clip_on=False,
         )
         axes.annotate(
-            "\n".join(text), (right + 0.02 * (right - left), place), (3, 0), textcoords="offset points",
-            va="center", color=colour, weight="bold", annotation_clip=False,
+            "\n".join(text), (right + gap, low + place), (3, 0), textcoords="offset points",
+            va="center", color=end.colour, weight="bold", annotation_clip=False,
         )  # fmt: skip
 
 
-def spread_out(places: Sequence[float], sizes: Sequence[float]) -> list[float]:
+def footer(figure: Figure, lines: Sequence[str]) -> None:
+    """Small print below everything: how the data was made, as long as it needs to be."""
+    characters = int(figure.get_figwidth() * 15.5)
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, characters))
+    if text:
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, alpha=0.8, linespacing=1.35)
+
+
+def legend_above(figure: Figure, names: Sequence[tuple[str, str, str]]) -> None:
+    """One legend for all panels, above them, from (name, colour, dashes) of each kind of line."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, linestyle=dashes, linewidth=2.0) for _, colour, dashes in names]
+    texts = [name for name, *_ in names]
+    figure.legend(
+        handles, texts, loc="outside upper left", ncols=len(texts), frameon=False, labelcolor="linecolor",
+        handlelength=2.6, borderaxespad=0.0, prop={"weight": "bold"},
+    )  # fmt: skip
+
+
+def spread_out(places: Sequence[float], sizes: Sequence[float], ceiling: float = math.inf) -> list[float]:
     """Move the centres of intervals apart, in order, until none overlap and none reaches below 0.
 
     Args:
         places: the wanted centres, ascending.
         sizes: the length of each interval.
+        ceiling: none reaches above this either, if there is room for all.
     """
     moved = list(places)
     for _ in range(500):
@@ -187,6 +248,11 @@ def spread_out(places: Sequence[float], sizes: Sequence[float]) -> list[float]:
     for index, (place, size) in enumerate(zip(moved, sizes, strict=True)):
         floor = moved[index - 1] + (sizes[index - 1] + size) / 2 if index else size / 2
         moved[index] = max(place, floor)
+    if sum(sizes) <= ceiling:
+        top = ceiling
+        for index in reversed(range(len(moved))):
+            moved[index] = min(moved[index], top - sizes[index] / 2)
+            top = moved[index] - sizes[index] / 2
     return moved
 
 

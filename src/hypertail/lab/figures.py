@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hypertail.lab import drawing
 from hypertail.lab.groups import Group, group_runs
+from hypertail.lab.lines import Line, draw_lines
 from hypertail.lab.runfile import RunFile
 from hypertail.lab.tables import human_bytes, time_unit, with_spread
 from hypertail.training.metrics import running_accuracy
@@ -67,7 +68,7 @@ def heatmap_grid(runs: Iterable[RunFile]) -> Figure:
     """
     groups = measured_over_time(runs)
     with drawing.style():
-        figure, panels, columns = drawing.panels(len(groups), aspect=0.9)
+        figure, panels, columns = drawing.panels(len(groups), 0.9, [group.name for group in groups])
         for index, (axes, group) in enumerate(zip(panels, groups, strict=True)):
             mesh = drawing.draw_matrix(axes, mean_matrix(group), size=0.75 * drawing.WIDTH / columns)
             drawing.panel_title(axes, group, columns)
@@ -90,7 +91,7 @@ def retention_curves(runs: Iterable[RunFile]) -> Figure:
     groups = measured_over_time(runs)
     n = max(len(group.first.tasks) for group in groups)
     with drawing.style():
-        figure, panels, columns = drawing.panels(len(groups), aspect=0.72)
+        figure, panels, columns = drawing.panels(len(groups), 0.72, [group.name for group in groups])
         shades = ListedColormap([drawing.shade(j / max(n - 1, 1)) for j in range(n)])
         for index, (axes, group) in enumerate(zip(panels, groups, strict=True)):
             R = 100 * mean_matrix(group)
@@ -132,24 +133,18 @@ def _curves(
 ) -> Figure:
     groups = group_runs(runs)
     n = max(len(group.first.tasks) for group in groups)
-    height = max(3.3, 0.19 * len(groups) + 1.2)
+    lines_of_names = sum(len(textwrap.wrap(group.name, 24)) for group in groups)
+    height = max(3.3, 1.1 * drawing.LINE * lines_of_names + 1.2)
     with drawing.style():
         figure = drawing.new_figure(drawing.WIDTH, height)
         axes = figure.subplots()
         drawing.percent_axis(axes, n, chance_of(groups[0].first))
-        ends = []
+        lines = []
         for group, dashes in zip(groups, drawing.dashes_of(groups), strict=True):
             values = 100 * np.array([values_of(run.matrix) for run in group.runs])
-            mean, steps = values.mean(axis=0), np.arange(1, values.shape[1] + 1)
-            colour = drawing.colour_of(group.first)
-            axes.plot(steps, mean, color=colour, linestyle=dashes, linewidth=1.8)
-            if len(values) > 1:
-                spread = values.std(axis=0, ddof=1)
-                axes.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
-            if np.isnan(mean[:-1]).all():
-                axes.plot(steps[-1:], mean[-1:], "D", color=colour, markersize=4.5)
-            if not np.isnan(mean[-1]):
-                ends.append((float(mean[-1]), len(mean), group))
+            steps = np.arange(1.0, values.shape[1] + 1)
+            lines.append(Line(group.name, steps, values, drawing.colour_of(group.first), dashes))
+        ends = draw_lines(axes, lines)
         axes.set_xlabel("experiences learned")
         axes.set_ylabel(label)
         drawing.name_line_ends(axes, ends, height - 0.8)
@@ -163,7 +158,8 @@ def time_and_memory(groups: Sequence[Group]) -> Figure:
     kept = [size.mean if size else 0.0 for size in sizes]
     times = [time.mean / length if time else 0.0 for time in seconds]
     with drawing.style():
-        figure = drawing.new_figure(drawing.WIDTH, 0.6 + 0.3 * len(groups))
+        names = [textwrap.wrap(group.name, 26) for group in groups]
+        figure = drawing.new_figure(drawing.WIDTH, 0.6 + len(names) * (0.14 + drawing.LINE * max(map(len, names))))
         left, right = figure.subplots(1, 2, sharey=True)
         rows = np.arange(len(groups))
         for axes, values, texts, title in (
@@ -188,7 +184,7 @@ def time_and_memory(groups: Sequence[Group]) -> Figure:
             axes.spines["bottom"].set_visible(False)
             axes.tick_params(length=0, labelbottom=False)
             axes.grid(False)
-        left.set_yticks(rows, [textwrap.fill(group.name, 26) for group in groups])
+        left.set_yticks(rows, ["\n".join(name) for name in names])
         left.invert_yaxis()
         return figure
 

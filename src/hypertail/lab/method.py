@@ -13,7 +13,7 @@ from hypertail.hyper.penalty import Reduction
 from hypertail.nets.resnet import Norm
 from hypertail.strategies.buffer import BufferPolicy
 from hypertail.strategies.optimisation import OptimizerState, Schedule
-from hypertail.strategies.partial_hypernet import PenaltyForm, VirtualStepName
+from hypertail.strategies.partial_hypernet import ChannelVectors, PenaltyForm, VirtualStepName
 from hypertail.strategies.trunk import TrunkStatistics
 
 TrunkTraining = Literal["alone", "with-tail"]
@@ -51,6 +51,8 @@ class Method:
     """Size d of the vector of each output channel in channel-wise heads."""
     code: CodeName = "additive"
     """How channel-wise heads join task and channel: additive (as published) or product."""
+    channel_vectors: ChannelVectors = "fixed"
+    """The vectors e_r of channel-wise heads: learned throughout, or fixed after e_1."""
     init: Initialisation = "he"
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"

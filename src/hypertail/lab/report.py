@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypertail.errors import DataError
 from hypertail.lab import figures
-from hypertail.lab.drawing import INK, RULE, colour_of
+from hypertail.lab.drawing import colour_of
 from hypertail.lab.groups import group_runs
+from hypertail.lab.reproduce.record import Recorded, read_targets
 from hypertail.lab.runfile import RunFile
 from hypertail.lab.statement import percent, statement
+from hypertail.lab.svg import inline_svg, themed
 from hypertail.lab.tables import MISSING, build_tables, human_bytes
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ _FIGURES: dict[str, tuple[str, str, Callable[[list[RunFile]], Figure]]] = {
 
 _OVER_TIME = ("first", "aca", "retention", "matrix")  # nothing to see in a stream of one experience
 
+_LONGEST_NAME = 90  # runs that differ in more options than fit beside a line are told apart by the table alone
+
 _STRATEGIES = {
     "naive": (
         "Naive",
@@ -76,26 +79,31 @@ _STRATEGIES = {
 }
 
 
-def write_report(runs: Iterable[RunFile], out: str | Path) -> Path:
+def write_report(runs: Iterable[RunFile], out: str | Path, *, folders: Iterable[str | Path] = ()) -> Path:
     """Write one self-contained HTML file about `runs` and return its path.
 
     Args:
         runs: finished runs of one or several streams.
         out: the file, replaced if it is there; in an existing folder, `report.html` in it.
+        folders: tables and figures that `hypertail reproduce` left in one of them come first; the runs then follow
+            stream by stream, folded.
 
     Raises:
-        DataError: there is no run.
+        DataError: there is no run and nothing was reproduced, or a picture is not one of hypertail's.
+        CheckpointError: the record of what was reproduced cannot be read.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     runs = list(runs)
-    if not runs:
+    targets = [_target(Path(folder), target) for folder in folders for target in read_targets(Path(folder))]
+    if not runs and not targets:
         raise DataError(
             "report",
             required="at least one finished run",
             found="none",
             mend="Name a run.json or a folder of runs.",
         )
+    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     environment = Environment(
         loader=PackageLoader("hypertail.lab", "templates"),
         autoescape=True,
@@ -107,7 +115,8 @@ def write_report(runs: Iterable[RunFile], out: str | Path) -> Path:
     sections = [_section(index, [r for r in runs if r.stream == name]) for index, name in enumerate(streams)]
     present = {run.strategy for run in runs}
     text = environment.get_template("report.html.j2").render(
-        title=title_of(runs),
+        title=f"Partial hypernetworks for continual learning, measured again: {count}" if targets else title_of(runs),
+        targets=targets,
         sections=sections,
         strategies=[words for name, words in _STRATEGIES.items() if name in present],
         details=[_details(run) for group in group_runs(runs) for run in group.runs],
@@ -128,34 +137,20 @@ def title_of(runs: list[RunFile]) -> str:
     return f"{streams}: {len(runs)} run{'s' * (len(runs) != 1)}, seed{'s' * (len(seeds) != 1)} {listed}"
 
 
-def inline_svg(figure: Figure, prefix: str, description: str) -> str:
-    """The figure as an `<svg>` element for HTML: themed, scalable, its ids made unique by `prefix`."""
-    from markupsafe import escape
+def _target(folder: Path, target: Recorded) -> dict[str, Any]:
+    """What the template shows of one reproduced table or figure."""
+    from markupsafe import Markup
 
-    svg = figures.to_svg(figure)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<g id=\"[^\"]*\"/>", "", svg, flags=re.DOTALL)
-    # Only inside tags: a name that someone gave is shown as it is.
-    svg = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), prefix), svg)
-    end = svg.index(">")
-    head = re.sub(r"\s(width|height|version)=\"[^\"]*\"", "", svg[:end])
-    return f'{head} role="img" aria-label="{escape(description)}"{svg[end:]}'
-
-
-def _tag(tag: str, prefix: str) -> str:
-    """One tag of a figure, with the colours of the page's theme, its font, and two decimals."""
-    for pattern, replacement in (
-        (r"\sxmlns(:\w+)?=\"[^\"]*\"", ""),
-        (r"\sid=\"", rf"\g<0>{prefix}-"),
-        (r"(url\(|href=\")#", rf"\g<1>#{prefix}-"),
-        (r"font-family: [^;\"]+", "font-family: inherit"),
-        (r"\stransform=\"rotate\(-0 [^)]*\)\"", ""),
-        (r"(\d\.\d\d)\d+", r"\1"),
-        (INK, "currentColor"),
-        (RULE, "var(--rule)"),
-    ):
-        tag = re.sub(pattern, replacement, tag)
-    return tag
+    pictures = []
+    for number, name in enumerate(target.pictures):
+        path = folder / name
+        if path.is_file():
+            svg = themed(path.read_text(encoding="utf-8"), f"{target.name}-{number}", target.title)
+            pictures.append(Markup(svg))
+    return {"name": target.name, "title": target.title, "sentence": target.sentence, "pictures": pictures} | {
+        "tables": target.tables,
+        "files": target.files,
+    }
 
 
 def _section(index: int, runs: list[RunFile]) -> dict[str, Any]:
@@ -166,7 +161,8 @@ def _section(index: int, runs: list[RunFile]) -> dict[str, Any]:
     (table,) = build_tables(runs, every_metric=True)
     pictures = []
     one = all(len(run.tasks) == 1 for run in runs)
-    for name, (heading, sentence, draw) in _FIGURES.items():
+    drawn = _FIGURES if max(len(group.name) for group in groups) <= _LONGEST_NAME else {}
+    for name, (heading, sentence, draw) in drawn.items():
         if one and name in _OVER_TIME:
             continue
         if name == "aca" and any(len(group.runs) > 1 for group in groups):

@@ -6,23 +6,26 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hypertail.errors import ConfigError
-from hypertail.lab.build import build_strategy
+from hypertail.lab.build import build_model, build_strategy
 from hypertail.lab.config import RunConfig
 from hypertail.lab.environment import hardware, versions
 from hypertail.lab.runfile import FILE_NAME, Curve, RunFile, TaskInfo, accuracy_rows
 from hypertail.lab.trunks import trained_trunk
+from hypertail.nets import decompose
 from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream, build_stream
 from hypertail.training.features import FeatureCache
+from hypertail.training.precision import Precision, Speed, choose_precision
 from hypertail.training.trainer import Progress, Result, Trainer, silent
 
 Existing = Literal["error", "reuse", "replace"]
@@ -46,32 +49,36 @@ def execute(
     config: RunConfig,
     out: Path,
     *,
+    name: str | None = None,
     stream: Callable[[], Stream] | None = None,
     data: Path | None = None,
     device: torch.device | str = "cpu",
     existing: Existing = "error",
     cache_bytes: int | None = None,
+    speed: Speed = "auto",
     command: str = "",
     progress: Progress = silent,
 ) -> RunFile:
-    """Run `config` in the directory `out / config.run_name` and return what its `run.json` holds.
+    """Run `config` in the directory `out / name` and return what its `run.json` holds.
 
     Args:
         config: what to run.
         out: folder of run directories.
+        name: of this run's directory; None for `config.run_name`.
         stream: gives the stream, if it is at hand already.
         data: root of local datasets.
         device: where to train.
         existing: what to do where the directory exists: stop with an `error`; `reuse` a finished run, and continue an
             unfinished one after its last experience; or `replace` it.
         cache_bytes: memory for cached inputs; None for a share of what is free.
+        speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the faster one here.
         command: recorded in the file.
         progress: shown to the user.
 
     Raises:
         ConfigError: the directory exists, or belongs to a run with other options.
     """
-    directory = out / config.run_name
+    directory = out / (name or config.run_name)
     started = datetime.now(UTC)
     if (finished := _finished(config, directory, existing)) is not None:
         return finished
@@ -79,7 +86,8 @@ def execute(
     learned = stream() if stream is not None else stream_of(config, data)
     trunk_seconds, trunk = 0.0, None
     if config.depth and config.method.trunk_training == "alone":
-        trunk, trunk_seconds = trained_trunk(config, learned, out / "trunks", device, progress)
+        whole = _precision(replace(config, depth=None, strategy="naive"), learned, speed, device)
+        trunk, trunk_seconds = trained_trunk(config, learned, out / "trunks", device, whole, progress)
     elif config.depth == 0:
         trunk = nn.Sequential()
     strategy = build_strategy(config, learned, trunk, device)
@@ -98,6 +106,7 @@ def execute(
             cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
         ),
         device=device,
+        precision=_precision(config, learned, speed, device),
         split=config.measure_on,
         eval_every=config.eval_every,
         checkpoint=directory / "checkpoint.safetensors",
@@ -111,6 +120,7 @@ def execute(
         strategy,
         result,
         trunk_seconds,
+        trainer.precision,
         device,
         command,
         started.isoformat(timespec="seconds"),
@@ -131,7 +141,8 @@ def _finished(config: RunConfig, directory: Path, existing: Existing) -> RunFile
             mend="Use another --out, or --existing reuse to continue, or --existing replace to start again.",
         )
     options = directory / OPTIONS
-    if not options.is_file() or json.loads(options.read_text()) != config.to_json():
+    known = read_options(options) if options.is_file() else None
+    if known is None or known.identity() != config.identity() or not known.records(config):
         raise ConfigError(
             f"run directory {directory}",
             required="a run with the same options, to reuse it",
@@ -141,12 +152,46 @@ def _finished(config: RunConfig, directory: Path, existing: Existing) -> RunFile
     return RunFile.read(directory / FILE_NAME) if (directory / FILE_NAME).is_file() else None
 
 
+def read_options(path: Path) -> RunConfig:
+    """The configuration in a run directory's `config.json`.
+
+    Raises:
+        ConfigError: it is damaged, or has options that this version does not know.
+    """
+    try:
+        return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(
+            f"options of a run, {path}",
+            required="those that hypertail writes, as JSON",
+            found=f"others ({error})",
+            mend="Use another --out, or --existing replace to start again.",
+        ) from error
+
+
 def _claim(config: RunConfig, directory: Path, existing: Existing) -> None:
     """Make the directory this run's own."""
     if directory.exists() and existing == "replace":
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / OPTIONS).write_text(json.dumps(config.to_json(), indent=1) + "\n")
+
+
+def _precision(config: RunConfig, stream: Stream, speed: Speed, device: torch.device) -> Precision:
+    """The precision of a run's steps: what `speed` says, tried on the part of the model that learns."""
+    if config.method.per_sample:
+        # one weight set per sample repeats the authors' steps, at the authors' precision
+        return "full"
+    model = build_model(config, stream, stream.max_classes, "model")
+    trunk, tail = decompose(model, config.depth or 0)
+
+    @torch.no_grad()
+    def features() -> Tensor:
+        images = torch.zeros(config.batch_size, *stream.image_shape).contiguous(memory_format=torch.channels_last)
+        made: Tensor = trunk(images)
+        return made
+
+    return choose_precision(speed, tail, features, device)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -162,6 +207,7 @@ def _run_file(
     strategy: Strategy,
     result: Result,
     trunk_seconds: float,
+    precision: Precision,
     device: torch.device,
     command: str,
     started: str,
@@ -201,5 +247,5 @@ def _run_file(
         hardware=hardware(device),
         command=command,
         started=started,
-        extra={"diagnostics": recorded} if (recorded := strategy.diagnostics()) else {},
+        extra={"precision": precision} | ({"diagnostics": recorded} if (recorded := strategy.diagnostics()) else {}),
     )

@@ -46,47 +46,56 @@ def build_tables(runs: Iterable[RunFile], *, in_columns: bool = True, every_metr
 
 def to_rich(runs: Iterable[RunFile]) -> list[RichTable]:
     """The tables for `rich.print`; the notes are the caption."""
+    return [rich_table(table) for table in build_tables(runs, in_columns=False)]
+
+
+def rich_table(table: Table) -> RichTable:
+    """One table for `rich.print`; the notes are the caption."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    tables = []
-    for table in build_tables(runs, in_columns=False):
-        shown = RichTable(
-            title=Text(table.title),
-            caption=Text("\n".join(table.notes)),
-            title_justify="left",
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
-        shown.add_column(table.columns[0], min_width=12, overflow="fold")
-        for column in table.columns[1:]:
-            heading = column.replace("learning accuracy", "learning\naccuracy").replace("bytes ", "bytes\n")
-            shown.add_column(heading, justify="right", no_wrap=True)
-        for row in table.rows:
-            shown.add_row(*map(Text, row))  # Text: names are shown as they are, never read as markup
-        tables.append(shown)
-    return tables
+    shown = RichTable(
+        title=Text(table.title),
+        caption=Text("\n".join(table.notes)),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    shown.add_column(table.columns[0], min_width=12, overflow="fold")
+    for column in table.columns[1:]:
+        heading = column.replace("learning accuracy", "learning\naccuracy").replace("bytes ", "bytes\n")
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*map(Text, row))  # Text: names are shown as they are, never read as markup
+    return shown
 
 
 def to_markdown(runs: Iterable[RunFile]) -> str:
     """The tables as GitHub Markdown, with their notes."""
+    return "\n".join(map(markdown_table, build_tables(runs)))
+
+
+def markdown_table(table: Table) -> str:
+    """One table as GitHub Markdown, with its notes."""
 
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(_escaped(cell, {"\\": "\\\\", "|": "\\|", "<": "&lt;"}) for cell in cells) + " |"
 
-    parts = []
-    for table in build_tables(runs):
-        rule = "|:--|" + "--:|" * (len(table.columns) - 1)
-        notes = "".join(f"\n- {note}" for note in table.notes)
-        body = "\n".join([line(table.columns), rule, *map(line, table.rows)])
-        parts.append(f"**{table.title}**\n\n{body}\n{notes}".rstrip() + "\n")
-    return "\n".join(parts)
+    rule = "|:--|" + "--:|" * (len(table.columns) - 1)
+    notes = "".join(f"\n- {note}" for note in table.notes)
+    body = "\n".join([line(table.columns), rule, *map(line, table.rows)])
+    return f"**{table.title}**\n\n{body}\n{notes}".rstrip() + "\n"
 
 
 def to_latex(runs: Iterable[RunFile]) -> str:
     r"""The tables as LaTeX (needs `\usepackage{booktabs}`); the notes are comments above each."""
+    return "\n".join(map(latex_table, build_tables(runs)))
+
+
+def latex_table(table: Table) -> str:
+    r"""One table as LaTeX (needs `\usepackage{booktabs}`); the notes are comments above it."""
     signs = {
         "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
         "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--",
@@ -96,13 +105,10 @@ def to_latex(runs: Iterable[RunFile]) -> str:
         shown = (_escaped(cell, signs) for cell in cells)
         return " & ".join(re.sub(r"^-(?=\d)", "$-$", cell) for cell in shown) + r" \\"
 
-    parts = []
-    for table in build_tables(runs):
-        comments = [f"% {' '.join(text.split())}" for text in (table.title, *table.notes)]
-        begin = rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}"
-        rows = [r"\toprule", line(table.columns), r"\midrule", *map(line, table.rows), r"\bottomrule"]
-        parts.append("\n".join([*comments, begin, *rows, r"\end{tabular}"]) + "\n")
-    return "\n".join(parts)
+    comments = [f"% {' '.join(text.split())}" for text in (table.title, *table.notes)]
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}"
+    rows = [r"\toprule", line(table.columns), r"\midrule", *map(line, table.rows), r"\bottomrule"]
+    return "\n".join([*comments, begin, *rows, r"\end{tabular}"]) + "\n"
 
 
 def to_csv(runs: Iterable[RunFile]) -> str:

@@ -18,7 +18,8 @@ from hypertail.strategies import Naive, Optimisation
 from hypertail.streams import Stream
 from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features import FeatureCache
-from hypertail.training.trainer import Progress, Trainer
+from hypertail.training.precision import Precision
+from hypertail.training.trainer import Progress, Trainer, silent
 
 
 class TrainedTrunk(NamedTuple):
@@ -29,7 +30,12 @@ class TrainedTrunk(NamedTuple):
 
 
 def trained_trunk(
-    config: RunConfig, stream: Stream, directory: Path, device: torch.device, progress: Progress
+    config: RunConfig,
+    stream: Stream,
+    directory: Path,
+    device: torch.device,
+    precision: Precision = "full",
+    progress: Progress = silent,
 ) -> TrainedTrunk:
     """The trunk of `config`: a plain model trained on e_1, cut at the depth, features standardised if asked for.
 
@@ -40,7 +46,7 @@ def trained_trunk(
     model = build_model(config, stream, len(stream[0].classes), "model").to(device)
     learner = Naive(model, Optimisation(config.method.lr, config.method.schedule), seed=config.seed)
     body = learner.model.body
-    path = directory / f"{_fingerprint(config, stream)}.safetensors"
+    path = directory / f"{_fingerprint(config, stream, precision)}.safetensors"
     if path.is_file():
         state, facts = load_checkpoint(path, str(device))
         body.load_state_dict(state)
@@ -54,6 +60,7 @@ def trained_trunk(
             batch_size=config.batch_size,
             seed=config.seed,
             device=device,
+            precision=precision,
             progress=lambda done, total, text: progress(done, total, f"trunk: {text}"),
         ).run()
         seconds = time.perf_counter() - started
@@ -69,11 +76,12 @@ def trained_trunk(
     return TrainedTrunk(trunk, seconds)
 
 
-def _fingerprint(config: RunConfig, stream: Stream) -> str:
+def _fingerprint(config: RunConfig, stream: Stream, precision: Precision) -> str:
     method, first = config.method, stream[0]
     what = (
         *(config.seed, config.batch_size, method.trunk_epochs or config.epochs),
         *(method.lr, method.schedule, method.norm, repr(first.train_transform)),
+        *(("mixed",) if precision == "mixed" else ()),
     )
     digest = hashlib.blake2b(json.dumps([str(part) for part in what]).encode(), digest_size=8)
     digest.update(first.train.images.numpy().tobytes())

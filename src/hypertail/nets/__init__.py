@@ -1,7 +1,8 @@
 """Main models and their decomposition into trunk and tail."""
 
 from hypertail.nets.decompose import Frozen, decompose, stage_names
+from hypertail.nets.fold import folded
 from hypertail.nets.resnet import slim_resnet18
 from hypertail.nets.standardise import Standardise
 
-__all__ = ["Frozen", "Standardise", "decompose", "slim_resnet18", "stage_names"]
+__all__ = ["Frozen", "Standardise", "decompose", "folded", "slim_resnet18", "stage_names"]

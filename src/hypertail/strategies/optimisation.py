@@ -89,7 +89,9 @@ class Optimisation:
     def descend(self, loss: Tensor) -> None:
         """Take one step down the gradient of `loss`; parameters it does not reach stay."""
         leaves = list(self.leaves.values())
-        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        # mixed precision is for forward passes: backward passes repeat the precision of each operation by themselves
+        with torch.autocast(loss.device.type, enabled=False):
+            gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
         self.step({name: g for name, g in zip(self.leaves, gradients, strict=True) if g is not None})
 
     def end(self) -> None:

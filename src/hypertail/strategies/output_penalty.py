@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hypertail.errors import ConfigError
-from hypertail.hyper import Hypernetwork, PartialHypernetwork
+from hypertail.hyper import PartialHypernetwork
+from hypertail.hyper.partial import Weights
+
+KEPT = 32
+"""Earlier tasks whose weights under the snapshot are kept during an experience, rather than generated again."""
 
 
 class OutputPenalty:
@@ -42,24 +47,39 @@ class OutputPenalty:
         """Take the snapshot before an experience."""
         self._net, self._earlier, self._generator = net, earlier, generator
         self._snapshot = copy.deepcopy(net.hyper).requires_grad_(False)
+        self._old: dict[int, Weights] = {}
 
     def end(self) -> None:
         """Drop the snapshot."""
         self._net = None
+        self._old = {}
 
-    def __call__(self, hyper: Hypernetwork, features: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
-        """The term at the present parameters of `hyper`."""
+    def draw(self) -> list[int]:
+        """The earlier tasks of one step."""
+        order = torch.randperm(len(self._earlier), generator=self._generator)
+        return [self._earlier[number] for number in order[: self.tasks].tolist()]
+
+    def __call__(
+        self, weights: Sequence[Weights], drawn: Sequence[int], features: Float[Tensor, "batch ..."]
+    ) -> Float[Tensor, ""]:
+        """The term for the present `weights` of the `drawn` tasks."""
         net = self._net
         assert net is not None
         part = features[: max(1, round(self.share * len(features)))]
-        drawn = torch.randperm(len(self._earlier), generator=self._generator)[: self.tasks].tolist()
         net.tail.eval()
         total = features.new_zeros(())
-        for number in drawn:
-            task = self._earlier[number]
+        for own, task in zip(weights, drawn, strict=True):
             with torch.no_grad():
-                target = net.apply(net.crop(self._snapshot(task), net.classes[task]), part, task)
-            logits = net.apply(net.crop(hyper(task), net.classes[task]), part, task)
-            total = total + (logits - target).square().mean()
+                target = net.apply(self._old_weights(net, task), part, task)
+            logits = net.apply(net.crop(own, net.classes[task]), part, task)
+            total = total + (logits.float() - target.float()).square().mean()
         net.tail.train()
         return self.weight * total / len(drawn)
+
+    def _old_weights(self, net: PartialHypernetwork, task: int) -> Weights:
+        if task not in self._old:
+            if len(self._old) >= KEPT:
+                del self._old[next(iter(self._old))]
+            with torch.autocast(self._snapshot.embedding.device.type, enabled=False):
+                self._old[task] = net.crop(self._snapshot(task), net.classes[task])
+        return self._old[task]

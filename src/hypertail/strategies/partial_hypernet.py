@@ -33,6 +33,7 @@ from hypertail.strategies.trunk import Trunk
 
 VirtualStepName = Literal["sgd", "optimizer"]
 PenaltyForm = Literal["closed", "direct"]
+ChannelVectors = Literal["learned", "fixed"]
 
 
 class PartialHypernet(Strategy):
@@ -50,6 +51,7 @@ class PartialHypernet(Strategy):
         virtual_step: the virtual step is one of `sgd` at the learning rate, or the one the real `optimizer` would take.
         combine: how the two gradients are joined: `mean` (Eq. 10) or `sum`.
         new_embedding: a new task's embedding is `fresh` from N(0, 1) or `copied` from the previous task.
+        channel_vectors: the vectors e_r of the channel-wise heads are `learned` throughout, or `fixed` after e_1.
         output: an output-space term on earlier tasks, added to the penalty.
         curvature: weighs the penalty by what the logits of earlier tasks feel; None for the plain squared distance.
         per_sample: generate one weight set for every sample of the batch, as the authors' code does.
@@ -74,6 +76,7 @@ class PartialHypernet(Strategy):
         virtual_step: VirtualStepName = "sgd",
         combine: Combine = "mean",
         new_embedding: NewEmbedding = "fresh",
+        channel_vectors: ChannelVectors = "learned",
         output: OutputPenalty | None = None,
         curvature: Curvature | None = None,
         per_sample: bool = False,
@@ -90,11 +93,13 @@ class PartialHypernet(Strategy):
         check_choice("virtual step", virtual_step, get_args(VirtualStepName))
         check_choice("form of the penalty", penalty_form, get_args(PenaltyForm))
         check_choice("look-ahead", lookahead, get_args(LookAhead))
+        check_choice("channel vectors", channel_vectors, get_args(ChannelVectors))
         check_choice("new embedding", new_embedding, get_args(NewEmbedding))
         self.trunk, self.optimisation = trunk, optimisation
         self.net = PartialHypernetwork(trunk.module, tail, hyper)
         self.penalty_weight, self.reduction, self.penalty_form = penalty_weight, reduction, penalty_form
         self.lookahead, self.virtual_step, self.combine = lookahead, virtual_step, combine
+        self.channel_vectors = channel_vectors
         self.new_embedding, self.output, self.curvature = new_embedding, output, curvature
         self.per_sample, self.record_cosine, self.seed = per_sample, record_cosine, seed
         self.penalty: Callable[[Hypernetwork], Tensor] | None = None
@@ -116,6 +121,8 @@ class PartialHypernet(Strategy):
         self.net.begin_task(task.task, task.classes)
         self.hyper.begin_task(task.task, self.new_embedding, generator(self.seed, "embedding", task.task))
         earlier = [other for other in self.net.classes if other != task.task]
+        if earlier and self.channel_vectors == "fixed":
+            self.hyper.fix_channel_vectors()
         self.penalty = self._new_penalty(earlier) if earlier else None
         self._psi = dict(self.hyper.trainable(task.task, all_rows=self.optimisation.keeps))
         self.optimisation.begin(self._psi | self.trunk.parameters(), task.steps)
@@ -143,9 +150,11 @@ class PartialHypernet(Strategy):
             self.optimisation.descend(loss)
             return loss.detach()
         features = self.trunk(inputs, training=True)
+        if self.lookahead == "none" and not (self.record_cosine or self.per_sample):
+            return self._plain_step(features, labels, task)
         result = lookahead_gradients(
             lambda psi: self._at(psi, lambda h: F.cross_entropy(self._logits(h, features, task), labels)),
-            lambda psi: self._penalty_at(psi, features),
+            lambda psi: self._at(psi, lambda h: self._cost(h, features)),
             self._psi,
             order=self.lookahead,
             virtual_step=self._virtual_step(),
@@ -157,22 +166,34 @@ class PartialHypernet(Strategy):
         self.optimisation.step(result.gradients)
         return result.loss
 
+    def _plain_step(self, features: Tensor, labels: Tensor, task: int) -> Tensor:
+        """Without look-ahead both gradients are taken at psi: one backward pass, and weights generated together."""
+        assert self.penalty is not None
+        drawn = [] if self.output is None else self.output.draw()
+        own, *others = self.hyper.several([task, *drawn])
+        loss = F.cross_entropy(self.net.apply(self.net.crop(own, self.net.classes[task]), features, task), labels)
+        cost = self.penalty_weight * self.penalty(self.hyper)
+        if self.output is not None:
+            cost = cost + self.output(others, drawn, features)
+        total = loss + cost
+        self.optimisation.descend(total / 2 if self.combine == "mean" else total)
+        return loss.detach()
+
+    def _cost(self, hyper: Hypernetwork, features: Tensor) -> Tensor:
+        """lambda times the penalty, plus the output-space term."""
+        assert self.penalty is not None
+        cost = self.penalty_weight * self.penalty(hyper)
+        if self.output is None:
+            return cost
+        drawn = self.output.draw()
+        return cost + self.output(hyper.several(drawn), drawn, features)
+
     def _logits(self, hyper: Hypernetwork, features: Tensor, task: int) -> Tensor:
         classes = self.net.classes[task]
         if self.per_sample:
             weights = hyper.per_sample(torch.full((len(features),), task, device=features.device))
             return self.net.apply_per_sample(self.net.crop(weights, classes, dim=1), features)
         return self.net.apply(self.net.crop(hyper(task), classes), features, task)
-
-    def _penalty_at(self, psi: Parameters, features: Tensor) -> Tensor:
-        assert self.penalty is not None
-        penalty, output = self.penalty, self.output
-
-        def total(hyper: Hypernetwork) -> Tensor:
-            cost = self.penalty_weight * penalty(hyper)
-            return cost if output is None else cost + output(hyper, features)
-
-        return self._at(psi, total)
 
     def _at(self, psi: Parameters, function: Callable[[Hypernetwork], Tensor]) -> Tensor:
         # at psi itself nothing has to stand in for the hypernetwork's own parameters

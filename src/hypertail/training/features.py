@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hypertail.nets import Frozen
+from hypertail.nets import Frozen, folded
 from hypertail.seeds import generator
 from hypertail.streams import Experience
+from hypertail.training.precision import Precision, autocast
+from hypertail.training.spill import Spill
 
-CHUNK = 250
-"""Images that go through the trunk together. Fixed, so that cached and uncached features agree bit for bit."""
+CHUNK_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 21}
+"""Pixels that go through the trunk together: on a CPU 64 images of 32x32, whose activations stay in its cache."""
+
+
+def warn(text: str) -> None:
+    """Show a notice as a Python warning."""
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+class _View(NamedTuple):
+    """Which inputs: `kind` is the number of a training view, or the name of a test split."""
+
+    task: int
+    kind: int | str
 
 
 class FeatureCache:
@@ -20,15 +36,18 @@ class FeatureCache:
 
     A *view* is one random augmentation of all training images of an experience. With `views` fewer than the epochs,
     views are used in turn and their trunk features are kept; with as many, each epoch computes its own. Test inputs
-    have a single view, which is kept for the whole run. Kept tensors stay within `cache_bytes`; what does not fit is
-    computed again when needed, which changes seconds and nothing else.
+    have a single view, which is kept for the whole run. Kept tensors stay in memory up to `cache_bytes`, then go to
+    `disk`; what fits neither is computed again when needed. Where they lie changes seconds and nothing else: on a CPU
+    inputs are equal bit for bit.
 
     Args:
         seed: of the run; augmentation follows from (seed, task, view).
         device: where inputs are needed.
         views: distinct augmentations per experience; None for a new one each epoch.
         cache_bytes: memory for kept inputs.
-        on_notice: told once when something does not fit.
+        disk: takes what exceeds it; None to compute that again.
+        precision: of the frozen trunk; `mixed` rounds features to two or three digits. They are float32 all the same.
+        on_notice: told once when inputs go to disk, and once when some are not kept; by default a Python warning.
     """
 
     def __init__(
@@ -38,26 +57,39 @@ class FeatureCache:
         device: torch.device | str = "cpu",
         views: int | None = None,
         cache_bytes: int = 4 << 30,
-        on_notice: Callable[[str], None] = lambda text: None,
+        disk: Spill | None = Spill(),  # noqa: B008 -- it has no state
+        precision: Precision = "full",
+        on_notice: Callable[[str], None] = warn,
     ) -> None:
         self.seed, self.device, self.views = seed, torch.device(device), views
-        self.cache_bytes, self.on_notice = cache_bytes, on_notice
-        self._views: dict[tuple[int, int], Tensor] = {}
-        self._tests: dict[tuple[int, str], Tensor] = {}
+        self.cache_bytes, self.disk, self.on_notice = cache_bytes, disk, on_notice
+        self.precision: Precision = precision
+        self._memory: dict[_View, Tensor] = {}
+        self._spilled: dict[_View, Tensor] = {}
+        self._told: set[str] = set()
         self._trunk: nn.Module | None = None
+        self._applied: nn.Module | None = None
 
     @property
     def used_bytes(self) -> int:
-        """Bytes kept now."""
-        kept = [*self._views.values(), *self._tests.values()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+        """Bytes kept in memory now."""
+        return sum(map(_size, self._memory.values()))
+
+    @property
+    def spilled_bytes(self) -> int:
+        """Bytes kept on disk now."""
+        return sum(map(_size, self._spilled.values()))
 
     def set_trunk(self, trunk: nn.Module | None) -> None:
-        """Use `trunk` from now on (None: inputs are images); what an earlier trunk made is dropped."""
+        """Use `trunk` from now on (None: inputs are images); what an earlier trunk made is dropped.
+
+        Its normalisation is folded into its convolutions here, once, so that all features come from the same numbers.
+        """
         if trunk is not self._trunk:
-            self._views.clear()
-            self._tests.clear()
+            self._memory.clear()
+            self._spilled.clear()
             self._trunk = trunk
+            self._applied = None if trunk is None or is_identity(trunk) else folded(trunk)
 
     def train(self, experience: Experience, epoch: int) -> Tensor:
         """All training inputs of an experience for one epoch, rows in the order of `experience.train`.
@@ -66,15 +98,11 @@ class FeatureCache:
         """
         if self.views is None or self._trunk is None:
             return self._train_view(experience, epoch)
-        key = (experience.task, epoch % self.views)
-        for old in [old for old in self._views if old[0] != experience.task]:
-            del self._views[old]
-        if key in self._views:
-            return self._views[key]
-        features = self._train_view(experience, key[1])
-        if self._fits(features):
-            self._views[key] = features
-        return features
+        view = epoch % self.views
+        for kept in (self._memory, self._spilled):
+            for old in [old for old in kept if isinstance(old.kind, int) and old.task != experience.task]:
+                del kept[old]
+        return self._kept(_View(experience.task, view), lambda: self._train_view(experience, view))
 
     def _train_view(self, experience: Experience, view: int) -> Tensor:
         random = generator(self.seed, "augment", experience.task, view)
@@ -88,37 +116,67 @@ class FeatureCache:
 
     def test(self, experience: Experience, split: str = "test") -> Tensor:
         """All test (or validation) inputs of an experience."""
-        key = (experience.task, split)
-        if key in self._tests:
-            return self._tests[key]
         examples = experience.test if split == "test" else experience.validation
         assert examples is not None
-        random = generator(self.seed, "test", experience.task)
-        inputs = self._through(experience.test_transform(examples.images.to(self.device), random))
-        if self._fits(inputs):
-            self._tests[key] = inputs
+
+        def compute() -> Tensor:
+            random = generator(self.seed, "test", experience.task)
+            return self._through(experience.test_transform(examples.images.to(self.device), random))
+
+        return self._kept(_View(experience.task, split), compute)
+
+    def _kept(self, view: _View, compute: Callable[[], Tensor]) -> Tensor:
+        """The inputs of `view` from where they lie, else as `compute` gives them, kept if there is room."""
+        if view in self._memory:
+            return self._memory[view]
+        if view in self._spilled:
+            return self._spilled[view].to(self.device)
+        inputs = compute()
+        if self.used_bytes + _size(inputs) <= self.cache_bytes:
+            self._memory[view] = inputs
+        elif self.disk is not None and (spilled := self.disk.keep(inputs)) is not None:
+            self._spilled[view] = spilled
+            self._tell(
+                "spilled",
+                f"inputs beyond the cache of {_mib(self.cache_bytes)} are kept in memory-mapped temporary files in "
+                f"{self.disk.folder}; a larger cache (--cache-bytes) or fewer views (--views) would keep them in it.",
+            )
+        else:
+            where, mend = f"in the cache of {_mib(self.cache_bytes)}", "a larger cache (--cache-bytes)"
+            if self.disk is not None:
+                where += f" or on the disk of {self.disk.folder}"
+                mend += ", a TMPDIR with more room"
+            self._tell(
+                "not kept",
+                f"{_mib(_size(inputs))} of inputs do not fit {where} and are computed again each time; "
+                f"{mend} or fewer views (--views) would keep them.",
+            )
         return inputs
 
-    def _fits(self, tensor: Tensor) -> bool:
-        size = tensor.numel() * tensor.element_size()
-        if self.used_bytes + size <= self.cache_bytes:
-            return True
-        self.on_notice(
-            f"{size / 2**20:.0f} MiB of inputs do not fit the cache of {self.cache_bytes / 2**20:.0f} MiB and are "
-            "computed again each time; a larger cache (--cache-bytes) or fewer views (--views) would keep them."
-        )
-        self.on_notice = lambda text: None
-        return False
+    def _tell(self, topic: str, text: str) -> None:
+        if topic not in self._told:
+            self._told.add(topic)
+            self.on_notice(text)
 
     @torch.no_grad()
     def _through(self, images: Tensor) -> Tensor:
-        if self._trunk is not None and not is_identity(self._trunk):
-            parts = images.split(CHUNK)
-            parts = tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
-            images = torch.cat([self._trunk(part) for part in parts])
+        if self._applied is not None:
+            # chunks of a size that follows from the shape of images alone, so that features can be computed again
+            chunk = max(1, CHUNK_PIXELS.get(self.device.type, 1 << 21) // (images.shape[-2] * images.shape[-1]))
+            parts = (part.contiguous(memory_format=torch.channels_last) for part in images.split(chunk))
+            with autocast(self.precision, self.device):
+                images = torch.cat([self._applied(part).to(part.dtype) for part in parts])
         if images.dim() != 4:
             return images
         return images.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB"
 
 
 def is_identity(trunk: nn.Module) -> bool:

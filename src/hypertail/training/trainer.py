@@ -19,6 +19,7 @@ from hypertail.strategies import Strategy, Task
 from hypertail.streams import Experience, Stream
 from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features import FeatureCache, take
+from hypertail.training.precision import Precision, autocast
 
 Split = Literal["test", "validation"]
 
@@ -72,6 +73,7 @@ class Trainer:
         seed: of batch order and augmentation.
         cache: serves inputs; by default a new view each epoch.
         device: where training happens.
+        precision: of the forward passes of a step; accuracies are always measured at full precision.
         split: accuracies are measured on the `test` data, or on `validation` data to choose hyper-parameters.
         eval_every: also measure all accuracies every so many epochs (0: only after each experience).
         checkpoint: written after each experience; None for none.
@@ -92,6 +94,7 @@ class Trainer:
         seed: int = 0,
         cache: FeatureCache | None = None,
         device: torch.device | str = "cpu",
+        precision: Precision = "full",
         split: Split = "test",
         eval_every: int = 0,
         checkpoint: Path | None = None,
@@ -114,6 +117,7 @@ class Trainer:
         self.stream, self.strategy = stream, strategy
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
         self.first_epochs = epochs if first_epochs is None or strategy.all_at_once else first_epochs
+        self.precision: Precision = precision
         self.device, self.split, self.eval_every = torch.device(device), split, eval_every
         self.checkpoint, self.progress = checkpoint, progress
         self.cache = cache or FeatureCache(seed=seed, device=device)
@@ -197,7 +201,8 @@ class Trainer:
         # losses stay on the device until the epoch ends: no synchronisation within it
         losses = torch.empty(len(batches), device=self.device)
         for step, (task, index) in enumerate(batches):
-            losses[step] = self.strategy.step(take(inputs[task], index), labels[task][index], task)
+            with autocast(self.precision, self.device):
+                losses[step] = self.strategy.step(take(inputs[task], index), labels[task][index], task)
         self._done += len(batches)
         self._check(losses, [task for task, _ in batches], epoch)
         mean = float(losses.mean())
@@ -268,6 +273,7 @@ class Trainer:
         facts = {
             **self._identity(),
             "learned": learned,
+            "precision": self.precision,
             "seconds": result.seconds,
             "seconds_per_experience": result.seconds_per_experience,
             "bytes_per_experience": result.bytes_per_experience,
@@ -290,6 +296,8 @@ class Trainer:
                     found=str(facts.get(key)),
                     mend="Resume with the same stream and strategy, or start again elsewhere.",
                 )
+        # a resumed run goes on as it began, whatever is faster now
+        self.precision = facts.get("precision", "full")
         own = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         self.strategy.load_state(own)
         self.result = Result(

@@ -1,0 +1,88 @@
+"""The command line `hypertail`: a file per command, listed in `COMMANDS`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from hypertail.cli import bench, info, quickstart, report, reproduce, run, tune
+from hypertail.cli.command import Command
+from hypertail.errors import ConfigError, HypertailError
+from hypertail.lab.environment import own_version
+
+COMMANDS: Mapping[str, Command[Any]] = {
+    "run": Command(run.Run, run.execute, run.default, run.stopped),
+    "info": Command(info.Info, info.execute),
+    "report": Command(report.Report, report.execute),
+    "quickstart": Command(quickstart.Quickstart, quickstart.execute),
+    "bench": Command(bench.Bench, bench.execute),
+    "reproduce": Command(reproduce.Reproduce, reproduce.execute, stopped=reproduce.stopped),
+    "tune": Command(tune.Tune, tune.execute, tune.default, tune.stopped),
+}
+"""Name -> what it is. A new command is a file beside this one and a line here."""
+
+DESCRIPTION = f"Continual learning with partial hypernetworks (hypertail {own_version()})."
+
+CONFIG = (tyro.conf.HelptextFromCommentsOff,)
+
+
+def parse(args: Sequence[str]) -> Any:
+    """The options of the command that `args` spell, an instance of its dataclass; leaves with a message if they do not.
+
+    Raises:
+        ConfigError: an unknown preset, or an option given twice.
+    """
+    _refuse_repeated(args)
+    kinds: list[Any] = []
+    for name, command in COMMANDS.items():
+        default = {} if command.default is None else {"default": command.default(args)}
+        kinds.append(Annotated[command.options, tyro.conf.subcommand(name, **default)])
+    return tyro.cli(reduce(or_, kinds), args=list(args), prog="hypertail", description=DESCRIPTION, config=CONFIG)
+
+
+def _refuse_repeated(args: Sequence[str]) -> None:
+    # the parser would take the last one and forget the others
+    options = [text.partition("=")[0] for text in args if text.startswith("--")]
+    for option in options:
+        if options.count(option) > 1:
+            raise ConfigError(
+                f"option {option}",
+                required="each option once",
+                found=f"it is given {options.count(option)} times",
+                mend=f"Give it once; an option for several values takes them together, as in {option} A B.",
+            )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `hypertail`; errors that users can mend are printed without a traceback."""
+    given = list(sys.argv[1:] if args is None else args)
+    if given == ["--version"]:
+        print(f"hypertail {own_version()}")
+        return
+    console, complaints = Console(), Console(stderr=True)
+    line = shlex.join(["hypertail", *given])
+    try:
+        options = parse(given)
+        (command,) = (command for command in COMMANDS.values() if command.options is type(options))
+        command.execute(options, console, line)
+    except BrokenPipeError:
+        # whoever read the output, `head` say, has gone; nothing is left to tell, and nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (HypertailError, OSError) as error:
+        # Text: what users typed may hold square brackets, which are no markup
+        complaints.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        known = [command.stopped(given) for name, command in COMMANDS.items() if given[:1] == [name]]
+        complaints.print(Text(known[0] if known else "stopped"), soft_wrap=True)
+        sys.exit(130)

@@ -1,0 +1,108 @@
+"""`hypertail reproduce`: the paper's tables and figures, measured, beside the printed values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from hypertail.lab.environment import choose_device, use_threads
+from hypertail.lab.presets import PRESETS
+from hypertail.lab.reproduce.command import reproduce
+from hypertail.lab.reproduce.setting import SCALES, Setting
+from hypertail.lab.reproduce.targets import TARGETS
+
+
+def _listed(choices: dict[str, str]) -> str:
+    return "".join(f"\n- {name}: {what}" for name, what in choices.items())
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Make tables and figures of the paper: runs what is missing, reuses what is finished.
+
+    Example: hypertail reproduce table2 --scale cpu --strategy hn-3 lr-3 separate-3 --data DATA
+    """
+
+    targets: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="TARGET [TARGET ...]",
+            help=f"What to make:{_listed({name: target.title for name, target in TARGETS.items()})}",
+            help_behavior_hint="",
+        ),
+    ]
+    preset: Annotated[str, arg(metavar="NAME", help=f"Values of the method's switches: {', '.join(PRESETS)}.")] = (
+        "tuned"
+    )
+    scale: Annotated[
+        str,
+        arg(metavar="NAME", help=f"How long:{_listed({name: scale.what for name, scale in SCALES.items()})}"),
+    ] = "cpu"
+    strategy: Annotated[
+        tuple[str, ...],
+        arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: those that suit the scale)"),
+    ] = ()
+    """Only these rows: hn-3, lr-2, hn-f, naive; hn or lr for all their depths."""
+    stream: Annotated[
+        tuple[str, ...], arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: those that suit the scale)")
+    ] = ()
+    """Only these streams, where a table or figure has several: split-cifar100, split-tinyimagenet, ..."""
+    seeds: Annotated[tuple[int, ...] | None, arg(metavar="S [S ...]", help_behavior_hint="(default: the scale's)")] = (
+        None
+    )
+    """Each seed is a run of its own."""
+    epochs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the scale's)")] = None
+    """Passes over each experience; those of the trunk stay the scale's."""
+    data: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: $HYPERTAIL_DATA)")] = None
+    """Folder of local datasets, DIR/OWNER/NAME as on the hub; what is not there is downloaded."""
+    out: Annotated[Path, arg(metavar="DIR")] = Path("reproduced")
+    """Folder of tables, figures and runs."""
+    others: Annotated[
+        tuple[Path, ...], arg(name="from", metavar="DIR [DIR ...]", help_behavior_hint="(default: none)")
+    ] = ()
+    """More folders with finished runs, which are used where they are the same runs."""
+    plan: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Only show which runs are needed and which are finished."""
+    finished: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Run nothing: make tables and figures of what is finished, with gaps for the rest."""
+    device: Annotated[str, arg(metavar="DEVICE")] = "auto"
+    """auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: torch's choice)")] = None
+    """CPU threads."""
+
+
+def execute(command: Reproduce, console: Console, line: str) -> None:
+    """Make what was asked for."""
+    setting = Setting(
+        preset=command.preset,
+        scale=command.scale,
+        seeds=command.seeds,
+        epochs=command.epochs,
+        strategies=command.strategy,
+        streams=command.stream,
+        data=command.data,
+    )
+    device = choose_device(command.device)
+    use_threads(command.threads)
+    reproduce(
+        command.targets,
+        setting,
+        command.out,
+        console,
+        others=command.others,
+        plan_only=command.plan,
+        run=not command.finished,
+        device=device,
+        line=line,
+    )
+
+
+def stopped(given: Sequence[str]) -> str:
+    """What is said of an interrupted `hypertail given...`."""
+    return "stopped; the same command continues after the last finished experience"

@@ -1,0 +1,58 @@
+"""When two runs are the same run: they agree in everything that matters to their strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_HYPERNETWORK = (
+    *("hyper_lr", "norm", "embedding", "mlp", "rank", "code", "init", "new_embedding"),
+    "channel_vectors",
+    *("penalty_weight", "reduction", "penalty_form", "lookahead", "virtual_step", "combine"),
+    *("curvature", "damping", "output_weight", "output_tasks", "output_share", "per_sample"),
+)
+_WITH_TRUNK = ("lr", "hn", "separate")
+
+CONCERNS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_HYPERNETWORK, ("hn",)),
+    **dict.fromkeys(("buffer", "buffer_policy", "replay_batch", "replay_coefficient"), ("lr",)),
+    **dict.fromkeys(("ewc_weight", "fisher_samples"), ("ewc",)),
+    **dict.fromkeys(("trunk_training", "trunk_statistics", "standardise", "views"), _WITH_TRUNK),
+    "trunk_epochs": ("naive", "ewc", *_WITH_TRUNK),
+    **dict.fromkeys(("preset", "eval_every", "record_cosine"), ()),
+}
+"""Option -> the strategies whose outcome it decides; one that is not listed decides that of all.
+
+A preset is no more than the name of its switches; the last two decide what is recorded, not what happens.
+"""
+
+IDLE: Mapping[str, tuple[str, Any]] = {
+    "virtual_step": ("lookahead", "none"),
+    "damping": ("curvature", False),
+    "output_tasks": ("output_weight", 0),
+    "output_share": ("output_weight", 0),
+    # without frozen blocks no trunk is trained
+    "trunk_training": ("depth", 0),
+    "trunk_statistics": ("depth", 0),
+    "standardise": ("depth", 0),
+    "trunk_epochs": ("depth", 0),
+}
+"""Option -> the option and the value of it that leave it without effect."""
+
+
+def identity(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the outcome of a run.
+
+    Args:
+        content: its options, nested as `RunConfig.to_json` gives them.
+    """
+    flat = {**content, **content["method"]}
+    del flat["method"]
+    if flat["trunk_epochs"] is None:
+        flat["trunk_epochs"] = flat["epochs"]
+    strategy = flat["strategy"]
+    return {
+        name: value
+        for name, value in flat.items()
+        if strategy in CONCERNS.get(name, (strategy,)) and not (name in IDLE and flat[IDLE[name][0]] == IDLE[name][1])
+    }

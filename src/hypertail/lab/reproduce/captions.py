@@ -1,0 +1,73 @@
+"""The small print of a reproduced figure or table: how its data was made, and what of it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypertail.lab.config import RunConfig
+from hypertail.lab.reproduce.setting import Setting
+from hypertail.lab.reproduce.target import FinishedRun, matching
+from hypertail.lab.runfile import RunFile
+
+_MANY = 6  # more missing runs than this are counted, not listed
+
+
+def caption(
+    setting: Setting,
+    planned: Sequence[RunConfig],
+    used: Sequence[FinishedRun],
+    spread: str = "Lines are means over seeds, bands ± one standard deviation.",
+) -> tuple[str, ...]:
+    """Preset, epochs, n, hardware; how several seeds are drawn; which planned runs are missing.
+
+    Args:
+        setting: what was asked for.
+        planned: all runs it needs.
+        used: those that are shown.
+        spread: said where there are several seeds.
+    """
+    epochs = sorted({finished.run.epochs for finished in used})
+    seeds = sorted({finished.run.seed for finished in used})
+    length = f"{_listed(epochs)} {'epoch' if epochs == [1] else 'epochs'} per experience"
+    facts = [f"Preset {setting.preset}", length, *_trunk(used, epochs)]
+    facts += [f"n = {len(seeds)} ({'seed' if len(seeds) == 1 else 'seeds'} {_listed(seeds)})"]
+    lines = [f"{', '.join(facts)}; {machines([finished.run for finished in used])}."]
+    if len(seeds) > 1 and spread:
+        lines.append(spread)
+    if setting.size.digits:
+        lines.append("Made on the embedded digits in place of the paper's data, to show that it works: no result.")
+    if missing := _missing(planned, used):
+        lines.append(missing)
+    return tuple(lines)
+
+
+def machines(runs: Sequence[RunFile]) -> str:
+    """The hardware of some runs in a few words."""
+    found = []
+    for run in runs:
+        hardware = run.hardware
+        gpu = hardware.get("gpu")
+        cores = hardware.get("threads") or hardware.get("cores")
+        cpu = f"{hardware.get('cpu', 'unknown hardware')}, {cores} {'thread' if cores == 1 else 'threads'}"
+        found.append(str(gpu) if gpu else cpu)
+    return " and ".join(dict.fromkeys(found)) or "no run"
+
+
+def _trunk(used: Sequence[FinishedRun], epochs: Sequence[int]) -> list[str]:
+    lengths = sorted({finished.config.method.trunk_epochs or finished.run.epochs for finished in used})
+    return [f"{_listed(lengths)} for the trunk"] if lengths != list(epochs) else []
+
+
+def _missing(planned: Sequence[RunConfig], used: Sequence[FinishedRun]) -> str:
+    missing = [config for config in dict.fromkeys(planned) if not matching(used, [config])]
+    if not missing:
+        return ""
+    if len(missing) > _MANY:
+        return f"{len(missing)} of {len(set(planned))} runs are not finished and not shown."
+    several = len({config.stream for config in planned}) > 1
+    names = [f"{config.label}{f' on {config.stream}' if several else ''}, seed {config.seed}" for config in missing]
+    return f"Not finished, so not shown: {'; '.join(names)}."
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

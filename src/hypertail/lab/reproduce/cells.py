@@ -1,0 +1,60 @@
+"""Cells and notes of a reproduced table, from finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypertail.lab.config import RunConfig
+from hypertail.lab.reproduce.captions import caption
+from hypertail.lab.reproduce.setting import Setting
+from hypertail.lab.reproduce.target import FinishedRun, Number
+
+SPREAD = "Measured values are means ± sample standard deviation over seeds."
+TIMES = (
+    "Time is that of learning (trunk, features and training, without evaluation), measured on the hardware named here; "
+    "the paper's was measured on its own."
+)
+
+
+def percent(runs: Sequence[FinishedRun], metric: str) -> Number | None:
+    """A metric of the accuracy matrix, such as `aca`, in percent; None without runs or where it is undefined."""
+    values = [run.run.metrics[metric] for run in runs]
+    return Number.of([100 * value for value in values if value is not None]) if None not in values else None
+
+
+def learned(runs: Sequence[FinishedRun], task: int) -> Number | None:
+    """Accuracy on an experience (from 0) right after learning it, in percent."""
+    values = [100 * float(run.run.matrix[task, task]) for run in runs if task < len(run.run.tasks)]
+    return Number.of(values)
+
+
+def minutes(runs: Sequence[FinishedRun]) -> Number | None:
+    """Minutes of learning."""
+    return Number.of([run.learning_seconds / 60 for run in runs])
+
+
+def kept(runs: Sequence[FinishedRun]) -> Number | None:
+    """Bytes kept from one experience to the next."""
+    return Number.of([run.run.bytes_kept for run in runs], unit="bytes")
+
+
+def count(runs: Sequence[FinishedRun]) -> Number | None:
+    """The number of runs behind a row; None where there is none."""
+    return Number(len(runs), digits=0) if runs else None
+
+
+def notes(setting: Setting, planned: Sequence[RunConfig], used: Sequence[FinishedRun], *more: str) -> tuple[str, ...]:
+    """What a reader must know: how it was measured, what is missing, and what the paper says of its own values."""
+    if not used:
+        return (f"None of the {len(planned)} runs is finished: nothing measured is shown.", *more)
+    single = len({run.run.seed for run in used}) == 1
+    return (
+        *caption(setting, planned, used, spread=SPREAD),
+        *(("One run per row: its spread over seeds is unknown.",) if single else ()),
+        *(
+            ("The authors' scripts, which made the printed values, learn each experience for 100 epochs.",)
+            if setting.size.epochs != 100
+            else ()
+        ),
+        *more,
+    )

@@ -1,0 +1,158 @@
+"""Finished runs, wherever they lie, and the making of those that are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from hypertail.errors import ConfigError, DataError, HypertailError
+from hypertail.lab.config import RunConfig
+from hypertail.lab.progress import RunProgress
+from hypertail.lab.reproduce.target import FinishedRun, matching
+from hypertail.lab.run import execute, stream_of
+from hypertail.lab.runfile import FILE_NAME, RunFile
+from hypertail.streams import Stream
+
+
+@dataclass(frozen=True)
+class Library:
+    """Finished runs to choose from; `unread` are files that are no runs of this version, with the reason."""
+
+    runs: tuple[FinishedRun, ...]
+    unread: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, folders: Iterable[Path]) -> Library:
+        """All runs in folders and below, in the order of the folders; a run found twice counts once.
+
+        Raises:
+            DataError: a folder does not exist.
+        """
+        runs: dict[Path, FinishedRun] = {}
+        unread: list[str] = []
+        for folder in folders:
+            if not folder.exists():
+                raise DataError(
+                    f"folder of runs '{folder}'",
+                    required="a folder with finished runs",
+                    found="nothing there",
+                    mend="Check --from.",
+                )
+            for file in sorted(folder.rglob(FILE_NAME)) if folder.is_dir() else [folder]:
+                if file.resolve() in runs:
+                    continue
+                try:
+                    run = RunFile.read(file)
+                    runs[file.resolve()] = FinishedRun(run, RunConfig.from_json(run.config), file.parent)
+                except HypertailError as error:
+                    unread.append(f"{file}: {error}")
+        return cls(tuple(runs.values()), tuple(unread))
+
+    def finished(self, configs: Sequence[RunConfig]) -> tuple[FinishedRun, ...]:
+        """Those of the runs that are runs of `configs`, in their order; what is missing is left out."""
+        return matching(self.runs, configs)
+
+    def missing(self, configs: Sequence[RunConfig]) -> list[RunConfig]:
+        """Those of `configs` that no run stands for; one for each identity, the one that records most."""
+        return [config for config in distinct(configs) if not self.finished((config,))]
+
+    def with_run(self, run: FinishedRun) -> Library:
+        """The library and one more."""
+        return Library((*self.runs, run), self.unread)
+
+
+def distinct(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """One configuration for each run that is needed: of two with the same identity one that records what both do.
+
+    Two that record different things, neither of them all, stay two.
+    """
+    kept: list[RunConfig] = []
+    for config in configs:
+        same = config.identity()
+        alike = [other for other in kept if other.identity() == same]
+        if any(other.records(config) for other in alike):
+            continue
+        kept = [other for other in kept if not (other in alike and config.records(other))]
+        kept.append(config)
+    return kept
+
+
+def directory_name(config: RunConfig) -> str:
+    """`split-cifar100-hn-3-tuned-e10-seed0-1f2e3d4c`: readable, and another one for every other configuration."""
+    facts = [config.identity(), config.eval_every, config.method.record_cosine]
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return f"{config.run_name}-{digest}"
+
+
+def run_missing(
+    configs: Sequence[RunConfig],
+    folder: Path,
+    console: Console,
+    *,
+    data: Path | None = None,
+    device: torch.device | str = "cpu",
+    line: str = "",
+    on_finished: Callable[[FinishedRun], None] = lambda run: None,
+) -> None:
+    """Make runs one after another, each in a directory of its own below `folder`; one begun before is continued.
+
+    Args:
+        configs: what to run.
+        folder: of the run directories; trunks are kept in it, too.
+        console: where progress is shown.
+        data: root of local datasets.
+        device: where to train.
+        line: the command, recorded in every run.
+        on_finished: told of each run.
+
+    Raises:
+        ConfigError: `folder` is a file.
+        HypertailError: from the first run that fails; finished ones stay.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(
+            f"folder of runs {folder}", required="a folder, or nothing yet", found="a file", mend="Use another --out."
+        )
+
+    @lru_cache(maxsize=1)
+    def load(config: RunConfig) -> Stream:
+        return stream_of(config, data)
+
+    with RunProgress(console) as progress:
+        for number, config in enumerate(configs, start=1):
+            title = f"{config.label} on {config.stream}, seed {config.seed}"
+            progress.start(f"{title} ({number}/{len(configs)})")
+            run = execute(
+                config,
+                folder,
+                name=directory_name(config),
+                stream=lambda config=config: load(_of_stream(config)),  # type: ignore[misc]
+                device=device,
+                existing="reuse",
+                command=line,
+                progress=progress,
+            )
+            aca = 100 * (run.metrics["aca"] or 0)
+            console.print(Text(f"{title}: ACA {aca:.1f} %, {run.seconds:.0f} s"), soft_wrap=True)
+            on_finished(FinishedRun(run, config, folder / directory_name(config)))
+
+
+def _of_stream(config: RunConfig) -> RunConfig:
+    """What decides the stream, so that runs on the same one share it."""
+    return RunConfig(
+        stream=config.stream,
+        strategy="naive",
+        seed=config.seed,
+        experiences=config.experiences,
+        validation=config.validation,
+        image_size=config.image_size,
+        classes_per_experience=config.classes_per_experience,
+    )

@@ -1,0 +1,65 @@
+"""Tensors laid off to disk: memory-mapped, in files that no other process can see and no crash can leave behind."""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+RESERVE = 1 << 30
+"""Bytes of the disk that spilling leaves free for others."""
+
+
+class Spill:
+    """Moves tensors into memory-mapped temporary files.
+
+    A file has no name from the moment it exists (on Windows: is deleted as it is closed), and its room is given back
+    once no tensor refers to it: on `del`, at the end of the process, and where that is killed.
+
+    Args:
+        folder: where files go; None for the system's temporary folder, which `TMPDIR` names. Where that folder lies in
+            memory itself, as /tmp does on some systems, nothing is gained: name one on a disk.
+        reserve_bytes: what must stay free on that disk.
+    """
+
+    def __init__(self, folder: Path | None = None, *, reserve_bytes: int = RESERVE) -> None:
+        self._folder, self.reserve_bytes = folder, reserve_bytes
+
+    @property
+    def folder(self) -> Path:
+        """Where files go."""
+        if self._folder is not None:
+            return self._folder
+        try:
+            return Path(tempfile.gettempdir())
+        except FileNotFoundError:  # no folder can be written to: `keep` will find out
+            return Path.cwd()
+
+    def keep(self, tensor: Tensor) -> Tensor | None:
+        """A tensor on the CPU with the values, shape and strides of `tensor`, backed by a file.
+
+        None where the disk lacks room, or cannot be written to.
+        """
+        dense = tensor.detach().cpu()
+        strides = torch.empty_like(dense, device="meta").stride()
+        if dense.stride() != strides:  # a view with gaps or overlaps: its storage is not its content
+            dense = dense.clone()
+        size = dense.numel() * dense.element_size()
+        if size == 0:
+            return dense
+        content = dense.as_strided((dense.numel(),), (1,))
+        try:
+            if shutil.disk_usage(self.folder).free - size < self.reserve_bytes:
+                return None
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                # written before it is mapped: a full disk is an error here, and would be a crash there
+                file.write(content.view(torch.uint8).numpy().data)
+                file.flush()
+                mapped = mmap.mmap(file.fileno(), size)
+        except OSError:
+            return None
+        return torch.frombuffer(mapped, dtype=dense.dtype).as_strided(dense.shape, strides)
