@@ -66,6 +66,7 @@ def run_all(
                 speed=speed,
                 command=line,
                 progress=progress,
+                on_notice=lambda text, title=title: console.print(Text(f"{title}: {text}"), soft_wrap=True),  # type: ignore[misc]
             )
             aca = 100 * (run.metrics["aca"] or 0)
             reused = ", finished before" if kept else ""

@@ -24,7 +24,7 @@ from hypertail.lab.trunks import trained_trunk
 from hypertail.nets import decompose
 from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream, build_stream
-from hypertail.training.features import FeatureCache
+from hypertail.training.features import FeatureCache, warn
 from hypertail.training.precision import Precision, Speed, choose_precision
 from hypertail.training.trainer import Progress, Result, Trainer, silent
 
@@ -58,6 +58,7 @@ def execute(
     speed: Speed = "auto",
     command: str = "",
     progress: Progress = silent,
+    on_notice: Callable[[str], None] = warn,
 ) -> RunFile:
     """Run `config` in the directory `out / name` and return what its `run.json` holds.
 
@@ -74,6 +75,7 @@ def execute(
         speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the faster one here.
         command: recorded in the file.
         progress: shown to the user.
+        on_notice: told what the user should know, such as inputs that do not fit the memory.
 
     Raises:
         ConfigError: the directory exists, or belongs to a run with other options.
@@ -104,6 +106,7 @@ def execute(
             device=device,
             views=config.views,
             cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
+            on_notice=on_notice,
         ),
         device=device,
         precision=_precision(config, learned, speed, device),

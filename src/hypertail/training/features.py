@@ -46,7 +46,8 @@ class FeatureCache:
         views: distinct augmentations per experience; None for a new one each epoch.
         cache_bytes: memory for kept inputs.
         disk: takes what exceeds it; None to compute that again.
-        precision: of the frozen trunk; `mixed` rounds features to two or three digits. They are float32 all the same.
+        precision: of the frozen trunk for training views; `mixed` rounds them to two or three digits (they are float32
+            all the same). What is measured or kept, `test` and `plain`, is always computed at full precision.
         on_notice: told once when inputs go to disk, and once when some are not kept; by default a Python warning.
     """
 
@@ -107,7 +108,7 @@ class FeatureCache:
     def _train_view(self, experience: Experience, view: int) -> Tensor:
         random = generator(self.seed, "augment", experience.task, view)
         images = experience.train_transform(experience.train.images.to(self.device), random)
-        return self._through(images)
+        return self._through(images, self.precision)
 
     def plain(self, experience: Experience) -> Tensor:
         """All training inputs of an experience without augmentation."""
@@ -159,12 +160,12 @@ class FeatureCache:
             self.on_notice(text)
 
     @torch.no_grad()
-    def _through(self, images: Tensor) -> Tensor:
+    def _through(self, images: Tensor, precision: Precision = "full") -> Tensor:
         if self._applied is not None:
             # chunks of a size that follows from the shape of images alone, so that features can be computed again
             chunk = max(1, CHUNK_PIXELS.get(self.device.type, 1 << 21) // (images.shape[-2] * images.shape[-1]))
             parts = (part.contiguous(memory_format=torch.channels_last) for part in images.split(chunk))
-            with autocast(self.precision, self.device):
+            with autocast(precision, self.device):
                 images = torch.cat([self._applied(part).to(part.dtype) for part in parts])
         if images.dim() != 4:
             return images

@@ -73,7 +73,8 @@ class Trainer:
         seed: of batch order and augmentation.
         cache: serves inputs; by default a new view each epoch.
         device: where training happens.
-        precision: of the forward passes of a step; accuracies are always measured at full precision.
+        precision: of the forward passes of training, those of a frozen trunk included; accuracies are always measured
+            at full precision.
         split: accuracies are measured on the `test` data, or on `validation` data to choose hyper-parameters.
         eval_every: also measure all accuracies every so many epochs (0: only after each experience).
         checkpoint: written after each experience; None for none.
@@ -117,10 +118,10 @@ class Trainer:
         self.stream, self.strategy = stream, strategy
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
         self.first_epochs = epochs if first_epochs is None or strategy.all_at_once else first_epochs
-        self.precision: Precision = precision
         self.device, self.split, self.eval_every = torch.device(device), split, eval_every
         self.checkpoint, self.progress = checkpoint, progress
         self.cache = cache or FeatureCache(seed=seed, device=device)
+        self.precision = self.cache.precision = precision
         self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
         self._done = 0
 
@@ -208,11 +209,8 @@ class Trainer:
         mean = float(losses.mean())
         self.result.losses[-1].append(mean)
         name = f"experience {group[-1].task + 1}/{len(self.stream)}"
-        self.progress(
-            self._done,
-            self._total,
-            f"{name}, epoch {epoch + 1}/{self._epochs(group[0].task)}, loss {mean:.3f}",
-        )
+        where = f"{name}, epoch {epoch + 1}/{self._epochs(group[0].task)}"
+        self.progress(self._done, self._total, f"{where}, loss {mean:.3f}")
 
     def _check(self, losses: Tensor, tasks: list[int], epoch: int) -> None:
         bad = (~losses.isfinite()).nonzero()
@@ -270,16 +268,9 @@ class Trainer:
         assert self.checkpoint is not None
         result = self.result
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
-        facts = {
-            **self._identity(),
-            "learned": learned,
-            "precision": self.precision,
-            "seconds": result.seconds,
-            "seconds_per_experience": result.seconds_per_experience,
-            "bytes_per_experience": result.bytes_per_experience,
-            "losses": result.losses,
-            "curves": result.curves,
-        }
+        kept = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
+        facts = {**self._identity(), "learned": learned, "precision": self.precision}
+        facts |= {name: getattr(result, name) for name in kept}
         save_checkpoint(self.checkpoint, tensors | {"accuracy": result.accuracy}, facts)
 
     def _identity(self) -> dict[str, Any]:
@@ -297,7 +288,7 @@ class Trainer:
                     mend="Resume with the same stream and strategy, or start again elsewhere.",
                 )
         # a resumed run goes on as it began, whatever is faster now
-        self.precision = facts.get("precision", "full")
+        self.precision = self.cache.precision = facts.get("precision", "full")
         own = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         self.strategy.load_state(own)
         self.result = Result(
