@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
@@ -93,8 +94,11 @@ def penalty(
     reduction: Literal["sum", "mean"] = "sum",
     inputs: Mapping[str, Tensor] | None = None,
     outputs: Mapping[str, Tensor] | None = None,
+    taps: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Eq. 7 over tasks, parameters and entries; with factors A and G, trace(G D A D^T) over taps, times the layers."""
+    """Eq. 7 over tasks, parameters and entries; with factors A, G and S trace(G D_s A D_t^T) S_st over pairs of taps,
+    times the layers.
+    """
     chosen = list(tasks)
     total = torch.zeros((), dtype=new.embedding.dtype)
     for task in chosen:
@@ -106,25 +110,25 @@ def penalty(
                 for entry in change.flatten():
                     total = total + entry * entry
             else:
-                total = total + _weighed(change, a, g)
+                total = total + _weighed(change, a, g, (taps or {}).get(name))
     if inputs is not None or outputs is not None:
         total = total * sum(len(shape) > 1 for shape in new.shapes.values())
     return total / len(chosen) if reduction == "mean" else total
 
 
-def _weighed(change: Tensor, a: Tensor | None, g: Tensor | None) -> Tensor:
+def _weighed(change: Tensor, a: Tensor | None, g: Tensor | None, s: Tensor | None) -> Tensor:
     out, channels = change.shape[:2]
+    columns = change.reshape(out, channels, -1)
     a = torch.eye(channels, dtype=change.dtype) if a is None else a
     g = torch.eye(out, dtype=change.dtype) if g is None else g
+    s = torch.eye(columns.shape[2], dtype=change.dtype) if s is None else s
     total = torch.zeros((), dtype=change.dtype)
-    for tap in change.reshape(out, channels, -1).unbind(2):
-        for p in range(out):
-            for q in range(out):
-                if g[p, q] == 0:
-                    continue
-                for i in range(channels):
-                    for j in range(channels):
-                        total = total + g[p, q] * tap[p, i] * a[i, j] * tap[q, j]
+    for (k, one), (m, other) in itertools.product(enumerate(columns.unbind(2)), repeat=2):
+        for p, q in itertools.product(range(out), repeat=2):
+            if s[k, m] == 0 or g[p, q] == 0:
+                continue
+            for i, j in itertools.product(range(channels), repeat=2):
+                total = total + s[k, m] * g[p, q] * one[p, i] * a[i, j] * other[q, j]
     return total
 
 

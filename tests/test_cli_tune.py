@@ -55,9 +55,7 @@ def test_two_trials_leave_a_record_and_a_command_that_uses_the_better_one(capsys
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 trials of HN-4, seed 0, the first 2 experiences; measured on 10% of the training data" in done.stdout
     assert len(re.findall(r"^trial ./2, penalty-weight \S+, seed 0: validation ACA ", done.stdout, re.MULTILINE)) == 2
-    assert {path.name for path in Path("tuning").iterdir()} == {
-        *("trials", "trunks", "trials.json", "trials.md", "best.json")
-    }
+    assert {path.name for path in Path("tuning").iterdir()} == {*("trials", "trials.json", "trials.md", "best.json")}
     record = json.loads(Path("tuning/trials.json").read_text())
     assert sorted(trial["switches"]["penalty_weight"] for trial in record["trials"]) == [0.01, 0.5]
     best = json.loads(Path("tuning/best.json").read_text())
@@ -77,7 +75,21 @@ def test_two_trials_leave_a_record_and_a_command_that_uses_the_better_one(capsys
 def test_options_reach_the_trials() -> None:
     line = "tune digits --try rank=4 --strategy hn-3 --seeds 3 --epochs 1 --batch-size 50 --preset printed --views 1"
     line += " --experiences 1 --image-size 8 --classes-per-experience 3 --validation 0.25 --lr 0.002 --out here"
-    main([*line.split(), "--cache-bytes", "1000", "--device", "cpu", "--search", "random", "--trials", "1"])
+    main(
+        [
+            *line.split(),
+            "--cache-bytes",
+            "1000",
+            "--speed",
+            "full",
+            "--device",
+            "cpu",
+            "--search",
+            "random",
+            "--trials",
+            "1",
+        ]
+    )
     content: dict[str, Any] = json.loads(
         Path("here/trials/rank-4/digits-hn-3-printed-e1-seed3/config.json").read_text()
     )
@@ -106,6 +118,10 @@ def test_options_reach_the_trials() -> None:
         (
             "tune digits --try rank=4..8",
             "switch rank in --try: .* found the range 4..8. List values, or use --search ran",
+        ),
+        (
+            "tune digits --strategy lr-3 --try rank=4",
+            "switch rank in --try: .* found one that concerns hn alone. Leave",
         ),
         (
             "tune digits --rank 7 --try rank=4",

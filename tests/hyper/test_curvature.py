@@ -100,6 +100,28 @@ def test_factors_equal_the_slow_ones(inplace: bool) -> None:
         torch.testing.assert_close(fast.outputs[name], outputs[name], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 1, 1), (2, 1, 1), (1, (0, 2), 1), (1, 2, 2)])
+def test_taps_equal_the_slow_ones(stride: int, padding: int | tuple[int, int], dilation: int) -> None:
+    """Every pair of taps, at every position, with the zeros of the padding."""
+    own = net()
+    own.tail[0] = nn.Conv2d(2, 3, 3, stride, padding, dilation).double()  # type: ignore[operator]
+    z = features()
+    fast = Curvature()
+    fast.update(own, 0, z, torch.Generator().manual_seed(9))
+    up, left = padding if isinstance(padding, tuple) else (padding, padding)
+    padded = nn.functional.pad(z, (left, left, up, up))
+    slow = torch.zeros(9, 9, dtype=z.dtype)
+    reach = 2 * dilation
+    for row in range(0, padded.shape[2] - reach, stride):
+        for column in range(0, padded.shape[3] - reach, stride):
+            patch = padded[:, :, row : row + reach + 1 : dilation, column : column + reach + 1 : dilation].flatten(2)
+            for one in range(9):
+                for other in range(9):
+                    slow[one, other] += (patch[:, :, one] * patch[:, :, other]).sum()
+    torch.testing.assert_close(fast.taps["conv.weight"], slow / slow.diagonal().mean(), rtol=1e-9, atol=1e-12)
+    assert set(fast.taps) == {"conv.weight"}
+
+
 def test_factors_of_several_tasks_are_averaged() -> None:
     own = net(classes=(3, 3, 3))
     each = [updated(own, task) for task in range(3)]
@@ -108,6 +130,8 @@ def test_factors_of_several_tasks_are_averaged() -> None:
     for name in together.inputs:
         mean = torch.stack([one.inputs[name] for one in each]).mean(0)
         torch.testing.assert_close(together.inputs[name], mean)
+    mean = torch.stack([one.taps["conv.weight"] for one in each]).mean(0)
+    torch.testing.assert_close(together.taps["conv.weight"], mean)
     for name in set(together.outputs) - {"head.weight"}:
         mean = torch.stack([one.outputs[name] for one in each]).mean(0)
         torch.testing.assert_close(together.outputs[name], mean)
@@ -142,3 +166,4 @@ def test_state_can_be_restored() -> None:
     assert other.tasks == 1
     assert_same_tensors(curvature.inputs, other.inputs)
     assert_same_tensors(curvature.outputs, other.outputs)
+    assert_same_tensors(curvature.taps, other.taps)

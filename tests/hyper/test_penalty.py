@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Literal
 
 import pytest
@@ -40,7 +41,7 @@ def moved(hyper: Hypernetwork, size: float = 0.3, seed: int = 1) -> Hypernetwork
     with torch.no_grad():
         for name, parameter in other.named_parameters():
             step = size * torch.randn(parameter.shape, generator=random, dtype=torch.float64)
-            parameter += 0 * step if name.startswith("tables") else step
+            parameter += 0 * step if name.startswith("tables") or not parameter.requires_grad else step
     return other
 
 
@@ -58,25 +59,38 @@ def curvature(kind: str) -> Curvature:
             factors[name] = x.T @ x / 9
     if kind == "inputs":
         own.outputs.clear()
+    if kind == "taps":
+        size = math.prod(SHAPES["conv.weight"][2:])
+        x = torch.randn(9, size, generator=random, dtype=torch.float64)
+        own.taps["conv.weight"] = x.T @ x / 9
     return own
 
 
-@pytest.mark.parametrize("metric", ["norm", "inputs", "both"])
+@pytest.mark.parametrize("vectors", ["learned", "fixed"])
+@pytest.mark.parametrize("metric", ["norm", "inputs", "both", "taps"])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("count", MANY)
 def test_closed_form_equals_the_loops(
-    count: int, code: CodeName, reduction: Literal["sum", "mean"], metric: str
+    count: int, code: CodeName, reduction: Literal["sum", "mean"], metric: str, vectors: str
 ) -> None:
     old = small(count + 1, code)
+    if vectors == "fixed":
+        old.fix_channel_vectors()
     new, own = moved(old), None if metric == "norm" else curvature(metric)
     ours = Penalty(old, range(count), reduction=reduction, curvature=own)(new)
     factors = (
-        {"inputs": own.inputs, "outputs": {n: g for n, g in own.outputs.items() if n != "head.weight"}} if own else {}
+        {
+            "inputs": own.inputs,
+            "outputs": {n: g for n, g in own.outputs.items() if n != "head.weight"},
+            "taps": own.taps,
+        }
+        if own
+        else {}
     )
     theirs = reference.penalty(old, new, range(count), reduction=reduction, **factors)
     torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=0)
-    assert_gradients_close(ours, theirs, dict(new.named_parameters()))
+    assert_gradients_close(ours, theirs, {n: p for n, p in new.named_parameters() if p.requires_grad})
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

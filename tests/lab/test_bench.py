@@ -17,13 +17,18 @@ from torch import Tensor, nn
 
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.hyper import ChannelHead, LinearHead, Penalty
-from hypertail.lab.bench import QUICK, bench, time_subjects
+from hypertail.lab import bench as bench_module
+from hypertail.lab.bench import QUICK, Sizes, bench, chosen_precision, subjects_of, time_subjects
 from hypertail.lab.bench_memory import PeakMemory
-from hypertail.lab.bench_report import Measured, Target, facts, print_measured, targets
-from hypertail.lab.bench_subjects import WITH_TRUNK, Subject, build_at, build_subject, random_stream
+from hypertail.lab.bench_modes import MODES, RATIOS, Model
+from hypertail.lab.bench_profile import SHOWN, Operator, Profile, profile_step, summed
+from hypertail.lab.bench_report import Measured, Target, facts, ratios, targets
+from hypertail.lab.bench_subjects import Subject, build_at, build_subject, random_stream
+from hypertail.lab.bench_tables import STEPS, TO_FLOOR, TO_RELEASED, print_measured
 from hypertail.lab.bench_timing import Timing, interleaved
 from hypertail.strategies import LatentReplay, PartialHypernet
 from hypertail.strategies.strategy import Strategy
+from hypertail.training.precision import Precision
 
 CPU = torch.device("cpu")
 TINY = replace(QUICK, tasks=3, batch=4, train=16, test=5, task_counts=(2, 4), by_tasks_depth=4, memory=("floor",))
@@ -42,15 +47,20 @@ def hypernet(subject: Subject) -> PartialHypernet:
 def measured(**changes: Any) -> Measured:
     seconds = {
         "floor": {"HN-3": Timing.of([0.1])},
+        "floor_mixed": {"HN-3": Timing.of([0.05])},
         # the mean of released is 20 times its median: an outlier must not make it look slow
         "released": {"HN-3": Timing.of([4.0, 4.0, 4.0, 4.0, 384.0])},
         "printed": {"HN-3": Timing.of([0.2])},
         "tuned": {"HN-3": Timing.of([0.1, 0.16, 0.16, 0.16, 9.0])},
-        WITH_TRUNK: {"HN-3": Timing.of([5.0])},
+        "tuned_full": {"HN-3": Timing.of([0.32])},
+        "weight_space": {"HN-3": Timing.of([0.125])},
+        "weight_space_full": {"HN-3": Timing.of([0.25])},
+        "released_with_trunk": {"HN-3": Timing.of([5.0])},
         "trunk_forward": {"HN-3": Timing.of([0.84])},
     }
     defaults: dict[str, Any] = {
         "seconds": seconds,
+        "precision": {"HN-3": "mixed"},
         "by_tasks": {20: Timing.of([1.0]), 1000: Timing.of([1.3])},
         "by_tasks_model": "HN-3",
         "epochs": {"trainer": Timing.of([1.02]), "bare": Timing.of([1.0])},
@@ -74,14 +84,29 @@ class Calls:
             key = (type(module), tuple(output.shape[: output.dim() - len(module.shape)]))
             self.seen[key] = self.seen.get(key, 0) + 1
 
-    def during(self, step: Callable[[], object]) -> dict[tuple[type, tuple[int, ...]], int]:
+    def during(self, step: Callable[[], object], times: int = 1) -> dict[tuple[type, tuple[int, ...]], int]:
         handle: AbstractContextManager[Any] = nn.modules.module.register_module_forward_hook(self)
         with handle:
-            step()
+            for _ in range(times):
+                step()
         return self.seen
 
 
-@pytest.mark.parametrize("mode", ["released", WITH_TRUNK])
+def tail_precisions(step: Callable[[], object]) -> set[torch.dtype]:
+    """Types of what the convolutions of a tail give in one step."""
+    seen = set()
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            seen.add(output.dtype)
+
+    handle: AbstractContextManager[Any] = nn.modules.module.register_module_forward_hook(note)
+    with handle:
+        step()
+    return seen
+
+
+@pytest.mark.parametrize("mode", ["released", "released_with_trunk"])
 def test_released_generates_a_weight_set_per_image_and_every_past_target_anew(mode: str) -> None:
     tasks, batch = 4, 6
     subject = build_subject(mode, ("hn", 3), tasks=tasks, batch=batch, device=CPU)
@@ -91,27 +116,86 @@ def test_released_generates_a_weight_set_per_image_and_every_past_target_anew(mo
     for _ in range(2):
         assert Calls().during(subject.step) == {
             (ChannelHead, (batch,)): convolutions,
-            (ChannelHead, ()): convolutions * past,
+            (ChannelHead, (1,)): convolutions * past,
             (LinearHead, (batch,)): 1,
-            (LinearHead, ()): past,
+            (LinearHead, (1,)): past,
         }
 
 
-def test_weights_are_generated_once_a_batch() -> None:
-    subject = build_subject("printed", ("hn", 4), tasks=4, batch=6, device=CPU)
-    assert Calls().during(subject.step) == {(LinearHead, ()): 1}
+@pytest.mark.parametrize("mode", ["printed", "weight_space", "weight_space_full"])
+def test_weights_of_the_one_task_are_generated_once_a_batch(mode: str) -> None:
+    subject = build_subject(mode, ("hn", 4), tasks=4, batch=6, device=CPU)
+    assert Calls().during(subject.step, times=3) == {(LinearHead, (1,)): 3}
 
 
-def test_tuned_also_generates_the_one_past_task_of_its_output_term() -> None:
-    subject = build_subject("tuned", ("hn", 4), tasks=4, batch=6, device=CPU)
-    assert Calls().during(subject.step) == {(LinearHead, ()): 3}  # this batch; that task, before and now
+@pytest.mark.parametrize("mode", ["tuned", "tuned_full"])
+def test_tuned_generates_the_past_task_of_its_output_term_together_with_its_own(mode: str) -> None:
+    tasks, steps = 4, 30
+    subject = build_subject(mode, ("hn", 4), tasks=tasks, batch=6, device=CPU)
+    calls = Calls().during(subject.step, times=steps)
+    # what the snapshot generates for a past task is kept after its first draw, and all were drawn
+    assert calls == {(LinearHead, (2,)): steps, (LinearHead, (1,)): tasks - 1}
+    assert Calls().during(subject.step, times=steps) == {(LinearHead, (2,)): steps}
+
+
+@pytest.mark.parametrize("chosen", ["full", "mixed"])
+def test_modes_run_at_their_precision(chosen: Precision) -> None:
+    follows = {"tuned", "weight_space"}
+    for mode in MODES:
+        subject = build_subject(mode, ("hn", 3), tasks=2, batch=4, device=CPU, precision=chosen)
+        mixed = mode == "floor_mixed" or (mode in follows and chosen == "mixed")
+        assert tail_precisions(subject.step) == {torch.bfloat16 if mixed else torch.float32}, mode
+    at = build_at(3, 3, batch=4, device=CPU, precision=chosen)
+    assert tail_precisions(at.step) == {torch.bfloat16 if chosen == "mixed" else torch.float32}
+
+
+def test_weight_space_is_tuned_without_its_output_term_and_nothing_else() -> None:
+    tuned, weight_space = (MODES[mode].config(("hn", 3), 64).method for mode in ("tuned", "weight_space"))
+    assert tuned.output_weight > 0
+    assert replace(tuned, output_weight=0.0) == weight_space
+    assert hypernet(build_subject("weight_space", ("hn", 4), tasks=2, batch=4, device=CPU)).output is None
+
+
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        (("hn", 3), set()),
+        (("hn", 0), {"released_with_trunk", "trunk_forward"}),
+        (("lr", 3), {"weight_space", "weight_space_full"}),
+        (("naive", None), {"weight_space", "weight_space_full", "released_with_trunk", "trunk_forward"}),
+    ],
+)
+def test_modes_without_meaning_for_a_model_are_left_out(model: Model, missing: set[str]) -> None:
+    assert {name for name, mode in MODES.items() if not mode.suits(model)} == missing
+
+
+def test_a_step_at_full_precision_is_not_timed_twice() -> None:
+    assert set(subjects_of(("hn", 4), TINY, CPU, "mixed")) == set(MODES)
+    assert set(MODES) - set(subjects_of(("hn", 4), TINY, CPU, "full")) == {"tuned_full", "weight_space_full"}
+
+
+def test_the_precision_is_the_one_that_a_run_would_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def faster(speed: str, module: nn.Module, inputs: Callable[[], Tensor], device: torch.device) -> str:
+        asked.append((speed, tuple(inputs().shape), sum(isinstance(part, nn.Conv2d) for part in module.modules())))
+        return "mixed"
+
+    monkeypatch.setattr("hypertail.lab.run.choose_precision", faster)
+    assert chosen_precision(("hn", 3), TINY, CPU) == "mixed"
+    assert chosen_precision(("naive", None), TINY, CPU) == "mixed"
+    # a batch of features for the tail of HN-3; images for the whole of the naive model
+    assert [(speed, len(shape), shape[0]) for speed, shape, _ in asked] == [("auto", 4, 4)] * 2
+    assert [shape[1] for _, shape, _ in asked] == [80, 3]
+    assert [convolutions for *_, convolutions in asked] == [5, 20]
 
 
 def test_released_with_trunk_starts_from_images_and_the_others_from_features() -> None:
-    for mode, cached in (("tuned", True), ("printed", True), ("released", True), (WITH_TRUNK, False)):
-        strategy = build_subject(mode, ("hn", 4), tasks=2, batch=4, device=CPU).strategy
-        assert isinstance(strategy, Strategy)
-        assert (strategy.frozen_trunk is not None) is cached
+    for name, mode in MODES.items():
+        if mode.what == "strategy":
+            strategy = build_subject(name, ("hn", 4), tasks=2, batch=4, device=CPU).strategy
+            assert isinstance(strategy, Strategy)
+            assert (strategy.frozen_trunk is None) is (name == "released_with_trunk")
 
 
 def test_strategies_are_at_their_last_experience() -> None:
@@ -167,24 +251,62 @@ def test_timing_is_median_and_quartiles() -> None:
 
 def test_ratios_are_ratios_of_medians() -> None:
     content = facts(measured(), CPU)
-    assert content["ratio_to_released"] == {"HN-3": pytest.approx(25.0)}
-    assert content["ratio_to_released_with_trunk"] == {"HN-3": pytest.approx(31.25)}
-    assert content["ratio_to_released_uncached"] == {"HN-3": pytest.approx(5.0)}
-    assert content["ratio_to_floor"] == {"HN-3": pytest.approx(1.6)}
+    expected = {
+        "ratio_to_released": 25.0,
+        "ratio_to_released_weight_space": 32.0,
+        "ratio_to_released_float32": 12.5,
+        "ratio_to_released_weight_space_float32": 16.0,
+        "ratio_to_released_printed": 20.0,
+        "ratio_to_released_with_trunk": 31.25,
+        "ratio_to_released_with_trunk_weight_space": 40.0,
+        "ratio_to_released_uncached": 5.0,
+        "ratio_to_released_uncached_weight_space": 5.0 / 0.965,
+        "ratio_to_floor": 1.6,
+        "ratio_to_floor_weight_space": 1.25,
+        "ratio_to_floor_printed": 2.0,
+        "ratio_to_floor_float32": 3.2,
+        "ratio_to_floor_weight_space_float32": 2.5,
+        "ratio_to_floor_same_precision": 3.2,
+        "ratio_to_floor_weight_space_same_precision": 2.5,
+        "output_term_share": 0.035 / 0.16,
+    }
+    found = {key: value for key, value in content.items() if key.startswith("ratio_") or key == "output_term_share"}
+    assert found == {key: {"HN-3": pytest.approx(value)} for key, value in expected.items()}
+    assert content["precision"] == {"HN-3": "mixed"}
     assert content["seconds_per_step"]["tuned"] == {"HN-3": 0.16}
     assert content["evaluation"]["HN-3"]["epoch_of_steps"] == pytest.approx(40 * 0.16)
+    assert "profile" not in content
 
 
-def test_targets_are_computed() -> None:
+def test_the_loop_at_the_same_precision_is_the_float32_one_where_full_is_chosen() -> None:
+    found = ratios(measured(precision={"HN-3": "full"}))
+    assert found["ratio_to_floor_same_precision"] == found["ratio_to_floor"] == {"HN-3": pytest.approx(1.6)}
+
+
+def test_ratios_name_modes() -> None:
+    assert {mode for pair in RATIOS.values() for mode in pair} <= set(MODES)
+
+
+def test_targets_are_computed_for_the_weight_space_penalty() -> None:
     met = {target.name: target.met for target in targets(measured())}
-    assert met["HN-3: released / tuned, on features"] is True
-    assert met["HN-3: tuned / bare loop of its tail"] is False
+    assert met["HN-3: released / weight-space"] is True
+    assert met["HN-3: released + trunk / weight-space"] is True
+    assert met["HN-3: weight-space / bare loop"] is True
+    assert met["HN-3: weight-space / bare loop, same precision"] is False
+    assert met["HN-3: output-space term / tuned step"] is True
     assert met["HN-3: step at 1,000 tasks / at 20"] is False
     assert met["Naive: epoch of the trainer / of a bare loop"] is True
-    assert met["HN-F: released / tuned, on features"] is None
+    assert met["HN-F: released / weight-space"] is None
+    assert met["HN-1: output-space term / tuned step"] is None
     assert {target.name: target.met for target in targets(measured(by_tasks={20: Timing.of([1.0])}))}[
         "HN-3: step at 1,000 tasks / at 20"
     ] is None
+
+
+def test_an_output_term_of_more_than_half_the_step_is_missed() -> None:
+    seconds = measured().seconds | {"weight_space": {"HN-3": Timing.of([0.07])}}
+    met = {target.name: target.met for target in targets(measured(seconds=seconds))}
+    assert met["HN-3: output-space term / tuned step"] is False
 
 
 def test_a_target_holds_on_its_bound() -> None:
@@ -193,13 +315,67 @@ def test_a_target_holds_on_its_bound() -> None:
 
 
 def test_tables_show_what_was_measured() -> None:
+    profile = Profile("HN-3", "mixed", 0.2, (Operator("aten::mm", 0.05, 18), Operator("aten::add", 0.15, 0.5)))
+    result = measured(profile=profile)
     target, text = console()
-    print_measured(measured(), facts(measured(), CPU), target)
-    shown = text.getvalue()
-    for expected in ("HN-3", "25.00", "1.60", "1,000", "200 B", "not measured", "experience 20 of 20"):
-        assert expected in shown
+    print_measured(result, facts(result, CPU), target)
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.getvalue().splitlines() if "│" in line]
+    rows = {cells[0]: cells[1:] for cells in lines}
+    assert ["HN-3 weight-space", "32.00", "16.00", "40.00", "5.18"] in lines
+    assert ["HN-3 tuned", "25.00", "12.50", "31.25", "5.00"] in lines
+    assert ["HN-3 weight-space", "1.25", "2.50", "2.50", ""] in lines
+    assert ["HN-3 tuned", "1.60", "3.20", "3.20", "0.22"] in lines
+    assert ["HN-3 printed", "20.00", "", "", ""] in lines
+    assert rows["tuned"] == ["160 ±0"]
+    assert rows["bare loop, mixed"] == ["50.0 ±0.0"]
+    assert rows["1,000"] == ["1300 ±0", "1"]
+    assert rows["HN-3"] == ["200 B"]
+    assert rows["HN-3: weight-space / bare loop, same precision"] == ["at most 1.5", "2.50", "no"]
+    assert rows["HN-F: released / weight-space"] == ["at least 8", "not measured", ""]
+    assert rows["aten::mm"] == ["50.00", "25.0%", "18"]
+    assert rows["aten::add"] == ["150.00", "75.0%", "0.5"]
+    assert "experience 20 of 20" in text.getvalue()
 
 
+def test_columns_of_ratios_are_filled() -> None:
+    known = set(ratios(measured())) | {"output_term_share"}
+    for key in (*TO_RELEASED.values(), *TO_FLOOR.values()):
+        assert key.format(STEPS["tuned"]) in known
+
+
+def test_profile_adds_up_to_the_step() -> None:
+    operators = [Operator(f"operator {number}", 0.001 * number, number) for number in range(1, SHOWN + 4)]
+    *named, rest, between = summed(operators, 1.0)
+    assert named == sorted(operators, key=lambda operator: -operator.seconds)[:SHOWN]
+    assert (rest.seconds, rest.calls) == (pytest.approx(0.006), 6)
+    assert sum(operator.seconds for operator in (*named, rest, between)) == pytest.approx(1.0)
+    # rounding must not turn what is left negative
+    assert summed(operators, 0.0)[-1].seconds == 0.0
+
+
+def test_profile_counts_the_operators_of_one_step() -> None:
+    left, right = torch.randn(64, 64), torch.randn(64, 64)
+
+    def step() -> None:
+        torch.mm(torch.mm(left, right), right)
+
+    profile = profile_step(step, "HN-3", "full", CPU)
+    calls = {operator.name: operator.calls for operator in profile.operators}
+    assert calls["aten::mm"] == 2
+    content = profile.to_json()
+    assert (content["model"], content["mode"], content["precision"]) == ("HN-3", "tuned", "full")
+    assert sum(operator["share"] for operator in content["operators"]) == pytest.approx(1.0)
+
+
+@pytest.fixture
+def mixed_for_hn_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(model: Model, plan: Sizes, device: torch.device) -> Precision:
+        return "mixed" if model == ("hn", 4) else "full"
+
+    monkeypatch.setattr(bench_module, "chosen_precision", choose)
+
+
+@pytest.mark.usefixtures("mixed_for_hn_4")
 def test_bench_writes_json(tmp_path: Path) -> None:
     target, text = console()
     path = tmp_path / "new" / "bench.json"
@@ -209,17 +385,25 @@ def test_bench_writes_json(tmp_path: Path) -> None:
         repeats=2,
         threads=torch.get_num_threads(),
         quick=True,
+        profile="hn-4",
         json_file=path,
         sizes=TINY,
         line="x",
     )
     assert json.loads(path.read_text()) == json.loads(json.dumps(content))
     seconds = content["seconds_per_step"]
-    modes = ("floor", "tuned", "printed", "released")
-    assert all(seconds[mode][model] > 0 for mode in modes for model in ("HN-4", "Naive"))
-    assert set(seconds[WITH_TRUNK]) == set(seconds["trunk_forward"]) == {"HN-4"}
+    assert {mode: set(own) for mode, own in seconds.items()} == {
+        name: {label for label, model in (("HN-4", ("hn", 4)), ("Naive", ("naive", None))) if mode.suits(model)}
+        for name, mode in MODES.items()
+    }
+    assert all(value > 0 for own in seconds.values() for value in own.values())
+    assert content["precision"] == {"HN-4": "mixed", "Naive": "full"}
+    assert seconds["tuned"]["Naive"] == seconds["tuned_full"]["Naive"]
     assert content["ratio_to_released"]["HN-4"] == seconds["released"]["HN-4"] / seconds["tuned"]["HN-4"]
     assert content["ratio_to_floor"]["Naive"] == seconds["tuned"]["Naive"] / seconds["floor"]["Naive"]
+    same = content["ratio_to_floor_weight_space_same_precision"]
+    assert same == {"HN-4": seconds["weight_space"]["HN-4"] / seconds["floor_mixed"]["HN-4"]}
+    assert (content["profile"]["model"], content["profile"]["precision"]) == ("HN-4", "mixed")
     assert set(content["step_by_tasks"]) == {"2", "4"}
     assert content["naive_epoch"]["ratio"] > 0
     assert content["naive_epoch"]["trainer"]["n"] == content["naive_epoch"]["bare"]["n"] == 1
@@ -239,6 +423,11 @@ def test_bench_writes_json(tmp_path: Path) -> None:
             {"models": ("hn-3", "hn3")},
             "unknown model 'hn3': required one of hn-0, hn-1, hn-2, hn-3, hn-4, hn-f, lr-0, lr-1, lr-2, lr-3, lr-4, "
             "naive; found 'hn3'. Did you mean 'hn-3'?",
+        ),
+        (
+            {"profile": "hn-5"},
+            "unknown model 'hn-5': required one of hn-0, hn-1, hn-2, hn-3, hn-4, hn-f, lr-0, lr-1, "
+            "lr-2, lr-3, lr-4, naive; found 'hn-5'. Did you mean 'hn-4'?",
         ),
         ({"models": ()}, "models of a benchmark: required at least one; found none. Name hn-3, say."),
         ({"repeats": 0}, "repeats: required 1 or more; found 0. Leave --repeats out, or give 3."),

@@ -153,6 +153,31 @@ def test_labels_are_moved_apart_in_order() -> None:
         for low in range(7):
             assert places[low + 1] - places[low] >= (sizes[low] + sizes[low + 1]) / 2 - 1e-3
         assert places[0] >= sizes[0] / 2 - 1e-9
+        bounded = drawing.spread_out(wanted, sizes, 100)
+        assert bounded[-1] <= 100 - sizes[-1] / 2 + 1e-9
+        for low in range(7):
+            assert bounded[low + 1] - bounded[low] >= (sizes[low] + sizes[low + 1]) / 2 - 1e-3
+        assert bounded[0] >= sizes[0] / 2 - 1e-9
+
+
+def test_long_names_get_the_room_they_need() -> None:
+    run = sample_run(n=2)
+    runs = [replace(run, config={f"option_{letter}": value for letter in "abcd"}) for value in (1, 2)]
+    short = [replace(run, config={"a": value}) for value in (1, 2)]
+    for draw in (figures.retention_curves, figures.heatmap_grid, lambda r: figures.time_and_memory(group_runs(r))):
+        assert draw(runs).get_figheight() > draw(short).get_figheight()
+
+
+@pytest.mark.parametrize(
+    ("values", "limits"), [([71.0, 74.0], (70, 75)), ([20.0, 98.0], (20, 100)), ([50.0], (50, 55))]
+)
+def test_zoomed_axis_holds_its_values(values: list[float], limits: tuple[float, float]) -> None:
+    axes = Figure().subplots()
+    drawing.zoomed_axis(axes, 20, np.array([*values, NAN]))
+    ticks = axes.get_yticks()
+    assert (ticks[0], ticks[-1]) == limits
+    assert axes.get_ylim()[0] < min(values)
+    assert axes.get_ylim()[1] > max(values)
 
 
 def test_labels_with_room_stay_where_they_are() -> None:

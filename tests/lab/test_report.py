@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from hypertail.errors import DataError
+from hypertail.lab.figures import accuracy_heatmap, save
 from hypertail.lab.groups import group_runs
 from hypertail.lab.report import title_of, write_report
+from hypertail.lab.reproduce.record import record_target
+from hypertail.lab.reproduce.target import Output, PaperTable, Target, no_runs
 from hypertail.lab.runfile import RunFile, TaskInfo
 from hypertail.lab.statement import statement
 from lab.sample_runs import sample_run, sample_runs, tiny_run
@@ -209,6 +212,76 @@ def test_statement_names_what_is_missing_or_not_test_data() -> None:
     assert "EWC ends at 75.0 %." in text
     assert "Not measured to the end: HN-3." in text
     assert text.endswith("Measured on held-out training data, not on the test set: EWC.")
+
+
+def reproduced(folder: Path, *names: str) -> None:
+    """Record targets in `folder`, each with a picture and a table."""
+    for name in names:
+        title, sentence = f"Title of {name}", f"Sentence on {name}."
+        target = Target(name, title, sentence, no_runs, lambda setting, runs: Output())
+        figure = accuracy_heatmap(sample_run(n=2))
+        table = PaperTable(name, "t", ("strategy", "ACA %", "ACA % paper"), (("HN-3", "70.1", "58.8"),), ("A note.",))
+        record_target(folder, target, save(figure, folder / name, dpi=40), Output(tables=(table,)))
+
+
+def test_reproduced_targets_come_first_pictures_before_tables(tmp_path: Path) -> None:
+    reproduced(tmp_path, "table2", "figure8")
+    path = write_report([sample_run(n=2)], tmp_path, folders=[tmp_path])
+    page = outline(path)
+    assert page.problems == []
+    assert page.tags.count("svg") == 2 + 5
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.references if link.startswith("#")} <= set(page.ids)
+    text = path.read_text(encoding="utf-8")
+    order = [text.index(f"Sentence on {name}.") for name in ("figure8", "table2")]
+    assert order == sorted(order)
+    assert order[1] < text.index("stream by stream") < text.index('<details class="stream">')
+    assert text.count('<td class="paper">58.8</td>') == 2
+    assert text.count("A note.") == 2
+    assert "<title>Partial hypernetworks for continual learning, measured again: 1 run</title>" in text
+    assert "figure8.svg, figure8.png" in text
+
+
+def test_targets_need_no_runs(tmp_path: Path) -> None:
+    reproduced(tmp_path, "table3")
+    text = write_report([], tmp_path, folders=[tmp_path]).read_text(encoding="utf-8")
+    assert "Sentence on table3." in text
+    assert "Every run" not in text
+
+
+def test_target_without_picture_or_table_says_so(tmp_path: Path) -> None:
+    target = Target("figure6", "Filters", "See.", no_runs, lambda setting, runs: Output())
+    record_target(tmp_path, target, [tmp_path / "gone.svg"])
+    text = write_report([], tmp_path, folders=[tmp_path]).read_text(encoding="utf-8")
+    assert "Nothing to show yet" in text
+
+
+@pytest.mark.parametrize(
+    ("inside", "found"),
+    [
+        ("<script>alert(1)</script>", "<script>"),
+        ('<g onload="alert(1)"/>', '<g onload="alert(1)"/>'),
+        ('<use href="https://example.org/x"/>', "a link to https://example.org/x"),
+        ("<foreignObject/>", "<foreignObject/>"),
+    ],
+)
+def test_foreign_pictures_are_refused(inside: str, found: str, tmp_path: Path) -> None:
+    reproduced(tmp_path, "figure4")
+    svg = tmp_path / "figure4.svg"
+    svg.write_text(svg.read_text().replace("</svg>", f"{inside}</svg>"))
+    with pytest.raises(DataError) as error:
+        write_report([], tmp_path, folders=[tmp_path])
+    assert str(error.value) == (
+        f"picture for the report: required an SVG that hypertail drew; found {found}. Draw it again with hypertail "
+        "reproduce."
+    )
+
+
+def test_runs_that_differ_in_many_options_are_told_apart_by_the_table_alone(tmp_path: Path) -> None:
+    options = {f"option_number_{number}": 0 for number in range(8)}
+    runs = [replace(sample_run(n=2), config=config) for config in (options, dict.fromkeys(options, 1))]
+    page = outline(write_report(runs, tmp_path / "report.html"))
+    assert (page.problems, page.tags.count("svg")) == ([], 0)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")

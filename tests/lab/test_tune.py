@@ -22,7 +22,7 @@ from hypertail.lab.presets import PRINTED
 from hypertail.lab.run import execute, stream_of
 from hypertail.lab.runfile import RunFile
 from hypertail.lab.trials import Study, Trial, best_of, build_table, command_for, find_trials
-from hypertail.lab.tune import check_fixed, plan, rungs, tune
+from hypertail.lab.tune import check_space, plan, rungs, tune
 from hypertail.seeds import generator
 from hypertail.streams import Examples, Stream
 from hypertail.training.checkpoint import load_checkpoint
@@ -46,7 +46,14 @@ def search(out: Path, space: Any, base: RunConfig = BASE, *, stream: Stream | No
     """Tune quietly on the tiny stream: the trials, and what was printed."""
     written = io.StringIO()
     console = Console(file=written, width=200, color_system=None)
-    found = tune(base, space, out, console, streams=lambda seed: stream or tiny(), cache_bytes=1 << 24, **options)
+    found = tune(
+        base,
+        space,
+        out,
+        console,
+        streams=lambda seed: stream or tiny(),
+        **{"cache_bytes": 1 << 24, "speed": "full", **options},
+    )
     return found, written.getvalue()
 
 
@@ -117,8 +124,35 @@ def test_a_switch_is_fixed_or_tried() -> None:
         ConfigError,
         match=r"switch rank: required either a fixed value or values to try; found --rank 5 and --try rank=.... Leave",
     ):
-        check_fixed({"rank": (1, 2)}, replace(BASE, method=Method(rank=5)))
-    check_fixed({"rank": (1, 2)}, BASE)
+        check_space({"rank": (1, 2)}, replace(BASE, method=Method(rank=5)))
+    check_space({"rank": (1, 2)}, BASE)
+
+
+def test_a_switch_without_effect_is_not_tried() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"switch penalty-weight in --try: required one that decides what LR-3 learns; found one that concerns hn "
+        r"alone. Leave it out, or use another --strategy.",
+    ):
+        check_space(TWO, replace(BASE, strategy="lr", depth=3))
+    check_space(default_space(replace(BASE, strategy="lr")), replace(BASE, strategy="lr"))
+
+
+def test_one_precision_for_all_trials_that_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def chosen(speed: str, *_: Any) -> str:
+        told.append(speed)
+        return "mixed" if speed == "auto" else speed
+
+    monkeypatch.setattr("hypertail.lab.tune.choose_precision", chosen)
+    found, _ = search(tmp_path, TWO, speed="auto")
+    assert {run.extra["precision"] for trial in found for run in trial.runs} == {"mixed"}
+    more, _ = search(tmp_path, {"embedding": (8,)}, speed="auto")  # as before, without asking again
+    assert {run.extra["precision"] for trial in more for run in trial.runs} == {"mixed"}
+    assert told == ["auto"]
+    search(tmp_path, {"embedding": (4,)}, speed="full")
+    assert "Some trials were trained at full precision and some at mixed" in (tmp_path / "trials.md").read_text()
 
 
 # --- a whole search ----------------------------------------------------------------------------------------------
@@ -137,12 +171,12 @@ def test_every_trial_is_an_ordinary_run(tuned: tuple[Path, list[Trial], str], tm
     for weight, name in ((0.05, "base"), (0.5, "penalty-weight-0.5")):
         config = replace(BASE, seed=1, method=replace(SHORT, penalty_weight=weight))
         kept = RunFile.read(out / "trials" / name / config.run_name / "run.json")
-        assert kept.accuracy == execute(config, tmp_path / name, stream=tiny, cache_bytes=1 << 24).accuracy
+        assert kept.accuracy == execute(config, tmp_path / name, stream=tiny, speed="full").accuracy
         assert kept.command == "hypertail tune ..."
         (trial,) = (trial for trial in found if trial.changes == ({} if name == "base" else {"penalty_weight": 0.5}))
         assert [run.seed for run in trial.runs] == [0, 1]
         assert trial.runs[1] == kept
-    assert len(list((out / "trunks").iterdir())) == 2  # one for each seed, whatever the trial
+    assert len(list((out / "trials" / "trunks").iterdir())) == 2  # one for each seed, whatever the trial
 
 
 def test_the_record_has_every_trial_best_first(tuned: tuple[Path, list[Trial], str]) -> None:
@@ -307,7 +341,7 @@ def test_nothing_is_learned_from_validation_images_the_trunk_included(tmp_path: 
     for stream, place in ((tiny(), "true"), (other, "other")):
         search(tmp_path / place, TWO, stream=stream)
     true = learned(tmp_path / "true")
-    assert any(path.startswith("trunks/") for path in true)
+    assert any(path.startswith("trials/trunks/") for path in true)
     assert_same(learned(tmp_path / "other"), true)
 
 

@@ -16,6 +16,7 @@ from hypertail.lab.presets import PRESETS
 from hypertail.lab.reproduce.command import reproduce
 from hypertail.lab.reproduce.setting import SCALES, Setting
 from hypertail.lab.reproduce.targets import TARGETS
+from hypertail.training.precision import Speed
 
 
 def _listed(choices: dict[str, str]) -> str:
@@ -75,6 +76,8 @@ class Reproduce:
     """auto (a GPU if there is one), cpu, cuda or cuda:N."""
     threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: torch's choice)")] = None
     """CPU threads."""
+    speed: Speed = "auto"
+    """Precision of training's forward passes: full (float32), mixed (bfloat16), or auto for what is faster here."""
 
 
 def execute(command: Reproduce, console: Console, line: str) -> None:
@@ -99,6 +102,7 @@ def execute(command: Reproduce, console: Console, line: str) -> None:
         plan_only=command.plan,
         run=not command.finished,
         device=device,
+        speed=command.speed,
         line=line,
     )
 

@@ -18,7 +18,7 @@ from hypertail.lab.environment import choose_device, use_threads
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRESETS
 from hypertail.lab.searchspace import default_space, parse_space
-from hypertail.lab.tune import DRAWN, Search, check_fixed, tune
+from hypertail.lab.tune import DRAWN, Search, check_space, tune
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def execute(command: Tune, console: Console, line: str) -> None:
         method=command.method,
     )
     space = parse_space(command.tries)
-    check_fixed(space, base)
+    check_space(space, base)
     device = choose_device(machine.device)
     use_threads(machine.threads)
     tune(
@@ -127,6 +127,7 @@ def execute(command: Tune, console: Console, line: str) -> None:
         data=command.data,
         device=device,
         cache_bytes=machine.cache_bytes,
+        speed=machine.speed,
         line=line,
     )
 

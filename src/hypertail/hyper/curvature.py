@@ -3,8 +3,9 @@
 The penalty of Eq. 7 charges every change of a weight alike. To first order the logits of task j change by the sum
 over layers and positions of g^T D a, where D is the change of the filter, a the layer's input there and g the
 derivative of a logit by the layer's output; averaged over data and taken as independent (the Kronecker factors of
-K-FAC; Martens & Grosse, 2015) the expected square is trace(G D A D^T). Charging that instead leaves directions
-free that no logit would feel.
+K-FAC; Martens & Grosse, 2015) the expected square is trace(G D A D^T). Neighbouring taps of a convolution see nearly
+the same, so that their changes add up or cancel: over pairs of taps the square is S_st trace(G D_s A D_t^T). Charging
+that instead leaves directions free that no logit would feel.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Curvature:
                 a, g = _rows(seen.inputs[name]), _rows(gradient)
                 sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
                 layer = net.tail.get_submodule(name.rpartition(".")[0])
-                if isinstance(layer, nn.Conv2d):
+                if isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str):
                     sums_taps[name] = sums_taps.get(name, 0) + _taps(layer, seen.inputs[name])
                 if name != net.hyper.classifier:  # its outputs are the logits themselves
                     positions = len(g) / len(part)
@@ -88,7 +89,7 @@ class Curvature:
                 own[name] = mean if name not in own else (own[name] * old + mean) / self.tasks
 
     def damped(self, factors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`inputs` or `outputs` with the damping added."""
+        """`inputs`, `outputs` or `taps` with the damping added."""
         result = {}
         for name, factor in factors.items():
             share = self.damping * factor.diagonal().mean()
@@ -96,7 +97,7 @@ class Curvature:
         return result
 
     def state(self) -> dict[str, Tensor]:
-        """Both factors and the number of tasks."""
+        """All factors and the number of tasks."""
         state = {f"inputs:{name}": value for name, value in self.inputs.items()}
         state |= {f"outputs:{name}": value for name, value in self.outputs.items()}
         state |= {f"taps:{name}": value for name, value in self.taps.items()}

@@ -116,6 +116,7 @@ RATIOS = {
     "ratio_to_released_with_trunk_weight_space": ("released_with_trunk", "weight_space"),
     "ratio_to_floor": ("tuned", "floor"),
     "ratio_to_floor_weight_space": ("weight_space", "floor"),
+    "ratio_to_floor_printed": ("printed", "floor"),
     "ratio_to_floor_float32": ("tuned_full", "floor"),
     "ratio_to_floor_weight_space_float32": ("weight_space_full", "floor"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +73,16 @@ class Profile:
 
 
 def profile_step(step: Callable[[], object], model: str, precision: Precision, device: torch.device) -> Profile:
-    """Take some steps under torch's profiler."""
+    """Take some steps under torch's profiler.
+
+    Args:
+        step: the tuned step.
+        model: its label.
+        precision: at which `step` runs.
+        device: where.
+    """
+    # or it writes lines of its own to the terminal
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     for _ in range(WARM_UP):
         step()
     on_gpu = device.type == "cuda"

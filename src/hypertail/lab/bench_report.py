@@ -125,12 +125,12 @@ def targets(measured: Measured) -> list[Target]:
     floor, same = measured.ratio("weight_space", "floor"), measured.ratio_same_precision("weight_space")
     found = []
     for model, limit in AT_LEAST_TO_RELEASED.items():
-        found.append(Target(f"{model}: released / weight-space, on features", "at least", limit, released.get(model)))
+        found.append(Target(f"{model}: released / weight-space", "at least", limit, released.get(model)))
         if model != "HN-F":
             name = f"{model}: released + trunk / weight-space"
             found.append(Target(name, "at least", limit, with_trunk.get(model)))
     for model, limit in AT_MOST_TO_FLOOR.items():
-        name = f"{model}: weight-space / bare loop of its tail"
+        name = f"{model}: weight-space / bare loop"
         found.append(Target(name, "at most", limit, floor.get(model)))
         found.append(Target(f"{name}, same precision", "at most", limit, same.get(model)))
     for model in WITH_OUTPUT_TERM:

@@ -14,27 +14,20 @@ from hypertail.lab.bench_timing import Timing
 from hypertail.lab.tables import human_bytes
 
 TO_RELEASED = {
-    "weight-space": "ratio_to_released_weight_space",
-    "tuned": "ratio_to_released",
-    "weight-space (float32)": "ratio_to_released_weight_space_float32",
-    "tuned (float32)": "ratio_to_released_float32",
-    "printed": "ratio_to_released_printed",
-}
-WITH_TRUNK = {
-    "weight-space, no trunk": "ratio_to_released_with_trunk_weight_space",
-    "tuned, no trunk": "ratio_to_released_with_trunk",
-    "weight-space + its trunk": "ratio_to_released_uncached_weight_space",
-    "tuned + its trunk": "ratio_to_released_uncached",
+    "on features": "ratio_to_released{}",
+    "(float32)": "ratio_to_released{}_float32",
+    "with trunk / features kept": "ratio_to_released_with_trunk{}",
+    "with trunk / with trunk": "ratio_to_released_uncached{}",
 }
 TO_FLOOR = {
-    "weight-space": "ratio_to_floor_weight_space",
-    "tuned": "ratio_to_floor",
-    "weight-space (same precision)": "ratio_to_floor_weight_space_same_precision",
-    "tuned (same precision)": "ratio_to_floor_same_precision",
-    "weight-space (float32)": "ratio_to_floor_weight_space_float32",
-    "tuned (float32)": "ratio_to_floor_float32",
+    "float32 loop": "ratio_to_floor{}",
+    "loop at same precision": "ratio_to_floor{}_same_precision",
+    "both float32": "ratio_to_floor{}_float32",
+    "output term's share": "{}output_term_share",
 }
-"""Columns of the tables of ratios, and their keys."""
+"""Columns of the tables of ratios, and the keys that fill them once a suffix says which step."""
+STEPS = {"weight-space": "_weight_space", "tuned": "", "printed": "_printed"}
+"""Steps that have a row for each model where they were measured, and the suffix of their keys."""
 
 
 def print_measured(measured: Measured, content: dict[str, Any], console: Console) -> None:
@@ -47,15 +40,11 @@ def print_measured(measured: Measured, content: dict[str, Any], console: Console
     )
     if used["quick"]:
         console.print("--quick: few repeats on small data; these figures mean little.")
-    found = ratios(measured)
     by_tasks = measured.precision[measured.by_tasks_model]
-    shares = {"output_term_share": measured.output_term_share}
     tables = {
-        "ms per step: median ± half the interquartile range (n steps)": _steps(measured),
-        "released / step, both on features": _ratios(found, TO_RELEASED),
-        "released + trunk / step": _ratios(found, WITH_TRUNK),
-        "step / bare loop in float32, and at the same precision": _ratios(found, TO_FLOOR),
-        "part of a tuned step that its output-space term adds": _ratios(shares, {"share": "output_term_share"}),
+        "ms per step: median ± half the interquartile range": _steps(measured),
+        "released / step": _ratios(measured, TO_RELEASED),
+        "step / bare loop": _ratios(measured, TO_FLOOR),
         f"step against the number of tasks ({measured.by_tasks_model}, tuned, {by_tasks})": _by_tasks(measured),
         "whole epochs and evaluation": _epochs(measured),
         "peak memory on top of Python and torch, each in a process of its own": _memory(measured),
@@ -87,19 +76,20 @@ def _ms(timing: Timing | None) -> str:
 def _steps(measured: Measured) -> Table:
     """A row for each mode: there are more modes than models, and their names are longer."""
     models = measured.seconds["tuned"]
-    table = _table("", *(f"{model} ({measured.precision[model]})" for model in models))
+    table = _table("", *(f"{model}\n{measured.precision[model]}" for model in models))
     for mode, own in measured.seconds.items():
-        cells = (own.get(model) for model in models)
-        table.add_row(MODES[mode].title, *(f"{_ms(cell)} ({cell.n})" if cell else "" for cell in cells))
+        table.add_row(MODES[mode].title, *(_ms(own.get(model)) for model in models))
     return table
 
 
-def _ratios(found: dict[str, dict[str, float]], columns: dict[str, str]) -> Table:
+def _ratios(measured: Measured, columns: dict[str, str]) -> Table:
+    found = ratios(measured) | {"output_term_share": measured.output_term_share}
     table = _table("", *columns)
-    models = dict.fromkeys(model for key in columns.values() for model in found[key])
-    for model in models:
-        cells = (found[key].get(model) for key in columns.values())
-        table.add_row(model, *("" if cell is None else f"{cell:.2f}" for cell in cells))
+    for model in measured.seconds["tuned"]:
+        for step, suffix in STEPS.items():
+            cells = [found.get(key.format(suffix), {}).get(model) for key in columns.values()]
+            if any(cell is not None for cell in cells):
+                table.add_row(f"{model} {step}", *("" if cell is None else f"{cell:.2f}" for cell in cells))
     return table
 
 

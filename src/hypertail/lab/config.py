@@ -50,7 +50,7 @@ _LEAST: dict[str, float] = {
 """Option -> the smallest value that makes sense; None, where it is a value, always does."""
 
 
-BEFORE: dict[str, Any] = {}
+BEFORE: dict[str, Any] = {"channel_vectors": "learned"}
 """Switch -> what was done before there was such a switch, where that is not its default: how older runs are read."""
 
 

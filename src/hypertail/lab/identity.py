@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _HYPERNETWORK = (
-    *("hyper_lr", "norm", "embedding", "mlp", "rank", "code", "init", "new_embedding"),
-    "channel_vectors",
+    *("hyper_lr", "norm", "embedding", "mlp", "rank", "code", "channel_vectors", "init", "new_embedding"),
     *("penalty_weight", "reduction", "penalty_form", "lookahead", "virtual_step", "combine"),
     *("curvature", "damping", "output_weight", "output_tasks", "output_share", "per_sample"),
 )

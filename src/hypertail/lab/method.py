@@ -57,7 +57,7 @@ class Method:
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
     """Embedding of a new task: fresh from N(0, 1), or copied from the previous task."""
-    penalty_weight: float = 0.05
+    penalty_weight: float = 0.005
     """Lambda of the weight-space penalty."""
     reduction: Reduction = "sum"
     """The penalty is a sum or a mean over earlier tasks."""
@@ -71,13 +71,13 @@ class Method:
     """The two gradients are joined by their mean or their sum."""
     curvature: bool = True
     """Weigh the penalty by what the logits of earlier tasks feel (Kronecker factors), not all weights alike."""
-    damping: float = 0.1
+    damping: float = 0.03
     """Share of its mean that is added to the diagonal of every curvature factor."""
     output_weight: float = 0.3
     """Weight of the output-space term on earlier tasks (0: none)."""
     output_tasks: int = 1
     """Earlier tasks drawn at each step for the output-space term."""
-    output_share: float = 0.5
+    output_share: float = 0.25
     """Part of the batch that the output-space term uses."""
     per_sample: bool = False
     """Generate one weight set for every sample, as the authors' code does (needs norm instance)."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +29,11 @@ class TrialRunner:
 
     Args:
         study: what the trials share.
-        folder: of the trials' directories; their trunks are shared in `trunks` beside it.
+        folder: of the trials' directories, and of the trunks that they share.
         streams: from a seed to the stream of the study.
         device: where to train.
         cache_bytes: memory for cached inputs; None for a share of what is free.
+        speed: precision of the forward passes while training.
         line: command line, recorded in each run.
     """
 
@@ -58,7 +57,7 @@ class TrialRunner:
         if len(name) > 150:  # names of files are limited
             name = f"{name[:130]}-{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"
         whole = config.experiences == usual.experiences
-        return self.folder / name if whole else self.folder / name / f"first-{config.experiences}"
+        return self.folder / name / ("" if whole else f"first-{config.experiences}") / config.run_name
 
     def switches(self, config: RunConfig) -> dict[str, Any]:
         """The switches in which a trial differs from the study's base."""
@@ -67,29 +66,30 @@ class TrialRunner:
 
     def is_finished(self, config: RunConfig) -> bool:
         """Whether there is nothing left to run of this trial with its seed."""
-        return (self.parent(config) / config.run_name / FILE_NAME).is_file() or self.has_failed(config)
+        return (self.directory(config) / FILE_NAME).is_file() or self.has_failed(config)
 
     def has_failed(self, config: RunConfig) -> bool:
         """Whether this trial failed, with any seed: there is no point in the others."""
         others = [replace(config, seed=seed) for seed in self.study.seeds]
-        return any((self.parent(other) / other.run_name / FAILURE).is_file() for other in others)
+        return any((self.directory(other) / FAILURE).is_file() for other in others)
 
-    def run(self, config: RunConfig, progress: RunProgress) -> str:
+    def run(self, config: RunConfig, progress: RunProgress, on_notice: Callable[[str], None]) -> str:
         """Run one trial with one seed, unless it is finished, and say in a few words how it went."""
-        parent = self.parent(config)
-        directory = parent / config.run_name
+        directory = self.directory(config)
         kept = self.is_finished(config)
-        self._share_trunks(parent)
         try:
             run = execute(
                 config,
-                parent,
+                self.folder,
+                name=str(directory.relative_to(self.folder)),
                 stream=lambda: self._stream(config),
                 device=self.device,
                 existing="reuse",
                 cache_bytes=self.cache_bytes,
+                speed=self.speed,
                 command=self.line,
                 progress=progress,
+                on_notice=on_notice,
             )
         except TrainingError as error:
             directory.mkdir(parents=True, exist_ok=True)
@@ -107,13 +107,3 @@ class TrialRunner:
     def _stream(self, config: RunConfig) -> Stream:
         stream = self.streams(config.seed)
         return stream if config.experiences is None else stream.first(config.experiences)
-
-    def _share_trunks(self, parent: Path) -> None:
-        # a run keeps trunks beside its directory; a link lets all trials find the same ones
-        shared, own = self.folder.parent / "trunks", parent / "trunks"
-        if own.exists() or own.is_symlink():
-            return
-        shared.mkdir(parents=True, exist_ok=True)
-        parent.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):  # where links are not to be had, each trial trains its own
-            own.symlink_to(os.path.relpath(shared, parent), target_is_directory=True)

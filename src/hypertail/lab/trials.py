@@ -17,7 +17,7 @@ from rich.text import Text
 from hypertail.lab.config import RunConfig
 from hypertail.lab.groups import Stat
 from hypertail.lab.presets import preset
-from hypertail.lab.run import OPTIONS
+from hypertail.lab.run import OPTIONS, read_options
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.lab.searchspace import arguments, option, spell
 from hypertail.lab.tables import MISSING, Table, with_spread
@@ -89,30 +89,28 @@ def find_trials(folder: Path, study: Study) -> list[Trial]:
 
     Raises:
         CheckpointError: a `run.json` cannot be read.
+        ConfigError: the options of a run cannot be read.
     """
-    shared = _shared(study.base.to_json())
-    usual = study.base.to_json()["method"]
+    base = study.base
+    usual = vars(base.method)
     runs: dict[tuple[Any, ...], list[RunFile]] = {}
     failures: dict[tuple[Any, ...], dict[int, str]] = {}
     for path in sorted(folder.rglob(OPTIONS)):
-        config = json.loads(path.read_text())
-        if any(shared.get(name) != value for name, value in _shared(config).items()):
+        config = read_options(path)
+        shared = replace(config, seed=base.seed, preset=base.preset, experiences=base.experiences, method=base.method)
+        if shared != base or config.seed not in study.seeds:
             continue
-        if config["seed"] not in study.seeds or config["measure_on"] != "validation":
-            continue
-        length = None if config["experiences"] == study.base.experiences else config["experiences"]
-        changes = {name: value for name, value in config["method"].items() if value != usual.get(name)}
-        key = (json.dumps(changes), length)
+        length = None if config.experiences == base.experiences else config.experiences
+        changes = {name: value for name, value in vars(config.method).items() if value != usual[name]}
+        key = (tuple(changes.items()), length)
         if (path.parent / FILE_NAME).is_file():
             runs.setdefault(key, []).append(RunFile.read(path.parent / FILE_NAME))
         elif (path.parent / FAILURE).is_file():
-            problem = json.loads((path.parent / FAILURE).read_text())["problem"]
-            failures.setdefault(key, {})[config["seed"]] = problem
+            failures.setdefault(key, {})[config.seed] = json.loads((path.parent / FAILURE).read_text())["problem"]
     trials = []
     for key in dict.fromkeys((*runs, *failures)):
-        changes = {name: _restored(value) for name, value in json.loads(key[0]).items()}
         finished = sorted(runs.get(key, []), key=lambda run: study.seeds.index(run.seed))
-        trials.append(Trial(changes, key[1], tuple(finished), failures.get(key, {})))
+        trials.append(Trial(dict(key[0]), key[1], tuple(finished), failures.get(key, {})))
     return sorted(trials, key=lambda trial: trial.order)
 
 
@@ -160,7 +158,9 @@ def write_record(trials: Sequence[Trial], study: Study, out: Path, data: Path | 
     text = to_markdown(trials, study)
     if best is not None:
         command = command_for(best, study, data)
-        text += f"\nBest of these: {describe(best, study)}. To use it, on the whole stream and measured on test data:\n\n"
+        text += (
+            f"\nBest of these: {describe(best, study)}. To use it, on the whole stream and measured on test data:\n\n"
+        )
         text += f"    {command}\n"
         chosen = {"format": "hypertail-best", "format_version": 1, **_as_json(best, study), "command": command}
         _write(out / BEST, json.dumps(chosen, indent=1, allow_nan=False) + "\n")
@@ -227,15 +227,6 @@ def _switches(trial: Trial, study: Study) -> dict[str, Any]:
     return {name: trial.changes.get(name, getattr(study.base.method, name)) for name in names}
 
 
-def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What all trials of a study have in common."""
-    return {name: value for name, value in config.items() if name not in ("seed", "experiences", "method")}
-
-
-def _restored(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _notes(trials: Sequence[Trial], study: Study) -> tuple[str, ...]:
     share = study.base.validation
     notes = [
@@ -259,6 +250,10 @@ def _notes(trials: Sequence[Trial], study: Study) -> tuple[str, ...]:
         notes.append("The highest of several measured ACAs is likely to be too high: report test accuracies.")
     if any(trial.experiences is not None for trial in trials):
         notes.append("Rows of fewer experiences were given up on the way; ACAs of different lengths do not compare.")
+    if len({run.extra.get("precision") for trial in trials for run in trial.runs}) > 1:
+        notes.append(
+            "Some trials were trained at full precision and some at mixed: small differences may come from that."
+        )
     notes += [
         f"Failed: {describe(trial, study)}, seed {seed}: {problem}"
         for trial in trials

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import torch
 from rich.console import Console
 from rich.text import Text
 
 from hypertail.errors import ConfigError, TrainingError
+from hypertail.lab.build import build_model
 from hypertail.lab.config import RunConfig
+from hypertail.lab.identity import CONCERNS
 from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import OPTIONS, stream_of
+from hypertail.lab.run import OPTIONS, read_options, stream_of
 from hypertail.lab.searchspace import Space, draws, grid, option, spell
 from hypertail.lab.trialrunner import Streams, TrialRunner
 from hypertail.lab.trials import (
@@ -35,6 +36,7 @@ from hypertail.lab.trials import (
     write_record,
 )
 from hypertail.streams import Stream
+from hypertail.training.precision import Precision, Speed, choose_precision
 
 Search = Literal["grid", "random", "halving"]
 DRAWN = 20
@@ -84,14 +86,22 @@ def rungs(trials: int, experiences: int) -> list[int]:
     return [math.ceil(experiences / 2**back) for back in reversed(range(count))]
 
 
-def check_fixed(space: Space, base: RunConfig) -> None:
-    """Refuse a search over a switch that was also set to a value.
+def check_space(space: Space, base: RunConfig) -> None:
+    """Refuse a search over a switch without effect on the strategy, or over one that was also set to a value.
 
     Raises:
         ConfigError: naming the switch.
     """
     usual = preset(base.preset)
     for name in space:
+        concerned = CONCERNS.get(name, (base.strategy,))
+        if base.strategy not in concerned:
+            raise ConfigError(
+                f"switch {option(name)} in --try",
+                required=f"one that decides what {base.label} learns",
+                found=f"one that concerns {', '.join(concerned) or 'no strategy'} alone",
+                mend="Leave it out, or use another --strategy.",
+            )
         value = getattr(base.method, name)
         if value != getattr(usual, name):
             raise ConfigError(
@@ -116,6 +126,7 @@ def tune(
     data: Path | None = None,
     device: torch.device | str = "cpu",
     cache_bytes: int | None = None,
+    speed: Speed = "auto",
     line: str = "",
 ) -> list[Trial]:
     """Run the trials of a search and return all of its study found in `out`, best first.
@@ -137,6 +148,7 @@ def tune(
         data: root of local datasets.
         device: where to train.
         cache_bytes: memory for cached inputs; None for a share of what is free.
+        speed: precision of the forward passes while training; `auto` is decided once, for all trials alike.
         line: command line, recorded in each run.
 
     Raises:
@@ -155,10 +167,11 @@ def tune(
     if search == "halving":
         whole = base.experiences or len(stream(study.seeds[0]))
         lengths = [length if length < whole else base.experiences for length in rungs(len(chosen), whole)]
-    runner = TrialRunner(study, out / "trials", stream, device=device, cache_bytes=cache_bytes, line=line)
+    runner = TrialRunner(study, out / "trials", stream, device=device, cache_bytes=cache_bytes, speed=speed, line=line)
     _check_earlier(runner, [replace(config, experiences=length) for config in chosen for length in lengths])
     if not all(runner.is_finished(replace(config, seed=seed)) for config in chosen for seed in study.seeds):
-        stream(study.seeds[0])  # what is wrong with the data is told before anything is written
+        # what is wrong with the data is told before anything is written
+        runner.speed = _one_speed(speed, runner, stream(study.seeds[0]))
     found: list[Trial] = []
     with RunProgress(console) as progress:
         for length in lengths:
@@ -170,7 +183,7 @@ def tune(
                 words = ", ".join(f"{option(name)} {spell(getattr(config.method, name))}" for name in space)
                 title = f"trial {number}/{len(chosen)}, {words}, seed {seed}"
                 progress.start(title)
-                said = runner.run(replace(config, seed=seed), progress)
+                said = runner.run(replace(config, seed=seed), progress, lambda text: console.print(Text(text)))
                 console.print(Text(f"{title}: {said}"), soft_wrap=True)
                 found = find_trials(runner.folder, study)
                 write_record(found, study, out, data)
@@ -182,6 +195,18 @@ def tune(
     write_record(found, study, out, data)
     _report(found, study, out, console, data)
     return found
+
+
+def _one_speed(speed: Speed, runner: TrialRunner, stream: Stream) -> Speed:
+    """`auto` as it was decided for earlier trials, or else by timing the model: one precision for all that compare."""
+    base = runner.study.base
+    runs = [run for trial in find_trials(runner.folder, runner.study) for run in trial.runs]
+    for precision in {run.extra.get("precision") for run in runs} if speed == "auto" else ():
+        if precision in get_args(Precision):
+            return cast(Precision, precision)
+    images = torch.zeros(base.batch_size, *stream.image_shape)
+    model = build_model(base, stream, stream.max_classes, "model")
+    return choose_precision(speed, model, lambda: images, torch.device(runner.device))
 
 
 def _better_half(chosen: list[RunConfig], runner: TrialRunner, found: Sequence[Trial]) -> list[RunConfig]:
@@ -236,22 +261,18 @@ def _check(base: RunConfig, out: Path, tolerance: float, seeds: Sequence[int]) -
 def _check_earlier(runner: TrialRunner, planned: Sequence[RunConfig]) -> None:
     """Find out before the first run that a directory belongs to a search with other options."""
     for config in [replace(each, seed=seed) for each in planned for seed in runner.study.seeds]:
-        directory = runner.parent(config) / config.run_name
+        directory = runner.directory(config)
         if not (directory / OPTIONS).is_file():
             continue
-        earlier, now = (_flat(each) for each in (json.loads((directory / OPTIONS).read_text()), config.to_json()))
-        for name in earlier:
-            if earlier[name] != now.get(name):
+        earlier, now = read_options(directory / OPTIONS).identity(), config.identity()
+        for name in dict.fromkeys((*earlier, *now)):
+            if earlier.get(name) != now.get(name):
                 raise ConfigError(
                     f"trial {directory}",
                     required=f"{option(name)} {spell(now.get(name))}, as now, to go on with it",
-                    found=f"{option(name)} {spell(earlier[name])}",
+                    found=f"{option(name)} {spell(earlier.get(name))}",
                     mend="Use another --out, or the same options as before.",
                 )
-
-
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{name: value for name, value in config.items() if name != "method"}, **config["method"]}
 
 
 def _report(found: Sequence[Trial], study: Study, out: Path, console: Console, data: Path | None) -> None:

@@ -56,5 +56,11 @@ def notes(setting: Setting, planned: Sequence[RunConfig], used: Sequence[Finishe
             if setting.size.epochs != 100
             else ()
         ),
+        *_precision(used),
         *more,
     )
+
+
+def _precision(used: Sequence[FinishedRun]) -> tuple[str, ...]:
+    mixed = dict.fromkeys(run.run.label for run in used if run.run.extra.get("precision") == "mixed")
+    return (f"Training in mixed precision (bfloat16): {', '.join(mixed)}.",) if mixed else ()

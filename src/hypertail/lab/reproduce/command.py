@@ -14,11 +14,13 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.config import RunConfig
+from hypertail.lab.reproduce.record import record_target
 from hypertail.lab.reproduce.runs import Library, directory_name, distinct, run_missing
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun, Output, Target
 from hypertail.lab.reproduce.targets import TARGETS
 from hypertail.lab.tables import latex_table, markdown_table, rich_table
+from hypertail.training.precision import Speed
 
 _WIDEST = 1000  # columns of a table, with all it holds
 
@@ -33,6 +35,7 @@ def reproduce(
     plan_only: bool = False,
     run: bool = True,
     device: torch.device | str = "cpu",
+    speed: Speed = "auto",
     line: str = "",
 ) -> list[Path]:
     """Make tables and figures of the paper and return the files that were written.
@@ -40,12 +43,13 @@ def reproduce(
     Args:
         names: of `TARGETS`.
         setting: how.
-        out: folder of `tables`, `figures` and `runs`; finished runs in it are used.
+        out: folder of `tables`, `figures`, `runs` and `targets.json`; finished runs in it are used.
         console: where everything is shown.
         others: folders with more finished runs.
         plan_only: show which runs are needed, and do nothing.
         run: make missing runs; otherwise show what can be shown of finished ones.
         device: where to train.
+        speed: precision of the steps.
         line: the command, recorded in every run.
 
     Raises:
@@ -71,10 +75,21 @@ def reproduce(
         if missing:
             console.print(Text(f"{target.name}: {len(missing)} of {len(serving)} runs to make"), soft_wrap=True)
             made: list[FinishedRun] = []
-            run_missing(missing, folder, console, data=setting.data, device=device, line=line, on_finished=made.append)
+            run_missing(
+                missing,
+                folder,
+                console,
+                data=setting.data,
+                device=device,
+                speed=speed,
+                line=line,
+                on_finished=made.append,
+            )
             library = replace(library, runs=(*library.runs, *made))
         output = target.render(setting, library.runs)
         files = write_output(output, out)
+        if files:
+            record_target(out, target, files, output)
         show_output(target, output, files, console)
         written += files
     return written

@@ -20,6 +20,7 @@ from hypertail.lab.reproduce.target import FinishedRun, matching
 from hypertail.lab.run import execute, stream_of
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
+from hypertail.training.precision import Speed
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def run_missing(
     *,
     data: Path | None = None,
     device: torch.device | str = "cpu",
+    speed: Speed = "auto",
     line: str = "",
     on_finished: Callable[[FinishedRun], None] = lambda run: None,
 ) -> None:
@@ -110,6 +112,7 @@ def run_missing(
         console: where progress is shown.
         data: root of local datasets.
         device: where to train.
+        speed: precision of the steps, as `execute` takes it.
         line: the command, recorded in every run.
         on_finished: told of each run.
 
@@ -137,8 +140,10 @@ def run_missing(
                 stream=lambda config=config: load(_of_stream(config)),  # type: ignore[misc]
                 device=device,
                 existing="reuse",
+                speed=speed,
                 command=line,
                 progress=progress,
+                on_notice=lambda text, title=title: console.print(Text(f"{title}: {text}"), soft_wrap=True),  # type: ignore[misc]
             )
             aca = 100 * (run.metrics["aca"] or 0)
             console.print(Text(f"{title}: ACA {aca:.1f} %, {run.seconds:.0f} s"), soft_wrap=True)

@@ -1,0 +1,168 @@
+"""Runs of reproduced targets: found wherever they lie, made where they are missing, never made twice."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hypertail.errors import ConfigError, DataError
+from hypertail.lab.config import RunConfig
+from hypertail.lab.method import Method
+from hypertail.lab.reproduce.command import reproduce
+from hypertail.lab.reproduce.runs import Library, directory_name, distinct, run_missing
+from hypertail.lab.reproduce.setting import Setting
+from hypertail.lab.reproduce.target import FinishedRun
+from lab.reproduce.made_runs import finished
+
+HN = RunConfig("digits", "hn", 3)
+SMOKE = Setting(scale="smoke", strategies=("naive", "separate-4"))
+
+
+def written(config: RunConfig, folder: Path) -> Path:
+    """The file of a made-up run of `config`."""
+    return finished(config).run.write(folder / config.run_name / "run.json")
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_library_looks_below_its_folders_and_says_what_it_cannot_use(tmp_path: Path) -> None:
+    written(HN, tmp_path / "a" / "deep")
+    broken = tmp_path / "b" / "broken" / "run.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    newer = written(replace(HN, seed=1), tmp_path / "b")
+    content = json.loads(newer.read_text())
+    content["config"]["method"]["flavour"] = 3
+    newer.write_text(json.dumps(content))
+    library = Library.of([tmp_path / "a", tmp_path / "b", tmp_path / "a" / "deep"])
+    (run,) = library.runs
+    assert (run.config, run.directory) == (HN, tmp_path / "a" / "deep" / HN.run_name)
+    assert len(library.unread) == 2
+    assert any("unknown option of a run 'flavour'" in text for text in library.unread)
+    assert library.finished([HN]) == (run,)
+    assert library.missing([HN, replace(HN, seed=1)]) == [replace(HN, seed=1)]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"folder of runs '.*no': required a folder .*; found nothing there. Check --from."
+    ):
+        Library.of([tmp_path / "no"])
+
+
+def test_of_the_same_run_the_one_that_records_most_is_made() -> None:
+    curves = replace(HN, eval_every=2)
+    cosine = replace(HN, method=Method(record_cosine=True))
+    assert distinct([HN, curves, HN]) == [curves]
+    assert distinct([curves, HN]) == [curves]
+    assert distinct([curves, cosine]) == [curves, cosine]
+    both = replace(cosine, eval_every=1)
+    assert distinct([curves, cosine, HN, both]) == [both]
+    assert distinct([HN, replace(HN, seed=1)]) == [HN, replace(HN, seed=1)]
+
+
+def test_directories_differ_where_runs_do() -> None:
+    names = [
+        directory_name(config)
+        for config in (
+            HN,
+            replace(HN, eval_every=1),
+            replace(HN, method=Method(lookahead="first")),
+            replace(HN, views=3),
+        )
+    ]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("digits-hn-3-tuned-e10-seed0-") for name in names)
+    assert directory_name(replace(HN, method=Method(ewc_weight=7.0))) == names[0]
+
+
+def test_what_is_missing_is_made_and_then_found(tmp_path: Path) -> None:
+    configs = [config for name in ("naive", "separate-4") for config in SMOKE.config("split-cifar100", name)]
+    made: list[FinishedRun] = []
+    run_missing(configs, tmp_path, quiet(), on_finished=made.append, line="hypertail reproduce table2", speed="full")
+    assert [run.config for run in made] == configs
+    library = Library.of([tmp_path])
+    assert library.missing(configs) == []
+    assert {run.run.command for run in library.runs} == {"hypertail reproduce table2"}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
+    run_missing(configs, tmp_path, quiet(), speed="full")  # finished ones are read, not made
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")} == before
+
+
+def test_runs_that_two_targets_need_are_made_once(tmp_path: Path) -> None:
+    setting = Setting(scale="smoke", strategies=("hn-4",))
+    console = quiet()
+    files = reproduce(["table4", "table5"], setting, tmp_path, console, speed="full")
+    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 3  # none, first, second
+    assert "table4: 2 of 2 runs to make" in text_of(console)
+    assert "table5: 1 of 2 runs to make" in text_of(console)
+    assert {path.name for path in files} == {f"table{n}.{kind}" for n in (4, 5) for kind in ("md", "csv", "tex")}
+    assert all(path.is_file() for path in files)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "tables", "targets.json"}
+
+
+def test_finished_runs_elsewhere_are_used(tmp_path: Path) -> None:
+    for name in ("hn-3", "hn-4"):
+        for order in ("none", "first"):
+            (config,) = Setting().config("split-cifar100", name, method={"lookahead": order})
+            written(config, tmp_path / "elsewhere" / f"{name}-{order}")
+    out, console = tmp_path / "out", quiet()
+    reproduce(["table4"], Setting(), out, console, others=[tmp_path / "elsewhere"])
+    assert "to make" not in text_of(console)
+    assert not (out / "runs").exists()
+    assert "–" not in (out / "tables" / "table4.md").read_text()
+
+
+def test_a_plan_says_what_is_finished_and_does_nothing(tmp_path: Path) -> None:
+    configs = SMOKE.config("split-cifar100", "naive")
+    written(configs[0], tmp_path / "elsewhere")
+    console = quiet()
+    out = tmp_path / "out"
+    assert reproduce(["table2"], SMOKE, out, console, others=[tmp_path / "elsewhere"], plan_only=True) == []
+    assert "2 runs, 1 finished, 1 to be made" in text_of(console)
+    assert f"finished: {tmp_path / 'elsewhere'}" in text_of(console)
+    assert not out.exists()
+
+
+def test_without_running_there_are_gaps(tmp_path: Path) -> None:
+    reproduce(["table2"], SMOKE, tmp_path, quiet(), run=False)
+    assert not (tmp_path / "runs").exists()
+    assert "nothing measured is shown" in (tmp_path / "tables" / "table2-split-cifar100.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("names", "setting", "message"),
+    [
+        (["tabel2"], SMOKE, r"unknown table or figure 'tabel2': .* Did you mean 'table2'\?"),
+        ([], SMOKE, "tables or figures: required at least one; found none. Name table2, say."),
+        (
+            ["table4"],
+            SMOKE,
+            "rows of table4: required at least one; found none for --strategy naive separate-4. "
+            "Ask for other ones, or leave these options out.",
+        ),
+        (["table1"], Setting(streams=("split-cifar100",)), r"rows of table1: .* none for --stream split-cifar100"),
+    ],
+)
+def test_what_cannot_be_made(names: list[str], setting: Setting, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        reproduce(names, setting, tmp_path / "out", quiet())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("mine")
+    with pytest.raises(ConfigError, match=r"folder of runs .*runs: required a folder, or nothing yet; found a file"):
+        run_missing([HN], tmp_path / "runs", quiet())
