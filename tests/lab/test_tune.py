@@ -21,6 +21,7 @@ from hypertail.lab.method import Method
 from hypertail.lab.presets import PRINTED
 from hypertail.lab.run import execute, stream_of
 from hypertail.lab.runfile import RunFile
+from hypertail.lab.searchspace import default_space
 from hypertail.lab.trials import Study, Trial, best_of, build_table, command_for, find_trials
 from hypertail.lab.tune import check_space, plan, rungs, tune
 from hypertail.seeds import generator

@@ -60,6 +60,10 @@ class SeparableHead(nn.Module, ABC):
         return torch.cat((self.linear.weight, self.linear.bias.unsqueeze(1)), dim=1)
 
     @abstractmethod
+    def summands(self) -> tuple[Tensor, Tensor] | None:
+        """W_e (features, d) and [W_h b] (features, hidden + 1) if theta_jr = W_e e_r + [W_h b] [h_j ; 1], else None."""
+
+    @abstractmethod
     def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
         """Rows -> the parameter tensor, with leading task dimensions kept."""
 
@@ -114,6 +118,13 @@ class ChannelHead(SeparableHead):
             return torch.cat((ones, hidden), dim=1)
         return torch.cat((ones, hidden, 1 + self.modulation(hidden)), dim=1)
 
+    def summands(self) -> tuple[Tensor, Tensor] | None:
+        """W_e and [W_h b] for the additive code."""
+        if self.modulation is not None:
+            return None
+        weight_h, weight_e = self.linear.weight.split((self.hidden, self.rank), dim=1)
+        return weight_e, torch.cat((weight_h, self.linear.bias.unsqueeze(1)), dim=1)
+
     def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
         """Rows are stored as (k, k, in), so that a generated filter already lies channels-last in memory."""
         lead = rows.shape[:-2]
@@ -124,13 +135,19 @@ class ChannelHead(SeparableHead):
 
     def generate(self, hidden: Float[Tensor, "*tasks hidden"]) -> Float[Tensor, "*tasks rows features"]:
         """The rows, without building the constant columns of the code; what tasks share is computed once."""
-        weight_h, weight_e = self.linear.weight[:, : self.hidden], self.linear.weight[:, self.hidden :]
+        weight_h, weight_e = self.linear.weight.split((self.hidden, self.rank), dim=1)
         shift = nn.functional.linear(hidden, weight_h, self.linear.bias).unsqueeze(-2)
-        if self.modulation is None:
+        if self.modulation is not None:
+            code: Tensor = self.table * (1 + self.modulation(hidden)).unsqueeze(-2)
+            reweighed: Tensor = code @ weight_e.T
+            return shift + reweighed
+        if math.prod(hidden.shape[:-1]) > 1:
             shared: Tensor = self.table @ weight_e.T
             return shift + shared
-        code: Tensor = self.table * (1 + self.modulation(hidden)).unsqueeze(-2)
-        return shift + code @ weight_e.T
+        # one product instead of a sum: its gradient needs no sum over rows, which is slow
+        factors = torch.cat((weight_e.T, shift.view(1, -1)))
+        rows: Tensor = self.row_basis().roll(-1, dims=1) @ factors
+        return rows.view(*hidden.shape[:-1], *rows.shape)
 
 
 class LinearHead(SeparableHead):
@@ -154,6 +171,10 @@ class LinearHead(SeparableHead):
     def task_basis(self, hidden: Float[Tensor, "tasks hidden"]) -> Float[Tensor, "tasks basis"]:
         """[1 ; h_j]."""
         return torch.cat((hidden.new_ones(hidden.shape[0], 1), hidden), dim=1)
+
+    def summands(self) -> tuple[Tensor, Tensor] | None:
+        """No vectors, and all of the matrix."""
+        return self.linear.weight.new_empty(self.features, 0), self.matrix()
 
     def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
         """One row -> the whole tensor."""

@@ -18,8 +18,8 @@ outputs and subtracting would cancel in float32.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterable
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from hypertail.errors import check_choice
 from hypertail.hyper.curvature import Curvature
+from hypertail.hyper.forms import Constant, Metric, ProductForm, RowGram, SumForm
 from hypertail.hyper.heads import SeparableHead
 from hypertail.hyper.hypernetwork import Hypernetwork
 
@@ -72,17 +73,15 @@ class Penalty:
             self.scale *= len(hyper.heads)
         with torch.no_grad():
             hidden = self.snapshot.hidden(self.tasks)
-            self._targets = {
-                name: _Target.of(
-                    head,
-                    hidden,
-                    self.inputs.get(name),
-                    self.taps.get(name),
-                    self.outputs.get(name),
-                    rows_move=hyper.separable_heads()[name].rows_move,
-                )
-                for name, head in self.snapshot.separable_heads().items()
-            }
+            self._targets = {name: self._target(name, hyper, hidden) for name in hyper.separable_heads()}
+
+    def _target(self, name: str, hyper: Hypernetwork, hidden: Tensor) -> Callable[[SeparableHead, Tensor], Tensor]:
+        old = self.snapshot.separable_heads()[name]
+        metric, outputs = Metric(self.inputs.get(name), self.taps.get(name)), self.outputs.get(name)
+        rows_move = hyper.separable_heads()[name].rows_move
+        if old.summands() is not None and not rows_move:
+            return _SumTarget(old, hidden, metric, outputs)
+        return _ProductTarget(old, hidden, metric, outputs, rows_move=rows_move)
 
     def __call__(self, hyper: Hypernetwork) -> Float[Tensor, ""]:
         """The penalty at the present parameters of `hyper`, without its factor lambda."""
@@ -96,125 +95,81 @@ class Penalty:
         total = hyper.embedding.new_zeros(())
         hidden = hyper.hidden(self.tasks)
         for name, head in hyper.separable_heads().items():
-            total = total + self._head(name, head, hidden)
+            total = total + self._targets[name](head, hidden)
         if self.rows:
             for name, table in hyper.task_tables().items():
                 old = self.snapshot.task_tables()[name]
                 total = total + sum(((table(int(j)) - old(int(j))) ** 2).sum() for j in self.tasks)
         return total * self.scale
 
-    def _head(self, name: str, head: SeparableHead, hidden: Tensor) -> Tensor:
-        target = self._targets[name]
-        tasks = head.task_basis(hidden)
-        tasks = torch.cat((tasks, tasks - target.task), dim=1)
-        row_gram = target.row_gram
+
+class _ProductTarget:
+    """What stays fixed of a head within an experience, and its share of the penalty.
+
+    N = [dM, C] with C = [M*, M*] (only the columns whose row or task basis is being learned). `row_index` and
+    `task_index` say, for each column of N, which columns of [u, du, u*] and of [t, dt] its code is made of. `row_gram`
+    is there if no row basis is being learned.
+    """
+
+    def __init__(
+        self, head: SeparableHead, hidden: Tensor, metric: Metric, outputs: Tensor | None, *, rows_move: bool
+    ) -> None:
+        self.matrix, self.row, self.task, self.outputs = (
+            head.matrix(),
+            head.row_basis(),
+            head.task_basis(hidden),
+            outputs,
+        )
+        of_row, of_task = (head.row_index > 0) & rows_move, head.task_index > 0
+        self.constant = Constant.of(torch.cat((self.matrix[:, of_row], self.matrix[:, of_task]), dim=1), metric)
+        r, t, size = head.row_index, head.task_index, self.row.shape[1]
+        self.row_index = torch.cat((r, size + r[of_row], 2 * size + r[of_task] if rows_move else r[of_task]))
+        self.task_index = torch.cat((t, t[of_row], self.task.shape[1] + t[of_task]))
+        self.row_gram = None if rows_move else _pick(_gram(self.row, outputs), self.row_index)
+
+    def __call__(self, head: SeparableHead, hidden: Tensor) -> Tensor:
+        task = head.task_basis(hidden)
+        task_gram = _pick(_gram(torch.cat((task, task - self.task), dim=1)), self.task_index)
+        row_gram = self.row_gram
         if row_gram is None:
             row = head.row_basis()
-            row_gram = _gram(torch.cat((row, row - target.row, target.row), dim=1), self.outputs.get(name))
-            row_gram = _pick(row_gram, target.row_index)
-        form: Tensor = _QuadraticForm.apply(  # type: ignore[no-untyped-call]
-            head.matrix() - target.matrix,
-            row_gram * _pick(tasks.T @ tasks, target.task_index),
-            target.inputs,
-            target.taps,
-            target.weighed,
-            target.square,
+            row_gram = _gram(torch.cat((row, row - self.row, self.row), dim=1), self.outputs)
+            row_gram = _pick(row_gram, self.row_index)
+        change = head.matrix() - self.matrix
+        form: Tensor = ProductForm.apply(change, row_gram * task_gram, self.constant)  # type: ignore[no-untyped-call]
+        return form
+
+
+class _SumTarget:
+    """The same for a head that adds a part of the row, with fixed vectors, and a part of the task: cheaper."""
+
+    def __init__(self, head: SeparableHead, hidden: Tensor, metric: Metric, outputs: Tensor | None) -> None:
+        self.hidden, (self.of_rows, self.of_tasks) = hidden, _summands(head)
+        self.constant = Constant.of(self.of_tasks[:, :-1], metric)
+        gram = _gram(head.row_basis(), outputs)
+        self.moments = RowGram(gram[0, 0], gram[0, 1:], gram[1:, 1:] * len(hidden))
+
+    def __call__(self, head: SeparableHead, hidden: Tensor) -> Tensor:
+        of_rows, of_tasks = _summands(head)
+        task = torch.cat((hidden, hidden.new_ones(len(hidden), 1), hidden - self.hidden), dim=1)
+        form: Tensor = SumForm.apply(  # type: ignore[no-untyped-call]
+            of_rows - self.of_rows, of_tasks - self.of_tasks, _gram(task), self.moments, self.constant
         )
         return form
 
 
-class _Target(NamedTuple):
-    """What stays fixed of one head within an experience.
-
-    N = [dM, C] with C = [M*, M*] (only the columns whose row or task basis is being learned), so that A C and C^T A C
-    are computed once. `row_index` and `task_index` say, for each column of N, which columns of [u, du, u*] and of
-    [t, dt] its code is made of. `row_gram` is there if no row basis is being learned.
-    """
-
-    row: Tensor
-    task: Tensor
-    matrix: Tensor
-    inputs: Tensor | None
-    taps: Tensor | None
-    weighed: Tensor
-    square: Tensor
-    row_index: Tensor
-    task_index: Tensor
-    row_gram: Tensor | None
-
-    @classmethod
-    def of(
-        cls,
-        head: SeparableHead,
-        hidden: Tensor,
-        inputs: Tensor | None,
-        taps: Tensor | None,
-        outputs: Tensor | None,
-        *,
-        rows_move: bool,
-    ) -> _Target:
-        matrix, row, task = head.matrix(), head.row_basis(), head.task_basis(hidden)
-        of_row, of_task = (head.row_index > 0) & rows_move, head.task_index > 0
-        constant = torch.cat((matrix[:, of_row], matrix[:, of_task]), dim=1)
-        weighed = _weigh(inputs, taps, constant)
-        r, t, size = head.row_index, head.task_index, row.shape[1]
-        row_index = torch.cat((r, size + r[of_row], 2 * size + r[of_task] if rows_move else r[of_task]))
-        task_index = torch.cat((t, t[of_row], task.shape[1] + t[of_task]))
-        row_gram = None if rows_move else _pick(_gram(row, outputs), row_index)
-        return cls(row, task, matrix, inputs, taps, weighed, constant.T @ weighed, row_index, task_index, row_gram)
+def _summands(head: SeparableHead) -> tuple[Tensor, Tensor]:
+    parts = head.summands()
+    assert parts is not None
+    return parts
 
 
-def _gram(basis: Tensor, factor: Tensor | None) -> Tensor:
+def _gram(basis: Tensor, factor: Tensor | None = None) -> Tensor:
     return basis.T @ (basis if factor is None else factor @ basis)
 
 
 def _pick(gram: Tensor, index: Tensor) -> Tensor:
     return gram.index_select(0, index).index_select(1, index)
-
-
-def _weigh(inputs: Tensor | None, taps: Tensor | None, columns: Tensor) -> Tensor:
-    """S ⊗ A, taps by input channels, applied to each column; the columns themselves without A."""
-    if inputs is None:
-        return columns
-    weighed = inputs @ columns.view(-1, len(inputs), columns.shape[1])
-    if taps is not None:
-        weighed = (taps @ weighed.flatten(1)).view_as(weighed)
-    return weighed.flatten(0, 1)
-
-
-class _QuadraticForm(torch.autograd.Function):
-    """trace(N^T A N G) for N = [change, constant] and symmetric A and G."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        change: Tensor,
-        gram: Tensor,
-        inputs: Tensor | None,
-        taps: Tensor | None,
-        weighed: Tensor,
-        square: Tensor,
-    ) -> Tensor:
-        size = change.shape[1]
-        own = _weigh(inputs, taps, change)
-        kernel = torch.empty_like(gram)
-        kernel[:size, :size] = change.T @ own
-        kernel[:size, size:] = change.T @ weighed
-        kernel[size:, :size] = kernel[:size, size:].T
-        kernel[size:, size:] = square
-        ctx.save_for_backward(own, weighed, gram, kernel)
-        total: Tensor = (kernel * gram).sum()
-        return total
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        own, weighed, gram, kernel = ctx.saved_tensors
-        size = own.shape[1]
-        slope = None
-        if ctx.needs_input_grad[0]:
-            slope = torch.addmm(own @ gram[:size, :size], weighed, gram[size:, :size]) * (2 * grad)
-        return slope, kernel * grad if ctx.needs_input_grad[1] else None, None, None, None, None
 
 
 def direct_penalty(

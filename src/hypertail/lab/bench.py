@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.lab.bench_memory import PeakMemory, peak_memory
-from hypertail.lab.bench_modes import FULL_OF, MODELS, MODES, Model, named_models
+from hypertail.lab.bench_modes import FULL_OF, MODELS, MODES, Model, modes_of, named_models
 from hypertail.lab.bench_profile import profile_step
 from hypertail.lab.bench_report import Measured, facts, write_json
 from hypertail.lab.bench_subjects import Subject, bare_epoch, build_at, build_subject, random_stream
@@ -115,7 +115,8 @@ def bench(
     evaluation: dict[str, Timing] = {}
     for label, model in chosen.items():
         with console.status(f"steps of {label}"):
-            subjects = subjects_of(model, plan, place, precision[label])
+            modes = modes_of(model, precision[label])
+            subjects = {mode: _subject(mode, model, plan, place, precision[label]) for mode in modes}
             timings = time_subjects(label, subjects, plan)
         if precision[label] == "full":
             timings |= {full: timings[mode] for mode, full in FULL_OF.items() if mode in timings}
@@ -161,13 +162,6 @@ def chosen_precision(model: Model, plan: Sizes, device: torch.device) -> Precisi
     """What `--speed auto` chooses for a run of the model, on this machine and now."""
     stream = random_stream(1, train=plan.batch, test=plan.test)
     return _precision(MODES["tuned"].config(model, plan.batch), stream, "auto", device)
-
-
-def subjects_of(model: Model, plan: Sizes, device: torch.device, precision: Precision) -> dict[str, Subject]:
-    """The modes that mean something for `model`, each once: at full precision `tuned` is `tuned_full`."""
-    twice = set(FULL_OF.values()) if precision == "full" else set()
-    names = [name for name, mode in MODES.items() if mode.suits(model) and name not in twice]
-    return {name: _subject(name, model, plan, device, precision) for name in names}
 
 
 def _subject(mode: str, model: Model, plan: Sizes, device: torch.device, precision: Precision) -> Subject:

@@ -101,6 +101,12 @@ FULL_OF = {"tuned": "tuned_full", "weight_space": "weight_space_full"}
 """Mode at the chosen precision -> the same at full precision; they are one where full is chosen."""
 
 
+def modes_of(model: Model, precision: Precision) -> list[str]:
+    """The modes that mean something for `model`, each once: at full precision `tuned_full` would repeat `tuned`."""
+    twice = set(FULL_OF.values()) if precision == "full" else set()
+    return [name for name, mode in MODES.items() if mode.suits(model) and name not in twice]
+
+
 def floor_of(precision: Precision) -> str:
     """The bare loop at that precision."""
     return "floor_mixed" if precision == "mixed" else "floor"
