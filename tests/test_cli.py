@@ -24,7 +24,7 @@ from hypertail.lab.presets import PRESETS
 from hypertail.streams import STREAMS
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ("--experiences", "2", "--image-size", "8", "--epochs", "1", "--trunk-epochs", "1")
+SMALL = ("--experiences", "2", "--image-size", "8", "--epochs", "1", "--trunk-epochs", "1", "--speed", "full")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 # `python -m hypertail` that heeds an interrupt even where the tests run in the background, whose children ignore it
@@ -94,6 +94,7 @@ def test_strategies_depths_and_seeds_make_a_directory_each_and_one_table() -> No
 
 def test_interrupted_then_continued_is_bitwise_the_uninterrupted_run(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--strategy", "hn-4", "--experiences", "3", "--image-size", "8", "--epochs", "6", "--trunk-epochs", "1")
+    options += ("--speed", "full")
     name = "digits-hn-4-tuned-e6-seed0"
     process = subprocess.Popen(
         [sys.executable, "-c", START, "run", "digits", *options, "--existing", "replace", "--out", "my [runs]"],
@@ -227,7 +228,7 @@ def test_options_reach_the_run_file() -> None:
         ("info --tasks 0", r"option --tasks: required 1 or more; found 0."),
         ("info --preset foo", r"unknown preset 'foo': required one of printed, released, tuned"),
         ("report nowhere", r"path 'nowhere': required a run.json or a folder that holds some; found nothing there."),
-        ("report", r"paths of runs: required at least one; found none. Name a run.json or a folder of runs."),
+        ("report", r"report: required at least one finished run; found none. Name a run.json or a folder of runs."),
         ("quickstart --epochs 0", r"option --epochs: required 1 or more; found 0."),
         ("quickstart --seeds", r"option --seeds: required at least one value; found none."),
     ],

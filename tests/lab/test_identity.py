@@ -47,7 +47,7 @@ def test_the_lists_name_options_that_exist() -> None:
         {"epochs": 11},
         {"stream": "split-cifar100"},
         {"depth": 2},
-        {"views": 5},
+        {"views": 7},
         {"experiences": 3},
         {"validation": 0.1},
         {"method": Method(lr=0.1)},
@@ -100,7 +100,7 @@ def test_switches_that_do_not_concern_a_strategy_change_nothing_it_does(strategy
     idle = {name: value for name, value in OTHER.items() if strategy not in CONCERNS[name]}
     assert idle
     usual = of(strategy)
-    other = replace(of(strategy, **idle), views=1 if strategy not in CONCERNS["views"] else None)
+    other = replace(of(strategy, **idle), views=1 if strategy not in CONCERNS["views"] else usual.views)
     assert usual.identity() == other.identity()
     stream = tiny_stream(2, per_class=6, size=16)
     runs = [

@@ -19,7 +19,7 @@ from hypertail.hyper import Hypernetwork
 from hypertail.lab.build import build_strategy
 from hypertail.lab.config import STRATEGIES, RunConfig
 from hypertail.lab.method import Method
-from hypertail.lab.run import Existing, execute
+from hypertail.lab.run import OPTIONS, Existing, execute
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.strategies import PartialHypernet, Task, partial_hypernet
 from hypertail.streams import Stream
@@ -334,6 +334,37 @@ def test_what_exists_is_neither_overwritten_nor_mixed_up(tmp_path: Path) -> None
     run(config, tmp_path, existing="replace", progress=progress, tasks=1)
     assert said
     assert file.read_bytes() != before  # another time of day
+
+
+def test_a_run_that_lacks_a_newer_switch_is_reused(tmp_path: Path) -> None:
+    config = with_depth("separate")
+    first = run(config, tmp_path, tasks=1)
+    options = tmp_path / config.run_name / OPTIONS
+    content = json.loads(options.read_text())
+    del content["method"]["damping"]
+    options.write_text(json.dumps(content))
+    other = replace(config, method=replace(SHORT, penalty_weight=7.0))  # which does not concern separate tails
+    for same in (config, other):
+        assert run(same, tmp_path, existing="reuse", tasks=1) == first
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{"stream": "ti',
+            "options of a run, .*config.json: required those that hypertail writes, .*; found others",
+        ),
+        ("[3]", r"found others \(options of a run: .* found list.*\). Use another --out, or --existing replace"),
+        ('{"stream": "tiny", "strategy": "naive", "flavour": 3}', "unknown option of a run 'flavour'"),
+    ],
+)
+def test_options_that_cannot_be_read_are_no_run_to_reuse(text: str, message: str, tmp_path: Path) -> None:
+    config = with_depth("naive")
+    (tmp_path / config.run_name).mkdir()
+    (tmp_path / config.run_name / OPTIONS).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        run(config, tmp_path, existing="reuse", tasks=1)
 
 
 def test_a_stream_that_fails_leaves_no_directory(tmp_path: Path) -> None:

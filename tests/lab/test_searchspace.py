@@ -109,7 +109,7 @@ def test_ranges_are_drawn_evenly_over_orders_of_magnitude() -> None:
 
 
 def test_by_default_rate_lambda_and_embedding_around_their_values() -> None:
-    assert default_space(replace(BASE, method=TUNED)) == {
+    assert default_space(replace(BASE, method=Method(hyper_lr=3e-3, penalty_weight=0.05, embedding=32))) == {
         "hyper_lr": (0.001, 0.003, 0.009),
         "penalty_weight": (0.01, 0.05, 0.25),
         "embedding": (16, 32, 64),

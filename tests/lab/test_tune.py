@@ -27,10 +27,10 @@ from hypertail.lab.tune import check_space, plan, rungs, tune
 from hypertail.seeds import generator
 from hypertail.streams import Examples, Stream
 from hypertail.training.checkpoint import load_checkpoint
-from hypertail.training.trainer import Trainer, silent
+from hypertail.training.trainer import Trainer
 from tiny import tiny_stream
 
-SHORT = Method(trunk_epochs=1)
+SHORT = Method(trunk_epochs=1, penalty_weight=0.05)
 BASE = RunConfig(
     "tiny", "hn", 4, epochs=1, batch_size=8, validation=0.25, measure_on="validation", views=1, method=SHORT
 )
@@ -358,7 +358,7 @@ def test_the_trunk_of_a_real_stream_is_trained_without_the_images_held_out(
     monkeypatch.setattr(trunks, "Trainer", trainer)
     config = replace(BASE, stream="digits", image_size=8, experiences=1, batch_size=64)
     stream = stream_of(config)
-    trunks.trained_trunk(config, stream, tmp_path, torch.device("cpu"), silent)
+    trunks.trained_trunk(config, stream, tmp_path, torch.device("cpu"))
     (first,) = given[0]
     everything = stream_of(replace(config, validation=0.0, measure_on="test"))[0].train
     held = stream[0].validation

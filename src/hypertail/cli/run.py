@@ -54,8 +54,8 @@ class Machine:
     """auto (a GPU if there is one), cpu, cuda or cuda:N."""
     threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: torch's choice)")] = None
     """CPU threads."""
-    views: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: a new one each epoch)")] = None
-    """Draw only so many augmentations of each experience and keep their trunk features: faster, less varied."""
+    views: Annotated[int | None, arg(metavar="N")] = 5
+    """Draw so many augmentations of each experience and keep their trunk features; None: a new one each epoch."""
     speed: Speed = "auto"
     """Precision of training's forward passes: full (float32), mixed (bfloat16), or auto for what is faster here."""
     cache_bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="(default: 1/4 of what is free)")] = None

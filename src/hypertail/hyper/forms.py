@@ -59,6 +59,7 @@ class ProductForm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, change: Tensor, gram: Tensor, constant: Constant) -> Tensor:
+        """The value."""
         own = constant.metric(change)
         kernel = constant.beside(change, own)
         ctx.save_for_backward(own, constant.weighed, gram, kernel)
@@ -68,6 +69,7 @@ class ProductForm(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients by `change` and `gram`."""
         own, weighed, gram, kernel = ctx.saved_tensors
         size = own.shape[1]
         slope = None
@@ -97,6 +99,7 @@ class SumForm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, tasks: Tensor, gram: Tensor, moments: RowGram, constant: Constant) -> Tensor:
+        """The value; all gradients are by-products."""
         metric, one = constant.metric, tasks.shape[1] - 1
         weighed = torch.cat((metric(tasks), constant.weighed), dim=1)
         kernel = constant.beside(tasks, weighed[:, : one + 1])
@@ -115,5 +118,6 @@ class SumForm(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients by `rows`, `tasks` and `gram`."""
         of_rows, of_tasks, of_gram = ctx.saved_tensors
         return of_rows * (2 * grad), of_tasks * (2 * grad), of_gram * grad, None, None

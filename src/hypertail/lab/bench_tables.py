@@ -85,6 +85,7 @@ def _steps(measured: Measured) -> Table:
 def _ratios(measured: Measured, columns: dict[str, str]) -> Table:
     found = ratios(measured) | {"output_term_share": measured.output_term_share}
     table = _table("", *columns)
+    table.columns[0].no_wrap = True
     for model in measured.seconds["tuned"]:
         for step, suffix in STEPS.items():
             cells = [found.get(key.format(suffix), {}).get(model) for key in columns.values()]

@@ -17,6 +17,7 @@ from hypertail.lab.info import Info
 from hypertail.lab.method import Method
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.report import write_report
+from hypertail.lab.reproduce.record import read_targets
 from hypertail.lab.run import Existing, execute, stream_of
 from hypertail.lab.runfile import FILE_NAME, RunFile, find_runs
 from hypertail.lab.tables import human_bytes, to_rich
@@ -111,7 +112,11 @@ def report(paths: Sequence[Path], out: Path, console: Console, *, overwrite: boo
             found="an existing one",
             mend="Use another --out, or --overwrite.",
         )
-    path = write_report(find_runs(paths), out)
+    folders = [path for path in paths if path.is_dir()]
+    bare = [path for path in paths if path in folders and read_targets(path) and not any(path.rglob(FILE_NAME))]
+    # tables that no run was needed for leave a folder without any
+    runs = find_runs([path for path in paths if path not in bare]) if len(bare) < len(paths) else []
+    path = write_report(runs, out, folders=folders)
     console.print(Text(f"report: {path.resolve()}"), soft_wrap=True)
     return path
 

@@ -9,7 +9,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,7 +218,7 @@ def legend_above(figure: Figure, names: Sequence[tuple[str, str, str]]) -> None:
     """One legend for all panels, above them, from (name, colour, dashes) of each kind of line."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour, linestyle=dashes, linewidth=2.0) for _, colour, dashes in names]
+    handles = [Line2D([], [], color=colour, linestyle=cast(Any, dashes), linewidth=2.0) for _, colour, dashes in names]
     texts = [name for name, *_ in names]
     figure.legend(
         handles, texts, loc="outside upper left", ncols=len(texts), frameon=False, labelcolor="linecolor",

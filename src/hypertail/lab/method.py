@@ -47,7 +47,7 @@ class Method:
     """Size of the task embedding."""
     mlp: tuple[int, int] = (50, 32)
     """Sizes of the hypernetwork's two hidden layers."""
-    rank: int = 112
+    rank: int = 76
     """Size d of the vector of each output channel in channel-wise heads."""
     code: CodeName = "additive"
     """How channel-wise heads join task and channel: additive (as published) or product."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -86,9 +86,9 @@ def execute(
         return finished
     device = torch.device(device)
     learned = stream() if stream is not None else stream_of(config, data)
+    whole = precision_of(replace(config, depth=None, strategy="naive"), learned, speed, device)
     trunk_seconds, trunk = 0.0, None
     if config.depth and config.method.trunk_training == "alone":
-        whole = _precision(replace(config, depth=None, strategy="naive"), learned, speed, device)
         trunk, trunk_seconds = trained_trunk(config, learned, out / "trunks", device, whole, progress)
     elif config.depth == 0:
         trunk = nn.Sequential()
@@ -106,10 +106,11 @@ def execute(
             device=device,
             views=config.views,
             cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
+            precision=whole,
             on_notice=on_notice,
         ),
         device=device,
-        precision=_precision(config, learned, speed, device),
+        precision=precision_of(config, learned, speed, device) if config.depth else whole,
         split=config.measure_on,
         eval_every=config.eval_every,
         checkpoint=directory / "checkpoint.safetensors",
@@ -124,6 +125,7 @@ def execute(
         result,
         trunk_seconds,
         trainer.precision,
+        trainer.cache.precision,
         device,
         command,
         started.isoformat(timespec="seconds"),
@@ -180,7 +182,7 @@ def _claim(config: RunConfig, directory: Path, existing: Existing) -> None:
     (directory / OPTIONS).write_text(json.dumps(config.to_json(), indent=1) + "\n")
 
 
-def _precision(config: RunConfig, stream: Stream, speed: Speed, device: torch.device) -> Precision:
+def precision_of(config: RunConfig, stream: Stream, speed: Speed, device: torch.device) -> Precision:
     """The precision of a run's steps: what `speed` says, tried on the part of the model that learns."""
     if config.method.per_sample:
         # one weight set per sample repeats the authors' steps, at the authors' precision
@@ -211,11 +213,15 @@ def _run_file(
     result: Result,
     trunk_seconds: float,
     precision: Precision,
+    features: Precision,
     device: torch.device,
     command: str,
     started: str,
 ) -> RunFile:
     parts = strategy.memory()
+    extra: dict[str, Any] = {"precision": precision, "precision_of_features": features}
+    if recorded := strategy.diagnostics():
+        extra["diagnostics"] = recorded
     phases = {"trunk": trunk_seconds, **result.seconds}
     hypernetwork = tail = trunk = None
     if isinstance(strategy, PartialHypernet):
@@ -250,5 +256,5 @@ def _run_file(
         hardware=hardware(device),
         command=command,
         started=started,
-        extra={"precision": precision} | ({"diagnostics": recorded} if (recorded := strategy.diagnostics()) else {}),
+        extra=extra,
     )

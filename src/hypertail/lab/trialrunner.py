@@ -19,6 +19,7 @@ from hypertail.lab.runfile import FILE_NAME
 from hypertail.lab.searchspace import option, spell
 from hypertail.lab.trials import FAILURE, Study
 from hypertail.streams import Stream
+from hypertail.training.precision import Speed
 
 Streams = Callable[[int], Stream]
 """From a seed to the stream of a study."""
@@ -42,15 +43,17 @@ class TrialRunner:
         study: Study,
         folder: Path,
         streams: Streams,
-        device: torch.device | str,
-        cache_bytes: int | None,
-        line: str,
+        *,
+        device: torch.device | str = "cpu",
+        cache_bytes: int | None = None,
+        speed: Speed = "auto",
+        line: str = "",
     ) -> None:
         self.study, self.folder, self.streams = study, folder, streams
-        self.device, self.cache_bytes, self.line = device, cache_bytes, line
+        self.device, self.cache_bytes, self.speed, self.line = device, cache_bytes, speed, line
 
-    def parent(self, config: RunConfig) -> Path:
-        """The folder of a trial's run directories, one per seed."""
+    def directory(self, config: RunConfig) -> Path:
+        """The run directory of a trial with its seed, within a folder named after the switches."""
         usual = self.study.base
         words = [f"{option(name)}-{spell(value)}" for name, value in self.switches(config).items()]
         name = "_".join(words) or "base"

@@ -183,7 +183,9 @@ def tune(
                 words = ", ".join(f"{option(name)} {spell(getattr(config.method, name))}" for name in space)
                 title = f"trial {number}/{len(chosen)}, {words}, seed {seed}"
                 progress.start(title)
-                said = runner.run(replace(config, seed=seed), progress, lambda text: console.print(Text(text)))
+                said = runner.run(
+                    replace(config, seed=seed), progress, lambda text: console.print(Text(text), soft_wrap=True)
+                )
                 console.print(Text(f"{title}: {said}"), soft_wrap=True)
                 found = find_trials(runner.folder, study)
                 write_record(found, study, out, data)
@@ -201,7 +203,7 @@ def _one_speed(speed: Speed, runner: TrialRunner, stream: Stream) -> Speed:
     """`auto` as it was decided for earlier trials, or else by timing the model: one precision for all that compare."""
     base = runner.study.base
     runs = [run for trial in find_trials(runner.folder, runner.study) for run in trial.runs]
-    for precision in {run.extra.get("precision") for run in runs} if speed == "auto" else ():
+    for precision in [run.extra.get("precision") for run in runs] if speed == "auto" else []:
         if precision in get_args(Precision):
             return cast(Precision, precision)
     images = torch.zeros(base.batch_size, *stream.image_shape)

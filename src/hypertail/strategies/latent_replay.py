@@ -74,7 +74,7 @@ class LatentReplay(Strategy):
         """One Adam step on the current and a replayed batch; the current cross-entropy is returned."""
         self.tail.train()
         features = self.trunk(inputs, training=True)
-        if not len(self.buffer):
+        if not (len(self.buffer) and self.coefficient):
             loss = F.cross_entropy(self.tail(features, task), labels)
             self.optimisation.descend(loss)
             return loss.detach()

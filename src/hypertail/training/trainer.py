@@ -73,8 +73,7 @@ class Trainer:
         seed: of batch order and augmentation.
         cache: serves inputs; by default a new view each epoch.
         device: where training happens.
-        precision: of the forward passes of training, those of a frozen trunk included; accuracies are always measured
-            at full precision.
+        precision: of the forward passes of a step; accuracies are always measured at full precision.
         split: accuracies are measured on the `test` data, or on `validation` data to choose hyper-parameters.
         eval_every: also measure all accuracies every so many epochs (0: only after each experience).
         checkpoint: written after each experience; None for none.
@@ -121,7 +120,7 @@ class Trainer:
         self.device, self.split, self.eval_every = torch.device(device), split, eval_every
         self.checkpoint, self.progress = checkpoint, progress
         self.cache = cache or FeatureCache(seed=seed, device=device)
-        self.precision = self.cache.precision = precision
+        self.precision: Precision = precision
         self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
         self._done = 0
 
@@ -270,6 +269,7 @@ class Trainer:
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
         kept = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
         facts = {**self._identity(), "learned": learned, "precision": self.precision}
+        facts["precision_of_features"] = self.cache.precision
         facts |= {name: getattr(result, name) for name in kept}
         save_checkpoint(self.checkpoint, tensors | {"accuracy": result.accuracy}, facts)
 
@@ -288,7 +288,8 @@ class Trainer:
                     mend="Resume with the same stream and strategy, or start again elsewhere.",
                 )
         # a resumed run goes on as it began, whatever is faster now
-        self.precision = self.cache.precision = facts.get("precision", "full")
+        self.precision = facts.get("precision", "full")
+        self.cache.precision = facts.get("precision_of_features", "full")
         own = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         self.strategy.load_state(own)
         self.result = Result(

@@ -80,7 +80,7 @@ def test_directories_differ_where_runs_do() -> None:
             HN,
             replace(HN, eval_every=1),
             replace(HN, method=Method(lookahead="first")),
-            replace(HN, views=3),
+            replace(HN, views=7),
         )
     ]
     assert len(set(names)) == len(names)

@@ -12,7 +12,7 @@ from hypertail.lab.reproduce.target import FinishedRun, Number
 SPREAD = "Measured values are means ± sample standard deviation over seeds."
 TIMES = (
     "Time is that of learning (trunk, features and training, without evaluation), measured on the hardware named here; "
-    "the paper's was measured on its own."
+    "the paper's was measured on its own. A trunk that several rows share counts in each."
 )
 
 

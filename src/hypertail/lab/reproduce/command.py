@@ -15,7 +15,7 @@ from rich.text import Text
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.config import RunConfig
 from hypertail.lab.reproduce.record import record_target
-from hypertail.lab.reproduce.runs import Library, directory_name, distinct, run_missing
+from hypertail.lab.reproduce.runs import Library, described, directory_name, distinct, run_missing
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun, Output, Target
 from hypertail.lab.reproduce.targets import TARGETS
@@ -62,7 +62,7 @@ def reproduce(
     library = Library.of([*([folder] if folder.exists() else []), *others])
     for problem in library.unread:
         console.print(Text(f"not used: {problem}"), soft_wrap=True)
-    plans = {target.name: target.plan(setting) for target in targets}
+    plans = {target.name: distinct(target.plan(setting)) for target in targets}
     # runs that several targets need are made once, in the way that serves them all
     needed = distinct([config for plan in plans.values() for config in plan])
     if plan_only:
@@ -70,7 +70,7 @@ def reproduce(
         return []
     written = []
     for target in targets:
-        serving = [config for config in needed if any(_serves(config, wanted) for wanted in plans[target.name])]
+        serving = _serving(needed, plans[target.name])
         missing = library.missing(serving) if run else []
         if missing:
             console.print(Text(f"{target.name}: {len(missing)} of {len(serving)} runs to make"), soft_wrap=True)
@@ -116,29 +116,35 @@ def _targets(names: Sequence[str], setting: Setting) -> list[Target]:
     return targets
 
 
-def _serves(config: RunConfig, wanted: RunConfig) -> bool:
-    return config.identity() == wanted.identity() and config.records(wanted)
+def _serving(needed: Sequence[RunConfig], plan: Sequence[RunConfig]) -> list[RunConfig]:
+    """Those of the `needed` runs that stand for one of the plan."""
+    wanted = [(config, config.identity()) for config in plan]
+    return [
+        config
+        for config, own in ((config, config.identity()) for config in needed)
+        if any(own == identity and config.records(other) for other, identity in wanted)
+    ]
 
 
 def _show_plan(needed: Sequence[RunConfig], library: Library, folder: Path, console: Console) -> None:
     table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("run", "stream", "seed", "epochs", "state"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     finished = 0
     for config in needed:
         found = library.finished((config,))
         finished += len(found)
         begun = (folder / directory_name(config)).exists()
         state = f"finished: {found[0].directory}" if found else "begun, will be continued" if begun else "to be made"
-        table.add_row(*map(Text, (_name(config), config.stream, str(config.seed), str(config.epochs), state)))
-    console.print(table)
+        table.add_row(*map(Text, (described(config), config.stream, str(config.seed), str(config.epochs), state)))
+    _print_whole(table, console)
     console.print(f"{len(needed)} runs, {finished} finished, {len(needed) - finished} to be made")
 
 
-def _name(config: RunConfig) -> str:
-    """The label, with what sets runs of the same label apart in the tables."""
-    order = "" if config.strategy != "hn" else f", look-ahead {config.method.lookahead}"
-    return f"{config.label}{order}"
+def _print_whole(table: RichTable, console: Console) -> None:
+    # a table too wide for the terminal is better broken at its edge than with its numbers cut off
+    needed = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    console.print(table, width=max(console.width, needed), crop=False, soft_wrap=True)
 
 
 def write_output(output: Output, out: Path) -> list[Path]:
@@ -165,10 +171,7 @@ def show_output(target: Target, output: Output, files: Sequence[Path], console: 
     """Print the sentence, the tables, and where the files are."""
     console.print(Text(f"\n{target.sentence}"))
     for table in output.tables:
-        shown = rich_table(table.shown)
-        # a table too wide for the terminal is better broken at its edge than with its numbers cut off
-        needed = console.measure(shown, options=console.options.update(max_width=_WIDEST)).maximum
-        console.print(shown, width=max(console.width, needed), crop=False, soft_wrap=True)
+        _print_whole(rich_table(table.shown), console)
     for stem in output.figures:
         for text in output.captions.get(stem, ())[1:]:
             console.print(Text(text))

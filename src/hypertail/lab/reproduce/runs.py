@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -75,15 +76,14 @@ def distinct(configs: Sequence[RunConfig]) -> list[RunConfig]:
 
     Two that record different things, neither of them all, stay two.
     """
-    kept: list[RunConfig] = []
-    for config in configs:
+    kept: list[tuple[RunConfig, dict[str, Any]]] = []
+    for config in dict.fromkeys(configs):
         same = config.identity()
-        alike = [other for other in kept if other.identity() == same]
-        if any(other.records(config) for other in alike):
+        if any(other.records(config) for other, identity in kept if identity == same):
             continue
-        kept = [other for other in kept if not (other in alike and config.records(other))]
-        kept.append(config)
-    return kept
+        kept = [(other, identity) for other, identity in kept if not (identity == same and config.records(other))]
+        kept.append((config, same))
+    return [config for config, _ in kept]
 
 
 def directory_name(config: RunConfig) -> str:
@@ -91,6 +91,12 @@ def directory_name(config: RunConfig) -> str:
     facts = [config.identity(), config.eval_every, config.method.record_cosine]
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=4).hexdigest()
     return f"{config.run_name}-{digest}"
+
+
+def described(config: RunConfig) -> str:
+    """`HN-3`, or `HN-3 (look-ahead first)`, which tables set beside it."""
+    ahead = config.strategy == "hn" and config.method.lookahead != "none"
+    return f"{config.label} (look-ahead {config.method.lookahead})" if ahead else config.label
 
 
 def run_missing(
@@ -131,7 +137,7 @@ def run_missing(
 
     with RunProgress(console) as progress:
         for number, config in enumerate(configs, start=1):
-            title = f"{config.label} on {config.stream}, seed {config.seed}"
+            title = f"{described(config)} on {config.stream}, seed {config.seed}"
             progress.start(f"{title} ({number}/{len(configs)})")
             run = execute(
                 config,
