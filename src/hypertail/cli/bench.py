@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from hypertail.lab.bench import bench
-from hypertail.lab.bench_modes import MODELS
+from hypertail.lab.benchmark.bench import bench
+from hypertail.lab.benchmark.modes import MODELS
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from hypertail.lab.config import RunConfig, expand_strategies
 from hypertail.lab.environment import choose_device, use_threads
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRESETS
-from hypertail.lab.searchspace import default_space, parse_space
-from hypertail.lab.tune import DRAWN, Search, check_space, tune
+from hypertail.lab.tuning.searchspace import default_space, parse_space
+from hypertail.lab.tuning.tune import DRAWN, Search, check_space, tune
 
 
 @dataclass(frozen=True)

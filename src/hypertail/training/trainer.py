@@ -289,7 +289,7 @@ class Trainer:
                 )
         # a resumed run goes on as it began, whatever is faster now
         self.precision = facts.get("precision", "full")
-        self.cache.precision = facts.get("precision_of_features", "full")
+        self.cache.precision = facts.get("precision_of_features", self.precision)
         own = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         self.strategy.load_state(own)
         self.result = Result(

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import torch
 
-from hypertail.lab.bench_memory import PeakMemory
-from hypertail.lab.bench_modes import RATIOS, floor_of
-from hypertail.lab.bench_profile import Profile
-from hypertail.lab.bench_timing import Timing
+from hypertail.lab.benchmark.memory import PeakMemory
+from hypertail.lab.benchmark.modes import RATIOS, floor_of
+from hypertail.lab.benchmark.profile import Profile
+from hypertail.lab.benchmark.timing import Timing
 from hypertail.lab.environment import hardware, versions
 from hypertail.training.precision import Precision
 

@@ -19,8 +19,8 @@ from hypertail.lab.groups import Stat
 from hypertail.lab.presets import preset
 from hypertail.lab.run import OPTIONS, read_options
 from hypertail.lab.runfile import FILE_NAME, RunFile
-from hypertail.lab.searchspace import arguments, option, spell
 from hypertail.lab.tables import MISSING, Table, with_spread
+from hypertail.lab.tuning.searchspace import arguments, option, spell
 
 FAILURE = "failure.json"
 RECORD, TABLE, BEST = "trials.json", "trials.md", "best.json"

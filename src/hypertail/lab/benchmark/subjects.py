@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypertail.lab.bench_modes import MODES, Model
+from hypertail.lab.benchmark.modes import MODES, Model
 from hypertail.lab.build import build_model, build_strategy
 from hypertail.lab.config import RunConfig
 from hypertail.nets import Standardise, decompose, folded
@@ -60,7 +60,7 @@ def build_subject(
     """A step at the last of `tasks` experiences.
 
     Args:
-        mode: one of `hypertail.lab.bench_modes.MODES`.
+        mode: one of `hypertail.lab.benchmark.modes.MODES`.
         model: strategy and depth.
         tasks: experiences of the stream.
         batch: images of a step.

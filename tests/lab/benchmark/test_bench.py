@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.hyper import ChannelHead, LinearHead, Penalty
-from hypertail.lab import bench as bench_module
-from hypertail.lab.bench import QUICK, Sizes, bench, chosen_precision, time_subjects
-from hypertail.lab.bench_memory import PeakMemory
-from hypertail.lab.bench_modes import MODES, RATIOS, Model, modes_of
-from hypertail.lab.bench_profile import SHOWN, Operator, Profile, profile_step, summed
-from hypertail.lab.bench_report import Measured, Target, facts, ratios, targets
-from hypertail.lab.bench_subjects import Subject, build_at, build_subject, random_stream
-from hypertail.lab.bench_tables import STEPS, TO_FLOOR, TO_RELEASED, print_measured
-from hypertail.lab.bench_timing import Timing, interleaved
+from hypertail.lab.benchmark import bench as bench_module
+from hypertail.lab.benchmark.bench import QUICK, Sizes, bench, chosen_precision, time_subjects
+from hypertail.lab.benchmark.memory import PeakMemory
+from hypertail.lab.benchmark.modes import MODES, RATIOS, Model, modes_of
+from hypertail.lab.benchmark.profile import SHOWN, Operator, Profile, profile_step, summed
+from hypertail.lab.benchmark.report import Measured, Target, facts, ratios, targets
+from hypertail.lab.benchmark.subjects import Subject, build_at, build_subject, random_stream
+from hypertail.lab.benchmark.tables import STEPS, TO_FLOOR, TO_RELEASED, print_measured
+from hypertail.lab.benchmark.timing import Timing, interleaved
 from hypertail.strategies import LatentReplay, PartialHypernet
 from hypertail.strategies.strategy import Strategy
 from hypertail.training.precision import Precision

@@ -11,7 +11,7 @@ from hypertail.errors import ConfigError
 from hypertail.lab.config import RunConfig
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRINTED, TUNED
-from hypertail.lab.searchspace import Range, Space, arguments, default_space, draws, grid, parse_space, spell
+from hypertail.lab.tuning.searchspace import Range, Space, arguments, default_space, draws, grid, parse_space, spell
 
 BASE = RunConfig("tiny", "hn", 4)
 

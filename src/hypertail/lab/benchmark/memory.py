@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from hypertail.lab.bench_modes import Model
-from hypertail.lab.bench_subjects import build_subject
+from hypertail.lab.benchmark.modes import Model
+from hypertail.lab.benchmark.subjects import build_subject
 from hypertail.training.precision import Precision
 
 STEPS = 3

@@ -15,15 +15,14 @@ from rich.console import Console
 from rich.text import Text
 
 from hypertail.errors import ConfigError, TrainingError
-from hypertail.lab.build import build_model
 from hypertail.lab.config import RunConfig
 from hypertail.lab.identity import CONCERNS
 from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import OPTIONS, read_options, stream_of
-from hypertail.lab.searchspace import Space, draws, grid, option, spell
-from hypertail.lab.trialrunner import Streams, TrialRunner
-from hypertail.lab.trials import (
+from hypertail.lab.run import OPTIONS, precision_of, read_options, stream_of
+from hypertail.lab.tuning.runner import Streams, TrialRunner
+from hypertail.lab.tuning.searchspace import Space, draws, grid, option, spell
+from hypertail.lab.tuning.trials import (
     BEST,
     TABLE,
     Study,
@@ -36,7 +35,7 @@ from hypertail.lab.trials import (
     write_record,
 )
 from hypertail.streams import Stream
-from hypertail.training.precision import Precision, Speed, choose_precision
+from hypertail.training.precision import Precision, Speed
 
 Search = Literal["grid", "random", "halving"]
 DRAWN = 20
@@ -206,9 +205,8 @@ def _one_speed(speed: Speed, runner: TrialRunner, stream: Stream) -> Speed:
     for precision in [run.extra.get("precision") for run in runs] if speed == "auto" else []:
         if precision in get_args(Precision):
             return cast(Precision, precision)
-    images = torch.zeros(base.batch_size, *stream.image_shape)
-    model = build_model(base, stream, stream.max_classes, "model")
-    return choose_precision(speed, model, lambda: images, torch.device(runner.device))
+    whole = replace(base, strategy="naive", depth=None)
+    return precision_of(whole, stream, speed, torch.device(runner.device))
 
 
 def _better_half(chosen: list[RunConfig], runner: TrialRunner, found: Sequence[Trial]) -> list[RunConfig]:

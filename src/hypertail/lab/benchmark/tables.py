@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hypertail.lab.bench_modes import MODES
-from hypertail.lab.bench_profile import Profile
-from hypertail.lab.bench_report import Measured, ratios, targets
-from hypertail.lab.bench_timing import Timing
+from hypertail.lab.benchmark.modes import MODES
+from hypertail.lab.benchmark.profile import Profile
+from hypertail.lab.benchmark.report import Measured, ratios, targets
+from hypertail.lab.benchmark.timing import Timing
 from hypertail.lab.tables import human_bytes
 
 TO_RELEASED = {

@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 
 from hypertail.errors import ConfigError, TrainingError
-from hypertail.lab.bench_memory import PeakMemory, peak_memory
-from hypertail.lab.bench_modes import FULL_OF, MODELS, MODES, Model, modes_of, named_models
-from hypertail.lab.bench_profile import profile_step
-from hypertail.lab.bench_report import Measured, facts, write_json
-from hypertail.lab.bench_subjects import Subject, bare_epoch, build_at, build_subject, random_stream
-from hypertail.lab.bench_tables import print_measured
-from hypertail.lab.bench_timing import Timing, interleaved
+from hypertail.lab.benchmark.memory import PeakMemory, peak_memory
+from hypertail.lab.benchmark.modes import FULL_OF, MODELS, MODES, Model, modes_of, named_models
+from hypertail.lab.benchmark.profile import profile_step
+from hypertail.lab.benchmark.report import Measured, facts, write_json
+from hypertail.lab.benchmark.subjects import Subject, bare_epoch, build_at, build_subject, random_stream
+from hypertail.lab.benchmark.tables import print_measured
+from hypertail.lab.benchmark.timing import Timing, interleaved
 from hypertail.lab.build import build_strategy
 from hypertail.lab.environment import choose_device, use_threads
 from hypertail.lab.run import precision_of

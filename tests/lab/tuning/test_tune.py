@@ -21,9 +21,9 @@ from hypertail.lab.method import Method
 from hypertail.lab.presets import PRINTED
 from hypertail.lab.run import execute, stream_of
 from hypertail.lab.runfile import RunFile
-from hypertail.lab.searchspace import default_space
-from hypertail.lab.trials import Study, Trial, best_of, build_table, command_for, find_trials
-from hypertail.lab.tune import check_space, plan, rungs, tune
+from hypertail.lab.tuning.searchspace import default_space
+from hypertail.lab.tuning.trials import Study, Trial, best_of, build_table, command_for, find_trials
+from hypertail.lab.tuning.tune import check_space, plan, rungs, tune
 from hypertail.seeds import generator
 from hypertail.streams import Examples, Stream
 from hypertail.training.checkpoint import load_checkpoint
@@ -142,11 +142,11 @@ def test_a_switch_without_effect_is_not_tried() -> None:
 def test_one_precision_for_all_trials_that_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
-    def chosen(speed: str, *_: Any) -> str:
+    def chosen(config: RunConfig, stream: Stream, speed: str, *_: Any) -> str:
         told.append(speed)
         return "mixed" if speed == "auto" else speed
 
-    monkeypatch.setattr("hypertail.lab.tune.choose_precision", chosen)
+    monkeypatch.setattr("hypertail.lab.tuning.tune.precision_of", chosen)
     found, _ = search(tmp_path, TWO, speed="auto")
     assert {run.extra["precision"] for trial in found for run in trial.runs} == {"mixed"}
     more, _ = search(tmp_path, {"embedding": (8,)}, speed="auto")  # as before, without asking again

@@ -16,8 +16,8 @@ from hypertail.lab.config import RunConfig
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.run import OPTIONS, execute
 from hypertail.lab.runfile import FILE_NAME
-from hypertail.lab.searchspace import option, spell
-from hypertail.lab.trials import FAILURE, Study
+from hypertail.lab.tuning.searchspace import option, spell
+from hypertail.lab.tuning.trials import FAILURE, Study
 from hypertail.streams import Stream
 from hypertail.training.precision import Speed
 

@@ -1,0 +1,1 @@
+"""Choosing switches of the method on held-out data, over whole streams (Appendix F)."""
