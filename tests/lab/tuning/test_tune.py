@@ -15,12 +15,13 @@ import torch
 from rich.console import Console
 
 from hypertail.errors import ConfigError, TrainingError
-from hypertail.lab import trialrunner, trunks
+from hypertail.lab import trunks
 from hypertail.lab.config import RunConfig
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRINTED
 from hypertail.lab.run import execute, stream_of
 from hypertail.lab.runfile import RunFile
+from hypertail.lab.tuning import runner as trialrunner
 from hypertail.lab.tuning.searchspace import default_space
 from hypertail.lab.tuning.trials import Study, Trial, best_of, build_table, command_for, find_trials
 from hypertail.lab.tuning.tune import check_space, plan, rungs, tune
