@@ -410,7 +410,7 @@ def test_bench_writes_json(tmp_path: Path) -> None:
     assert set(content["evaluation"]) == {"HN-4", "Naive"}
     peak = content["peak_memory"]["floor"]["Naive"]
     assert peak["peak_bytes"] > peak["baseline_bytes"] > 10 << 20
-    assert content["versions"]["torch"] == torch.__version__
+    assert content["versions"]["torch"].startswith(torch.__version__.partition("+")[0])
     assert content["hardware"]["threads"] == torch.get_num_threads()
     assert (content["command"], content["settings"]["quick"]) == ("x", True)
     assert "few repeats" in text.getvalue()
