@@ -17,6 +17,9 @@ from hypertail.lab.info import describe
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRINTED
 from hypertail.lab.progress import RunProgress
+from hypertail.lab.reproduce.command import reproduce
+from hypertail.lab.reproduce.setting import Setting
+from hypertail.lab.reproduce.targets import TARGETS
 from hypertail.lab.run import Existing, stream_of
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
@@ -120,6 +123,24 @@ def test_report_without_runs(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"required at least one run.json, in it or in a folder below; found none"):
         report([tmp_path], tmp_path / "report.html", console()[0])
     assert not (tmp_path / "report.html").exists()
+
+
+def test_report_of_tables_that_no_run_was_needed_for(tmp_path: Path) -> None:
+    folder = tmp_path / "reproduced"
+    screen, _ = console()
+    reproduce(("table3",), Setting(scale="smoke"), folder, screen)
+    assert not any(folder.rglob(FILE_NAME))
+    page = report([folder], tmp_path / "report.html", screen).read_text(encoding="utf-8")
+    assert TARGETS["table3"].sentence.split(".")[0] in page
+
+
+def test_what_does_not_fit_the_cache_is_said(tmp_path: Path) -> None:
+    screen, written = console(width=400)
+    config = replace(BASE, strategy="separate", depth=4, views=1, epochs=2)
+    run_all([config], tmp_path / "runs", screen, cache_bytes=0, speed="full")
+    lines = [line for line in written.getvalue().splitlines() if "--cache-bytes" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("Separate-4 seed 0: inputs beyond the cache of 0 MiB are kept in memory-mapped")
 
 
 def test_info_fits_eighty_columns() -> None:

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from asserts import assert_same_tensors
 from hypertail.errors import ConfigError
-from hypertail.hyper import Curvature
+from hypertail.hyper import ChannelHead, Curvature
 from hypertail.nets import decompose
 from hypertail.strategies import Optimisation, PartialHypernet, Strategy, Task, Trunk
+from hypertail.strategies.partial_hypernet import ChannelVectors
 from tiny import backbone, build, hypernetwork, tiny_stream, train
 
 STREAM = tiny_stream(3)
@@ -167,6 +168,49 @@ def test_tasks_beyond_the_planned_number_grow_the_hypernetwork() -> None:
     result = train(strategy, STREAM, epochs=1)
     assert strategy.hyper.tasks == 3
     assert result.accuracy[-1].isfinite().all()
+
+
+@pytest.mark.parametrize("vectors", ["learned", "fixed"])
+def test_channel_vectors_move_after_the_first_experience_only_if_learned(vectors: ChannelVectors) -> None:
+    def tables(strategy: PartialHypernet) -> dict[str, Tensor]:
+        heads = strategy.hyper.separable_heads()
+        return {name: head.table.detach().clone() for name, head in heads.items() if isinstance(head, ChannelHead)}
+
+    def trained(experiences: int) -> dict[str, Tensor]:
+        strategy = hypernet(channel_vectors=vectors)
+        train(strategy, STREAM.first(experiences), epochs=1)
+        return tables(strategy)
+
+    first, whole, fresh = trained(1), trained(3), tables(hypernet())
+    assert first
+    assert not any(torch.equal(first[name], fresh[name]) for name in first)  # e_1 teaches them in any case
+    assert all(torch.equal(first[name], whole[name]) for name in first) is (vectors == "fixed")
+
+
+def test_a_step_without_look_ahead_descends_the_sum_of_all_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One backward pass gives the gradient of the two that `record_cosine` needs."""
+    taken: list[dict[str, Tensor]] = []
+    for cosine in (False, True):
+        strategy = hypernet(lookahead="none", output_weight=1.0, record_cosine=cosine)
+        inputs, labels = begin_second(strategy)
+        with torch.no_grad():  # away from the snapshot, where the penalty has no slope
+            for parameter in strategy.hyper.parameters():
+                parameter.mul_(1.1)
+        monkeypatch.setattr(strategy.optimisation, "step", taken.append)
+        strategy.step(inputs, labels, 1)
+        assert bool(strategy.diagnostics()) is cosine
+    one, two = taken
+    for name, gradient in two.items():
+        torch.testing.assert_close(one.get(name, torch.zeros_like(gradient)), gradient, rtol=1e-4, atol=1e-6)
+    assert any(gradient.abs().max() > 1e-3 for gradient in two.values())
+
+
+def test_unknown_channel_vectors() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"unknown channel vectors 'fix': required one of .*; found 'fix'\. Did you mean 'fixed'\?",
+    ):
+        hypernet(channel_vectors="fix")
 
 
 def test_one_weight_set_per_sample_needs_a_tail_without_statistics() -> None:

@@ -61,6 +61,7 @@ def trained_trunk(
             seed=config.seed,
             device=device,
             precision=precision,
+            split=config.measure_on,
             progress=lambda done, total, text: progress(done, total, f"trunk: {text}"),
         ).run()
         seconds = time.perf_counter() - started
