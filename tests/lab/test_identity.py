@@ -26,6 +26,7 @@ OTHER: dict[str, Any] = {
     **{"buffer": 3, "buffer_policy": "reservoir", "replay_batch": 5, "replay_coefficient": 0.5},
     **{"ewc_weight": 7.0, "fisher_samples": 2, "record_cosine": True, "per_sample": True},
     **{"trunk_training": "with-tail", "trunk_statistics": "batch", "standardise": False, "trunk_epochs": 3},
+    **{"trunk_rotations": False, "classifier_lr": 0.5},
 }
 
 
@@ -36,7 +37,7 @@ def of(strategy: str, **switches: Any) -> RunConfig:
 
 def test_the_lists_name_options_that_exist() -> None:
     known = {item.name for item in (*fields(RunConfig), *fields(Method))}
-    assert {*CONCERNS, *IDLE, *BEFORE, *(name for name, _ in IDLE.values())} <= known
+    assert {*CONCERNS, *IDLE, *BEFORE, *(name for others in IDLE.values() for name, _ in others)} <= known
     assert {name for names in CONCERNS.values() for name in names} <= set(STRATEGIES)
 
 

@@ -110,7 +110,7 @@ def test_the_trunk_is_trained_once_and_its_seconds_count_in_every_run(tmp_path: 
     runs = []
     for config in (HN, with_depth("lr", 3), with_depth("separate", 2)):
         runs.append(run(config, tmp_path, progress=lambda done, total, text: said.append(text)))
-    assert sum(text.startswith("trunk: ") for text in said) == 1  # one epoch, once
+    assert sum(text.startswith("trunk: ") for text in said) == 2  # one epoch of twice the length, once
     assert len(list((tmp_path / "trunks").iterdir())) == 1
     seconds = {run.seconds_by_phase["trunk"] for run in runs}
     assert len(seconds) == 1
@@ -146,6 +146,8 @@ SWITCHES: dict[str, Case] = {
     "optimizer_state": Case("kept"),
     "trunk_training": Case("with-tail", among=(("standardise", False),)),
     "trunk_epochs": Case(2),
+    "trunk_rotations": Case(False),
+    "classifier_lr": Case(None, "separate"),
     "trunk_statistics": Case("batch", among=WITH_TAIL),
     "standardise": Case(False),
     "norm": Case("instance", depth=3),

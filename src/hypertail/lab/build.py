@@ -92,6 +92,10 @@ def _optimisation(config: RunConfig, lr: float | None = None) -> Optimisation:
     return Optimisation(lr or method.lr, method.schedule, method.optimizer_state, trunk_lr=method.lr)
 
 
+def _tail_optimisation(config: RunConfig) -> Optimisation:
+    return _optimisation(config, config.method.classifier_lr if config.depth == 4 else None)
+
+
 def _naive(parts: Parts) -> Strategy:
     return Naive(parts.model, _optimisation(parts.config), seed=parts.config.seed)
 
@@ -114,7 +118,7 @@ def _joint(parts: Parts) -> Strategy:
 def _separate(parts: Parts) -> Strategy:
     assert parts.trunk is not None
     tails = _tails(parts.config, parts.stream, parts.device)
-    return Separate(parts.trunk, tails, _optimisation(parts.config))
+    return Separate(parts.trunk, tails, _tail_optimisation(parts.config))
 
 
 def _latent_replay(parts: Parts) -> Strategy:
@@ -124,7 +128,7 @@ def _latent_replay(parts: Parts) -> Strategy:
     return LatentReplay(
         parts.trunk,
         parts.tail,
-        _optimisation(parts.config),
+        _tail_optimisation(parts.config),
         capacity=method.buffer or 2 * sum(len(experience.classes) for experience in parts.stream),
         replay_batch=method.replay_batch,
         coefficient=method.replay_coefficient,

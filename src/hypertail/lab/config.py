@@ -51,7 +51,7 @@ _LEAST: dict[str, float] = {
 """Option -> the smallest value that makes sense; None, where it is a value, always does."""
 
 
-BEFORE: dict[str, Any] = {"channel_vectors": "learned"}
+BEFORE: dict[str, Any] = {"channel_vectors": "learned", "trunk_rotations": False, "classifier_lr": None}
 """Switch -> what was done before there was such a switch, where that is not its default: how older runs are read."""
 
 
@@ -145,7 +145,7 @@ class RunConfig:
             given = values[name] if isinstance(values[name], tuple) else (values[name],)
             if any(value is not None and not least <= value < math.inf for value in given):
                 raise _out_of_range(name, given, f"{least:g} or more")
-        for name in ("lr", "hyper_lr"):
+        for name in ("lr", "hyper_lr", "classifier_lr"):
             if values[name] is not None and not 0 < values[name] < math.inf:
                 raise _out_of_range(name, (values[name],), "more than 0")
         if not 0 < self.method.output_share <= 1:

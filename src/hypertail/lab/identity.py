@@ -16,8 +16,9 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(_HYPERNETWORK, ("hn",)),
     **dict.fromkeys(("buffer", "buffer_policy", "replay_batch", "replay_coefficient"), ("lr",)),
     **dict.fromkeys(("ewc_weight", "fisher_samples"), ("ewc",)),
-    **dict.fromkeys(("trunk_training", "trunk_statistics", "standardise", "views"), _WITH_TRUNK),
+    **dict.fromkeys(("trunk_training", "trunk_rotations", "trunk_statistics", "standardise", "views"), _WITH_TRUNK),
     "trunk_epochs": ("naive", "ewc", *_WITH_TRUNK),
+    "classifier_lr": ("lr", "separate"),
     **dict.fromkeys(("preset", "eval_every", "record_cosine"), ()),
 }
 """Option -> the strategies whose outcome it decides; one that is not listed decides that of all.
@@ -25,18 +26,17 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
 A preset is no more than the name of its switches; the last two decide what is recorded, not what happens.
 """
 
-IDLE: Mapping[str, tuple[str, Any]] = {
-    "virtual_step": ("lookahead", "none"),
-    "damping": ("curvature", False),
-    "output_tasks": ("output_weight", 0),
-    "output_share": ("output_weight", 0),
+IDLE: Mapping[str, tuple[tuple[str, Any], ...]] = {
+    "virtual_step": (("lookahead", "none"),),
+    "damping": (("curvature", False),),
+    "output_tasks": (("output_weight", 0),),
+    "output_share": (("output_weight", 0),),
     # without frozen blocks no trunk is trained
-    "trunk_training": ("depth", 0),
-    "trunk_statistics": ("depth", 0),
-    "standardise": ("depth", 0),
-    "trunk_epochs": ("depth", 0),
+    **dict.fromkeys(("trunk_training", "trunk_statistics", "standardise", "trunk_epochs"), (("depth", 0),)),
+    "trunk_rotations": (("depth", 0), ("trunk_training", "with-tail")),
+    "classifier_lr": tuple(("depth", depth) for depth in range(4)),
 }
-"""Option -> the option and the value of it that leave it without effect."""
+"""Option -> other options with the values that leave it without effect."""
 
 
 def identity(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,5 +53,6 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in flat.items()
-        if strategy in CONCERNS.get(name, (strategy,)) and not (name in IDLE and flat[IDLE[name][0]] == IDLE[name][1])
+        if strategy in CONCERNS.get(name, (strategy,))
+        and not any(flat[other] == idle for other, idle in IDLE.get(name, ()))
     }

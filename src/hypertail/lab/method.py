@@ -27,6 +27,8 @@ class Method:
     """Learning rate of Adam (alpha in Eq. 5)."""
     hyper_lr: float | None = 3e-3
     """Learning rate of the hypernetwork (beta in Eq. 6); None: the same."""
+    classifier_lr: float | None = 1e-2
+    """Learning rate where latent replay or separate learn a classifier alone (depth 4); None: the same."""
     schedule: Schedule = "cosine"
     """Learning rate within each experience: constant, or cosine to zero."""
     optimizer_state: OptimizerState = "fresh"
@@ -35,6 +37,8 @@ class Method:
     """e_1 trains the trunk alone, in a plain model, or with-tail, as in Algorithm 1."""
     trunk_epochs: int | None = 30
     """Epochs of e_1 for the trunk (naive, EWC: for the whole model); None: as many as for the others."""
+    trunk_rotations: bool = True
+    """A trunk trained alone learns each class at four orientations, each a label of its own, in twice the epochs."""
     trunk_statistics: TrunkStatistics = "fixed"
     """Normalisation statistics of the frozen trunk: fixed, or those of each batch."""
     standardise: bool = True

@@ -14,7 +14,7 @@ from torch import nn
 from hypertail.lab.build import build_model
 from hypertail.lab.config import RunConfig
 from hypertail.nets import Standardise, decompose
-from hypertail.strategies import Naive, Optimisation
+from hypertail.strategies import Naive, Optimisation, Rotations, Strategy
 from hypertail.streams import Stream
 from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features import FeatureCache
@@ -44,8 +44,8 @@ def trained_trunk(
     """
     started = time.perf_counter()
     model = build_model(config, stream, len(stream[0].classes), "model").to(device)
-    learner = Naive(model, Optimisation(config.method.lr, config.method.schedule), seed=config.seed)
-    body = learner.model.body
+    naive = Naive(model, Optimisation(config.method.lr, config.method.schedule), seed=config.seed)
+    body = naive.model.body
     path = directory / f"{_fingerprint(config, stream, precision)}.safetensors"
     if path.is_file():
         state, facts = load_checkpoint(path, str(device))
@@ -53,6 +53,10 @@ def trained_trunk(
         seconds = float(facts["seconds"])
     else:
         epochs = config.method.trunk_epochs or config.epochs
+        learner: Strategy = naive
+        if config.method.trunk_rotations:
+            # four orientations of each image are more to see
+            learner, epochs = Rotations(naive, seed=config.seed), 2 * epochs
         Trainer(
             stream.first(1),
             learner,
@@ -83,6 +87,7 @@ def _fingerprint(config: RunConfig, stream: Stream, precision: Precision) -> str
         *(config.seed, config.batch_size, method.trunk_epochs or config.epochs),
         *(method.lr, method.schedule, method.norm, repr(first.train_transform)),
         *(("mixed",) if precision == "mixed" else ()),
+        *(("rotations",) if method.trunk_rotations else ()),
     )
     digest = hashlib.blake2b(json.dumps([str(part) for part in what]).encode(), digest_size=8)
     digest.update(first.train.images.numpy().tobytes())

@@ -7,6 +7,7 @@ from hypertail.strategies.naive import Naive
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.output_penalty import OutputPenalty
 from hypertail.strategies.partial_hypernet import PartialHypernet
+from hypertail.strategies.rotations import Rotations
 from hypertail.strategies.strategy import Strategy, Task
 from hypertail.strategies.trunk import Trunk
 
@@ -18,6 +19,7 @@ __all__ = [
     "Optimisation",
     "OutputPenalty",
     "PartialHypernet",
+    "Rotations",
     "Separate",
     "Strategy",
     "Task",
