@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import reference
+from hypertail.errors import ConfigError
 from hypertail.hyper import ChannelHead, LinearHead, SeparableHead, TaskTable
 from hypertail.hyper.heads import CodeName
 
@@ -53,6 +54,19 @@ def test_leading_task_dimensions_are_kept(head: SeparableHead) -> None:
     together = head(hidden(2, 3))
     assert together.shape[:2] == (2, 3)
     torch.testing.assert_close(together[1, 2], head(hidden(2, 3)[1, 2]))
+
+
+@pytest.mark.parametrize(("rows", "rank"), [(12, 5), (5, 5), (4, 9)])
+def test_orthogonal_vectors_have_the_mean_square_of_gaussian_ones(rows: int, rank: int) -> None:
+    table = ChannelHead((rows, 3, 3, 3), HIDDEN, rank, vectors="orthogonal").table.detach().double()
+    assert float(table.square().mean()) == pytest.approx(1, rel=1e-5)
+    gram = table.T @ table if rank <= rows else table @ table.T
+    torch.testing.assert_close(gram, max(rows, rank) * torch.eye(len(gram)).double(), rtol=1e-5, atol=1e-5)
+
+
+def test_unknown_start_of_the_vectors() -> None:
+    with pytest.raises(ConfigError, match="channel vectors at the start"):
+        ChannelHead((4, 3, 3, 3), HIDDEN, 4, vectors="ones")  # type: ignore[arg-type]
 
 
 def test_additive_tasks_differ_by_one_shift_and_product_tasks_do_not() -> None:

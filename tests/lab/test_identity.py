@@ -20,7 +20,13 @@ SHORT = Method(trunk_epochs=1)
 # A value of every switch that no preset has.
 OTHER: dict[str, Any] = {
     **{"hyper_lr": 0.1, "norm": "instance", "embedding": 7, "mlp": (6, 5), "rank": 3, "code": "product"},
-    **{"channel_vectors": "learned", "init": "library", "new_embedding": "copied", "penalty_weight": 7.0},
+    **{
+        "channel_vectors": "learned",
+        "vectors": "gaussian",
+        "init": "library",
+        "new_embedding": "copied",
+        "penalty_weight": 7.0,
+    },
     **{"reduction": "mean", "penalty_form": "direct", "lookahead": "first", "virtual_step": "sgd", "combine": "sum"},
     **{"curvature": False, "damping": 0.7, "output_weight": 0.7, "output_tasks": 3, "output_share": 0.25},
     **{"buffer": 3, "buffer_policy": "reservoir", "replay_batch": 5, "replay_coefficient": 0.5},

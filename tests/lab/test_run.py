@@ -157,6 +157,7 @@ SWITCHES: dict[str, Case] = {
     "rank": Case(4, depth=3),
     "code": Case("product", depth=3),
     "channel_vectors": Case("learned", depth=3),
+    "vectors": Case("gaussian", depth=3),
     "init": Case("library"),
     "new_embedding": Case("copied"),
     "penalty_weight": Case(50.0),

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from hypertail.errors import check_choice
 
 CodeName = Literal["additive", "product"]
+Vectors = Literal["orthogonal", "gaussian"]
 
 
 class SeparableHead(nn.Module, ABC):
@@ -88,14 +89,28 @@ class ChannelHead(SeparableHead):
         hidden: size h of the hidden layer that feeds the heads.
         rank: size d of the learned vector e_r of each output channel.
         code: `additive` or `product`.
+        vectors: the e_r start `gaussian`, from N(0, 1), or as `orthogonal` columns with the same mean square: then no
+            direction of W_e is learned more slowly than another, where random vectors of nearly as many dimensions as
+            channels make most directions slow.
     """
 
-    def __init__(self, shape: tuple[int, ...], hidden: int, rank: int, code: CodeName = "additive") -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        hidden: int,
+        rank: int,
+        code: CodeName = "additive",
+        vectors: Vectors = "gaussian",
+    ) -> None:
         super().__init__()
         check_choice("code", code, get_args(CodeName))
+        check_choice("channel vectors at the start", vectors, get_args(Vectors))
         self.shape, self.code, self.hidden, self.rank = shape, code, hidden, rank
         self.rows, self.features = shape[0], math.prod(shape[1:])
-        self.table = nn.Parameter(torch.randn(self.rows, rank))
+        table = torch.randn(self.rows, rank)
+        if vectors == "orthogonal":
+            table = nn.init.orthogonal_(table, gain=math.sqrt(max(self.rows, rank)))
+        self.table = nn.Parameter(table)
         self.linear = nn.Linear(hidden + rank, self.features)
         self.modulation = nn.Linear(hidden, rank, bias=False) if code == "product" else None
         units, vector = list(range(1, hidden + 1)), list(range(1, rank + 1))

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from hypertail.errors import ConfigError, check_choice
-from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable
+from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable, Vectors
 
 Initialisation = Literal["he", "library"]
 NewEmbedding = Literal["fresh", "copied"]
@@ -33,6 +33,7 @@ class Hypernetwork(nn.Module):
         mlp: sizes of the two hidden layers.
         rank: size d of the vector of each output channel in channel-wise heads.
         code: how channel-wise heads join task and channel, see `ChannelHead`.
+        vectors: how the vectors of output channels start, see `ChannelHead`.
         init: `he` scales every head so that the generated weights have He variance; `library` leaves torch's
             defaults (generated convolutions then have a standard deviation near 0.41).
 
@@ -49,6 +50,7 @@ class Hypernetwork(nn.Module):
         mlp: tuple[int, int] = (50, 32),
         rank: int = 32,
         code: CodeName = "additive",
+        vectors: Vectors = "gaussian",
         init: Initialisation = "he",
     ) -> None:
         super().__init__()
@@ -82,7 +84,7 @@ class Hypernetwork(nn.Module):
             elif name == self.classifier:
                 self.heads[_key(name)] = LinearHead(shape, mlp[1])
             else:
-                self.heads[_key(name)] = ChannelHead(shape, mlp[1], rank, code)
+                self.heads[_key(name)] = ChannelHead(shape, mlp[1], rank, code, vectors)
         if init == "he":
             self._scale_to_he()
 

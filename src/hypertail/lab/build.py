@@ -185,6 +185,7 @@ def build_hypernetwork(method: Method, tail: nn.Module, tasks: int) -> Hypernetw
         mlp=method.mlp,
         rank=method.rank,
         code=method.code,
+        vectors=method.vectors,
         init=method.init,
     )
 

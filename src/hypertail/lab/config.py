@@ -51,7 +51,12 @@ _LEAST: dict[str, float] = {
 """Option -> the smallest value that makes sense; None, where it is a value, always does."""
 
 
-BEFORE: dict[str, Any] = {"channel_vectors": "learned", "trunk_rotations": False, "classifier_lr": None}
+BEFORE: dict[str, Any] = {
+    "channel_vectors": "learned",
+    "vectors": "gaussian",
+    "trunk_rotations": False,
+    "classifier_lr": None,
+}
 """Switch -> what was done before there was such a switch, where that is not its default: how older runs are read."""
 
 

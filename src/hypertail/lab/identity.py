@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _HYPERNETWORK = (
-    *("hyper_lr", "norm", "embedding", "mlp", "rank", "code", "channel_vectors", "init", "new_embedding"),
+    *("hyper_lr", "norm", "embedding", "mlp", "rank", "code", "vectors", "channel_vectors", "init", "new_embedding"),
     *("penalty_weight", "reduction", "penalty_form", "lookahead", "virtual_step", "combine"),
     *("curvature", "damping", "output_weight", "output_tasks", "output_share", "per_sample"),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hypertail.hyper import LookAhead
-from hypertail.hyper.heads import CodeName
+from hypertail.hyper.heads import CodeName, Vectors
 from hypertail.hyper.hypernetwork import Initialisation, NewEmbedding
 from hypertail.hyper.lookahead import Combine
 from hypertail.hyper.penalty import Reduction
@@ -55,6 +55,8 @@ class Method:
     """Size d of the vector of each output channel in channel-wise heads."""
     code: CodeName = "additive"
     """How channel-wise heads join task and channel: additive (as published) or product."""
+    vectors: Vectors = "orthogonal"
+    """The vectors e_r of channel-wise heads start as orthogonal columns, or gaussian from N(0, 1)."""
     channel_vectors: ChannelVectors = "fixed"
     """The vectors e_r of channel-wise heads: learned throughout, or fixed after e_1."""
     init: Initialisation = "he"
