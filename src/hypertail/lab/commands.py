@@ -18,7 +18,7 @@ from hypertail.lab.method import Method
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.report import write_report
 from hypertail.lab.reproduce.record import read_targets
-from hypertail.lab.run import Existing, execute, stream_of
+from hypertail.lab.run import Existing, execute, shared_features, stream_of
 from hypertail.lab.runfile import FILE_NAME, RunFile, find_runs
 from hypertail.lab.tables import human_bytes, to_rich
 from hypertail.streams import Stream
@@ -52,6 +52,7 @@ def run_all(
         return stream_of(next(config for config in configs if config.seed == seed), data)
 
     runs = []
+    shared = shared_features(device)
     with RunProgress(console) as progress:
         for number, config in enumerate(configs, start=1):
             title = f"{config.label} seed {config.seed}"
@@ -64,6 +65,7 @@ def run_all(
                 device=device,
                 existing=existing,
                 cache_bytes=cache_bytes,
+                shared=shared,
                 speed=speed,
                 command=line,
                 progress=progress,

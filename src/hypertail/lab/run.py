@@ -26,6 +26,7 @@ from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream, build_stream
 from hypertail.training.features import FeatureCache, warn
 from hypertail.training.precision import Precision, Speed, choose_precision
+from hypertail.training.shared import SharedFeatures
 from hypertail.training.trainer import Progress, Result, Trainer, silent
 
 Existing = Literal["error", "reuse", "replace"]
@@ -55,6 +56,7 @@ def execute(
     device: torch.device | str = "cpu",
     existing: Existing = "error",
     cache_bytes: int | None = None,
+    shared: SharedFeatures | None = None,
     speed: Speed = "auto",
     command: str = "",
     progress: Progress = silent,
@@ -72,6 +74,7 @@ def execute(
         existing: what to do where the directory exists: stop with an `error`; `reuse` a finished run, and continue an
             unfinished one after its last experience; or `replace` it.
         cache_bytes: memory for cached inputs; None for a share of what is free.
+        shared: features that runs on the same trunk have in common (`shared_features`); None to share nothing.
         speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the faster one here.
         command: recorded in the file.
         progress: shown to the user.
@@ -107,6 +110,7 @@ def execute(
             views=config.views,
             cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
             precision=whole,
+            shared=None if trains_trunk else shared,
             on_notice=on_notice,
         ),
         device=device,
@@ -197,6 +201,11 @@ def precision_of(config: RunConfig, stream: Stream, speed: Speed, device: torch.
         return made
 
     return choose_precision(speed, tail, features, device)
+
+
+def shared_features(device: torch.device | str) -> SharedFeatures:
+    """For several runs in this process: a part of the memory that is free."""
+    return SharedFeatures(free_bytes(torch.device(device)) // 3)
 
 
 def free_bytes(device: torch.device) -> int:

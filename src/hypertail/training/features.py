@@ -13,6 +13,7 @@ from hypertail.nets import Frozen, folded
 from hypertail.seeds import generator
 from hypertail.streams import Experience
 from hypertail.training.precision import Precision, autocast
+from hypertail.training.shared import SharedFeatures, digest_of_images, digest_of_trunk
 from hypertail.training.spill import Spill
 
 CHUNK_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 21}
@@ -48,6 +49,7 @@ class FeatureCache:
         disk: takes what exceeds it; None to compute that again.
         precision: of the frozen trunk for training views; `mixed` rounds them to two or three digits (they are float32
             all the same). What is measured or kept, `test` and `plain`, is always computed at full precision.
+        shared: features that other runs of this process may have computed; None to share nothing.
         on_notice: told once when inputs go to disk, and once when some are not kept; by default a Python warning.
     """
 
@@ -60,16 +62,19 @@ class FeatureCache:
         cache_bytes: int = 4 << 30,
         disk: Spill | None = Spill(),  # noqa: B008 -- it has no state
         precision: Precision = "full",
+        shared: SharedFeatures | None = None,
         on_notice: Callable[[str], None] = warn,
     ) -> None:
         self.seed, self.device, self.views = seed, torch.device(device), views
         self.cache_bytes, self.disk, self.on_notice = cache_bytes, disk, on_notice
         self.precision: Precision = precision
+        self.shared, self.saved_seconds = shared, 0.0
         self._memory: dict[_View, Tensor] = {}
         self._spilled: dict[_View, Tensor] = {}
         self._told: set[str] = set()
         self._trunk: nn.Module | None = None
         self._applied: nn.Module | None = None
+        self._digest = ""
 
     @property
     def used_bytes(self) -> int:
@@ -91,6 +96,8 @@ class FeatureCache:
             self._spilled.clear()
             self._trunk = trunk
             self._applied = None if trunk is None or is_identity(trunk) else folded(trunk)
+            if self.shared is not None and self._applied is not None:
+                self._digest = digest_of_trunk(self._applied)
 
     def train(self, experience: Experience, epoch: int) -> Tensor:
         """All training inputs of an experience for one epoch, rows in the order of `experience.train`.
@@ -106,14 +113,22 @@ class FeatureCache:
         return self._kept(_View(experience.task, view), lambda: self._train_view(experience, view))
 
     def _train_view(self, experience: Experience, view: int) -> Tensor:
-        random = generator(self.seed, "augment", experience.task, view)
-        images = experience.train_transform(experience.train.images.to(self.device), random)
-        return self._through(images, self.precision)
+        def compute() -> Tensor:
+            random = generator(self.seed, "augment", experience.task, view)
+            images = experience.train_transform(experience.train.images.to(self.device), random)
+            return self._through(images, self.precision)
+
+        # with a new view each epoch there is too much to keep
+        return compute() if self.views is None else self._together(experience, "train", view, compute)
 
     def plain(self, experience: Experience) -> Tensor:
         """All training inputs of an experience without augmentation."""
-        random = generator(self.seed, "plain", experience.task)
-        return self._through(experience.test_transform(experience.train.images.to(self.device), random))
+
+        def compute() -> Tensor:
+            random = generator(self.seed, "plain", experience.task)
+            return self._through(experience.test_transform(experience.train.images.to(self.device), random))
+
+        return self._together(experience, "train", "plain", compute)
 
     def test(self, experience: Experience, split: str = "test") -> Tensor:
         """All test (or validation) inputs of an experience."""
@@ -124,7 +139,17 @@ class FeatureCache:
             random = generator(self.seed, "test", experience.task)
             return self._through(experience.test_transform(examples.images.to(self.device), random))
 
-        return self._kept(_View(experience.task, split), compute)
+        return self._kept(_View(experience.task, split), lambda: self._together(experience, split, "test", compute))
+
+    def _together(self, experience: Experience, split: str, kind: int | str, compute: Callable[[], Tensor]) -> Tensor:
+        """Inputs that an earlier run of this process may have computed; the seconds saved so are counted."""
+        if self.shared is None or self._applied is None:
+            return compute()
+        precision = self.precision if isinstance(kind, int) else "full"
+        key = f"{digest_of_images(experience, split)}/{self.seed}/{kind}/{precision}/{self.device}"
+        inputs, saved = self.shared.get(self._digest, key, compute)
+        self.saved_seconds += saved
+        return inputs
 
     def _kept(self, view: _View, compute: Callable[[], Tensor]) -> Tensor:
         """The inputs of `view` from where they lie, else as `compute` gives them, kept if there is room."""

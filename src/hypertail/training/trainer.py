@@ -139,14 +139,14 @@ class Trainer:
         self._done = sum(self._steps(e) for group in groups[:first] for e in group)
         self._total = sum(self._steps(experience) for experience in everything)
         for group in groups[first:]:
-            started = time.perf_counter()
+            started, saved = time.perf_counter(), self.cache.saved_seconds
             with seeded(self.seed, "train", group[0].task):
                 self._learn(group)
             with self._clock("evaluation"):
                 last = group[-1].task
                 self.result.accuracy[last, : last + 1] = self.evaluate(last)
             # experiences learned together share the time they took
-            seconds = (time.perf_counter() - started) / len(group)
+            seconds = (time.perf_counter() - started + self.cache.saved_seconds - saved) / len(group)
             self.result.seconds_per_experience += [seconds] * len(group)
             self.result.bytes_per_experience += [sum(self.strategy.memory().values())] * len(group)
             if self.checkpoint is not None:
@@ -258,10 +258,11 @@ class Trainer:
     @contextmanager
     def _clock(self, phase: str) -> Iterator[None]:
         synchronise: Callable[[], None] = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
-        started = time.perf_counter()
+        started, saved = time.perf_counter(), self.cache.saved_seconds
         yield
         synchronise()
-        self.result.seconds[phase] += time.perf_counter() - started
+        # features that another run has computed count as if this one had: seconds are those of the run by itself
+        self.result.seconds[phase] += time.perf_counter() - started + self.cache.saved_seconds - saved
 
     def _save(self, learned: int) -> None:
         assert self.checkpoint is not None

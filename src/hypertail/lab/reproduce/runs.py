@@ -18,7 +18,7 @@ from hypertail.errors import ConfigError, DataError, HypertailError
 from hypertail.lab.config import RunConfig
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.reproduce.target import FinishedRun, matching
-from hypertail.lab.run import execute, stream_of
+from hypertail.lab.run import execute, shared_features, stream_of
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
 from hypertail.training.precision import Speed
@@ -135,6 +135,7 @@ def run_missing(
     def load(config: RunConfig) -> Stream:
         return stream_of(config, data)
 
+    shared = shared_features(device)
     with RunProgress(console) as progress:
         for number, config in enumerate(configs, start=1):
             title = f"{described(config)} on {config.stream}, seed {config.seed}"
@@ -146,6 +147,7 @@ def run_missing(
                 stream=lambda config=config: load(_of_stream(config)),  # type: ignore[misc]
                 device=device,
                 existing="reuse",
+                shared=shared,
                 speed=speed,
                 command=line,
                 progress=progress,

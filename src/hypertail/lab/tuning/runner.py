@@ -14,7 +14,7 @@ import torch
 from hypertail.errors import TrainingError
 from hypertail.lab.config import RunConfig
 from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import OPTIONS, execute
+from hypertail.lab.run import OPTIONS, execute, shared_features
 from hypertail.lab.runfile import FILE_NAME
 from hypertail.lab.tuning.searchspace import option, spell
 from hypertail.lab.tuning.trials import FAILURE, Study
@@ -51,6 +51,7 @@ class TrialRunner:
     ) -> None:
         self.study, self.folder, self.streams = study, folder, streams
         self.device, self.cache_bytes, self.speed, self.line = device, cache_bytes, speed, line
+        self.shared = shared_features(device)
 
     def directory(self, config: RunConfig) -> Path:
         """The run directory of a trial with its seed, within a folder named after the switches."""
@@ -89,6 +90,7 @@ class TrialRunner:
                 device=self.device,
                 existing="reuse",
                 cache_bytes=self.cache_bytes,
+                shared=self.shared,
                 speed=self.speed,
                 command=self.line,
                 progress=progress,
