@@ -19,6 +19,7 @@ from hypertail.lab.reproduce.runs import Library, described, directory_name, dis
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun, Output, Target
 from hypertail.lab.reproduce.targets import TARGETS
+from hypertail.lab.run import shared_features
 from hypertail.lab.tables import latex_table, markdown_table, rich_table
 from hypertail.training.precision import Speed
 
@@ -69,6 +70,7 @@ def reproduce(
         _show_plan(needed, library, folder, console)
         return []
     written = []
+    shared = shared_features(device)
     for target in targets:
         serving = _serving(needed, plans[target.name])
         missing = library.missing(serving) if run else []
@@ -83,6 +85,7 @@ def reproduce(
                 device=device,
                 speed=speed,
                 line=line,
+                shared=shared,
                 on_finished=made.append,
             )
             library = replace(library, runs=(*library.runs, *made))

@@ -22,6 +22,7 @@ from hypertail.lab.run import execute, shared_features, stream_of
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
 from hypertail.training.precision import Speed
+from hypertail.training.shared import SharedFeatures
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def run_missing(
     device: torch.device | str = "cpu",
     speed: Speed = "auto",
     line: str = "",
+    shared: SharedFeatures | None = None,
     on_finished: Callable[[FinishedRun], None] = lambda run: None,
 ) -> None:
     """Make runs one after another, each in a directory of its own below `folder`; one begun before is continued.
@@ -120,6 +122,7 @@ def run_missing(
         device: where to train.
         speed: precision of the steps, as `execute` takes it.
         line: the command, recorded in every run.
+        shared: features that these runs may have in common with earlier ones.
         on_finished: told of each run.
 
     Raises:
@@ -135,7 +138,7 @@ def run_missing(
     def load(config: RunConfig) -> Stream:
         return stream_of(config, data)
 
-    shared = shared_features(device)
+    shared = shared or shared_features(device)
     with RunProgress(console) as progress:
         for number, config in enumerate(configs, start=1):
             title = f"{described(config)} on {config.stream}, seed {config.seed}"
