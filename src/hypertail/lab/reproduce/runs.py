@@ -16,6 +16,7 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError, DataError, HypertailError
 from hypertail.lab.config import RunConfig
+from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.reproduce.target import FinishedRun, matching
 from hypertail.lab.run import execute, shared_features, stream_of
@@ -94,10 +95,16 @@ def directory_name(config: RunConfig) -> str:
     return f"{config.run_name}-{digest}"
 
 
+_OF_THE_SCALE = ("trunk_epochs", "fisher_samples")
+
+
 def described(config: RunConfig) -> str:
-    """`HN-3`, or `HN-3 (look-ahead first)`, which tables set beside it."""
-    ahead = config.strategy == "hn" and config.method.lookahead != "none"
-    return f"{config.label} (look-ahead {config.method.lookahead})" if ahead else config.label
+    """`HN-3`, or `HN-3 (lookahead first, rank 32)` where switches of a hypernetwork differ from those of the preset."""
+    usual = vars(preset(config.preset))
+    differs = {name: value for name, value in vars(config.method).items() if value != usual[name]}
+    names = [name for name in differs if name not in _OF_THE_SCALE] if config.strategy == "hn" else []
+    words = ", ".join(f"{name.replace('_', '-')} {str(differs[name]).lower()}" for name in names)
+    return f"{config.label} ({words})" if words else config.label
 
 
 def run_missing(
