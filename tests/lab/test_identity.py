@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from hypertail.errors import ConfigError
+from hypertail.lab.build import build_strategy
 from hypertail.lab.config import BEFORE, STRATEGIES, RunConfig
 from hypertail.lab.identity import CONCERNS, IDLE
 from hypertail.lab.method import Method
 from hypertail.lab.run import execute
+from hypertail.strategies import PartialHypernet
 from tiny import tiny_stream
 
 HN = RunConfig("digits", "hn", 3)
@@ -164,3 +167,19 @@ def test_a_switch_that_an_earlier_run_did_not_have() -> None:
 def test_options_that_cannot_be_read(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         RunConfig.from_json(content)
+
+
+@pytest.mark.parametrize(("depth", "weight", "damping"), [(4, 0.03, 0.3), (3, 0.005, 0.03), (0, 0.005, 0.03)])
+def test_usual_values_that_follow_the_depth_are_those_values(depth: int, weight: float, damping: float) -> None:
+    usual = replace(HN, depth=depth)
+    assert (usual.method.penalty_weight, usual.method.damping) == (None, None)
+    spelled = replace(usual, method=Method(penalty_weight=weight, damping=damping))
+    assert usual.identity() == spelled.identity()
+    for other in (Method(penalty_weight=0.01), Method(damping=0.1)):
+        assert replace(usual, method=other).identity() != usual.identity()
+    stream = tiny_stream(2)
+    built = [build_strategy(config, stream, nn.Sequential()) for config in (usual, spelled)]
+    for strategy in built:
+        assert isinstance(strategy, PartialHypernet)
+        assert strategy.curvature is not None
+        assert (strategy.penalty_weight, strategy.curvature.damping) == (weight, damping)

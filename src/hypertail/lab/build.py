@@ -11,7 +11,7 @@ from torch import nn
 from hypertail.errors import ConfigError
 from hypertail.hyper import Curvature, Hypernetwork
 from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method
+from hypertail.lab.method import Method, by_depth
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.nets.resnet import Norm
 from hypertail.seeds import seeded
@@ -149,7 +149,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
         parts.tail,
         hyper,
         _optimisation(config, method.hyper_lr),
-        penalty_weight=method.penalty_weight,
+        penalty_weight=by_depth("penalty_weight", method.penalty_weight, config.depth),
         reduction=method.reduction,
         penalty_form=method.penalty_form,
         lookahead=method.lookahead,
@@ -158,7 +158,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
         new_embedding=method.new_embedding,
         channel_vectors=method.channel_vectors,
         output=output if method.output_weight else None,
-        curvature=Curvature(method.damping) if method.curvature else None,
+        curvature=Curvature(by_depth("damping", method.damping, config.depth)) if method.curvature else None,
         per_sample=method.per_sample,
         record_cosine=method.record_cosine,
         seed=config.seed,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hypertail.lab.method import BY_DEPTH, by_depth
+
 _HYPERNETWORK = (
     *("hyper_lr", "norm", "embedding", "mlp", "rank", "code", "vectors", "channel_vectors", "init", "new_embedding"),
     *("penalty_weight", "reduction", "penalty_form", "lookahead", "virtual_step", "combine"),
@@ -49,6 +51,8 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     del flat["method"]
     if flat["trunk_epochs"] is None:
         flat["trunk_epochs"] = flat["epochs"]
+    for name in BY_DEPTH:
+        flat[name] = by_depth(name, flat[name], flat["depth"])
     strategy = flat["strategy"]
     return {
         name: value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,16 @@ from hypertail.strategies.partial_hypernet import ChannelVectors, PenaltyForm, V
 from hypertail.strategies.trunk import TrunkStatistics
 
 TrunkTraining = Literal["alone", "with-tail"]
+
+
+BY_DEPTH: Mapping[str, tuple[float, float]] = {"penalty_weight": (0.03, 0.005), "damping": (0.3, 0.03)}
+"""Switch -> what None stands for where only a classifier is generated (depth 4), and elsewhere."""
+
+
+def by_depth(name: str, value: float | None, depth: int | None) -> float:
+    """The value of a switch in `BY_DEPTH` at a depth."""
+    classifier, elsewhere = BY_DEPTH[name]
+    return value if value is not None else classifier if depth == 4 else elsewhere
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,8 @@ class Method:
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
     """Embedding of a new task: fresh from N(0, 1), or copied from the previous task."""
-    penalty_weight: float = 0.005
-    """Lambda of the weight-space penalty."""
+    penalty_weight: float | None = None
+    """Lambda of the weight-space penalty; None: 0.03 where only a classifier is generated (depth 4), else 0.005."""
     reduction: Reduction = "sum"
     """The penalty is a sum or a mean over earlier tasks."""
     penalty_form: PenaltyForm = "closed"
@@ -77,8 +88,8 @@ class Method:
     """The two gradients are joined by their mean or their sum."""
     curvature: bool = True
     """Weigh the penalty by what the logits of earlier tasks feel (Kronecker factors), not all weights alike."""
-    damping: float = 0.03
-    """Share of its mean that is added to the diagonal of every curvature factor."""
+    damping: float | None = None
+    """Share of its mean that is added to the diagonal of every curvature factor; None: 0.3 at depth 4, else 0.03."""
     output_weight: float = 0.3
     """Weight of the output-space term on earlier tasks (0: none)."""
     output_tasks: int = 1
