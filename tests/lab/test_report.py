@@ -107,7 +107,7 @@ def test_every_run_is_listed_with_its_details(tmp_path: Path) -> None:
     text = write_report(runs, tmp_path / "report.html").read_text(encoding="utf-8")
     for run in runs:
         assert run.command in text
-        assert f"<summary>split-cifar100, {run.label}, seed {run.seed} " in text
+        assert f"<summary>split-cifar100, {run.label}, 3 experiences, seed {run.seed} " in text
     assert text.count("&#34;weight&#34;: 0.03") == len(runs)
 
 

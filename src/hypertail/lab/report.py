@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypertail.errors import DataError
+from hypertail.errors import ConfigError, DataError
 from hypertail.lab import figures
+from hypertail.lab.config import RunConfig
 from hypertail.lab.drawing import colour_of
 from hypertail.lab.groups import group_runs
 from hypertail.lab.reproduce.record import Recorded, read_targets
+from hypertail.lab.reproduce.runs import described
 from hypertail.lab.runfile import RunFile
 from hypertail.lab.statement import percent, statement
 from hypertail.lab.svg import inline_svg, themed
@@ -194,7 +196,7 @@ def _details(run: RunFile) -> dict[str, Any]:
         "hardware": "; ".join(f"{name} {value}" for name, value in run.hardware.items()),
     }
     return {
-        "name": f"{run.stream}, {run.label}, seed {run.seed}",
+        "name": f"{run.stream}, {_described(run)}, {len(run.tasks)} experiences, seed {run.seed}",
         "result": f"ACA {MISSING if aca is None else percent(aca)}, "
         f"forgetting {MISSING if forgetting is None else percent(forgetting)}, {run.seconds:.1f} s",
         "facts": {name: value for name, value in facts.items() if value},
@@ -202,6 +204,14 @@ def _details(run: RunFile) -> dict[str, Any]:
         "tasks": run.tasks,
         "rows": [["" if value is None else f"{100 * value:.1f}" for value in row] for row in run.accuracy],
     }
+
+
+def _described(run: RunFile) -> str:
+    """The label with the switches that differ from the preset's, where the options are this version's."""
+    try:
+        return described(RunConfig.from_json(run.config))
+    except ConfigError:
+        return run.label
 
 
 def _parameters(run: RunFile) -> dict[str, int]:

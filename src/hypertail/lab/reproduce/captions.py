@@ -54,8 +54,15 @@ def machines(runs: Sequence[RunFile]) -> str:
 
 
 def _trunk(used: Sequence[FinishedRun], epochs: Sequence[int]) -> list[str]:
-    lengths = sorted({finished.config.method.trunk_epochs or finished.run.epochs for finished in used})
+    lengths = sorted({_passes(finished) for finished in used})
     return [f"{_listed(lengths)} for the trunk"] if lengths != list(epochs) else []
+
+
+def _passes(finished: FinishedRun) -> int:
+    """Passes over the first experience for the trunk, or for the whole model of strategies without one."""
+    method = finished.config.method
+    turns = bool(finished.config.depth) and method.trunk_rotations and method.trunk_training == "alone"
+    return (2 if turns else 1) * (method.trunk_epochs or finished.run.epochs)
 
 
 def _missing(planned: Sequence[RunConfig], used: Sequence[FinishedRun]) -> str:

@@ -63,7 +63,7 @@ def _table(setting: Setting, stream: str) -> PaperTable:
             f"for {TABLE6_TASKS} tasks of {TABLE6_CLASSES} classes, sizes as printed. Counted exactly; 32-bit numbers, "
             "MB of 2^20 bytes.",
             f"Last column: the preset {setting.preset} with the {CLASSES[stream]} classes that an experience has. "
-            "Normalisation statistics of each task come on top (`hypertail info`).",
+            "Normalisation statistics of each task come on top (hypertail info).",
             *(
                 ("The paper prints 4×16×16 for LR-2; the memory beside it is that of 40×16×16.",)
                 if stream == "split-cifar100"
