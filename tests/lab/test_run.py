@@ -117,6 +117,17 @@ def test_the_trunk_is_trained_once_and_its_seconds_count_in_every_run(tmp_path: 
     assert seconds.pop() > 0
 
 
+def test_an_automatic_choice_of_precision_keeps_to_the_trunk_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = iter(("mixed", "full", "full", "full", "full", "full"))
+    monkeypatch.setattr("hypertail.lab.run.precision_of", lambda *_: next(chosen))
+    for name in ("a", "b"):
+        result = execute(HN, tmp_path, name=name, stream=lambda: tiny(1), cache_bytes=1 << 24, speed="auto")
+        assert result.extra["precision_of_features"] == "mixed"
+    assert len(list((tmp_path / "trunks").iterdir())) == 1
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 4}, {"method": replace(SHORT, lr=0.01)}])
 def test_another_trunk_where_its_training_differs(change: dict[str, Any], tmp_path: Path) -> None:
     run(HN, tmp_path, tasks=1)

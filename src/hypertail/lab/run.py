@@ -20,7 +20,7 @@ from hypertail.lab.build import build_model, build_strategy
 from hypertail.lab.config import RunConfig
 from hypertail.lab.environment import hardware, versions
 from hypertail.lab.runfile import FILE_NAME, Curve, RunFile, TaskInfo, accuracy_rows
-from hypertail.lab.trunks import trained_trunk
+from hypertail.lab.trunks import known_precision, trained_trunk
 from hypertail.nets import decompose
 from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream, build_stream
@@ -92,6 +92,9 @@ def execute(
     whole = precision_of(replace(config, depth=None, strategy="naive"), learned, speed, device)
     trunk_seconds, trunk = 0.0, None
     if config.depth and config.method.trunk_training == "alone":
+        if speed == "auto":
+            # runs that are compared share a trunk, whichever precision was faster at the time
+            whole = known_precision(config, learned, out / "trunks") or whole
         trunk, trunk_seconds = trained_trunk(config, learned, out / "trunks", device, whole, progress)
     elif config.depth == 0:
         trunk = nn.Sequential()

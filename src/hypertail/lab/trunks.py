@@ -46,7 +46,7 @@ def trained_trunk(
     model = build_model(config, stream, len(stream[0].classes), "model").to(device)
     naive = Naive(model, Optimisation(config.method.lr, config.method.schedule), seed=config.seed)
     body = naive.model.body
-    path = directory / f"{_fingerprint(config, stream, precision)}.safetensors"
+    path = _path(config, stream, directory, precision)
     if path.is_file():
         state, facts = load_checkpoint(path, str(device))
         body.load_state_dict(state)
@@ -79,6 +79,17 @@ def trained_trunk(
         standardise.fit(features.split(250))
         return TrainedTrunk(nn.Sequential(trunk, standardise), seconds)
     return TrainedTrunk(trunk, seconds)
+
+
+def known_precision(config: RunConfig, stream: Stream, directory: Path) -> Precision | None:
+    """The precision of the trunk of `config` that `directory` holds already; None if it holds none."""
+    both: tuple[Precision, ...] = ("mixed", "full")
+    kept = (precision for precision in both if _path(config, stream, directory, precision).is_file())
+    return next(kept, None)
+
+
+def _path(config: RunConfig, stream: Stream, directory: Path, precision: Precision) -> Path:
+    return directory / f"{_fingerprint(config, stream, precision)}.safetensors"
 
 
 def _fingerprint(config: RunConfig, stream: Stream, precision: Precision) -> str:
