@@ -96,7 +96,7 @@ def _fingerprint(config: RunConfig, stream: Stream, precision: Precision) -> str
     method, first = config.method, stream[0]
     what = (
         *(config.seed, config.batch_size, method.trunk_epochs or config.epochs),
-        *(method.lr, method.schedule, method.norm, repr(first.train_transform)),
+        *(method.lr, method.schedule, repr(first.train_transform)),
         *(("mixed",) if precision == "mixed" else ()),
         *(("rotations",) if method.trunk_rotations else ()),
     )

@@ -36,6 +36,12 @@ def test_a_change_to_what_the_preset_does_is_no_row() -> None:
     assert "HN-3 (lookahead none)" not in rows
 
 
+def test_where_no_convolution_is_generated_rows_about_them_are_left_out() -> None:
+    assert {described(config).partition(" ")[2] for config in ledger.plan(Setting(strategies=("hn-4",)))}.isdisjoint(
+        {"(norm instance)", "(rank 32)", "(vectors gaussian)", "(channel-vectors learned)", "(code product)"}
+    )
+
+
 def test_effects_are_points_of_accuracy_seed_by_seed() -> None:
     setting = Setting(seeds=(0, 1))
     runs = all_finished(ledger.plan(setting))

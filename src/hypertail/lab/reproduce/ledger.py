@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypertail.lab.config import RunConfig
@@ -19,10 +19,15 @@ USUAL, KNOWN = ("hn-3",), ("hn-1", "hn-2", "hn-3", "hn-4", "hn-f")
 
 @dataclass(frozen=True)
 class Change:
-    """Switches that differ from the preset's, in words and as they are."""
+    """Switches that differ from the preset's, in words and as they are.
+
+    Attributes:
+        convolutions: whether it matters only where convolutions are generated, not at depth 4.
+    """
 
     what: str
-    switches: Mapping[str, Any] = field(default_factory=dict)
+    switches: Mapping[str, Any]
+    convolutions: bool = False
 
 
 WITH_TAIL = {"trunk_training": "with-tail", "standardise": False}
@@ -32,13 +37,13 @@ LEDGER: tuple[Change, ...] = (
     Change("trunk learns e_1 together with the tail", WITH_TAIL),
     Change("the same, and normalises by each batch when frozen", {**WITH_TAIL, "trunk_statistics": "batch"}),
     Change("raw features at the cut", {"standardise": False}),
-    Change("instance norm in the tail", {"norm": "instance"}),
+    Change("instance norm in the tail", {"norm": "instance"}, convolutions=True),
     Change("heads of 10 outputs", {"head_width": 10}),
-    Change("rank 32", {"rank": 32}),
-    Change("channel vectors start gaussian", {"vectors": "gaussian"}),
-    Change("channel vectors learned throughout", {"channel_vectors": "learned"}),
+    Change("rank 32", {"rank": 32}, convolutions=True),
+    Change("channel vectors start gaussian", {"vectors": "gaussian"}, convolutions=True),
+    Change("channel vectors learned throughout", {"channel_vectors": "learned"}, convolutions=True),
     Change("library's default initialisation", {"init": "library"}),
-    Change("product of task and channel codes", {"code": "product"}),
+    Change("product of task and channel codes", {"code": "product"}, convolutions=True),
     Change("embedding copied from the previous task", {"new_embedding": "copied"}),
     Change("hypernetwork's learning rate 1e-3", {"hyper_lr": 1e-3}),
     Change("constant learning rate", {"schedule": "constant"}),
@@ -76,6 +81,8 @@ def _rows(setting: Setting, strategy: str) -> list[tuple[str, tuple[RunConfig, .
     base = _base(setting, strategy)
     rows = [(f"preset {setting.preset}", base)]
     for change in LEDGER[:2] if setting.size.digits else LEDGER:
+        if change.convolutions and base[0].depth == 4:
+            continue
         configs = _changed(setting, strategy, change)
         if configs[0].identity() != base[0].identity():
             rows.append((change.what, configs))
