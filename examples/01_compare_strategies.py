@@ -7,7 +7,7 @@ from hypertail.lab.method import Method
 from hypertail.lab.run import execute
 from hypertail.lab.tables import to_markdown
 
-method = Method(trunk_epochs=5, penalty_weight=0.5, damping=0.3)  # a short stream of few, large steps
+method = Method(trunk_epochs=5, penalty_weight=0.25, damping=0.3)  # a short stream of few, large steps
 runs = [
     execute(RunConfig("digits", name, depth=3, epochs=5, batch_size=32, experiences=2, method=method), Path("runs"))
     for name in ("hn", "lr", "separate")

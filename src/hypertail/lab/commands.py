@@ -143,7 +143,7 @@ def quickstart(out: Path, epochs: int, seeds: Sequence[int], console: Console, l
     """Compare naive, EWC, LR-2, HN-2, HN-F and separate tails on `digits`; print and return the report's path."""
     # few images: smaller batches for more steps, a stronger and blunter penalty since each step is large, and fewer
     # images for EWC's per-sample gradients
-    method = Method(trunk_epochs=epochs, penalty_weight=0.5, damping=0.3, fisher_samples=64)
+    method = Method(trunk_epochs=epochs, penalty_weight=0.25, damping=0.3, fisher_samples=64)
     base = RunConfig(stream="digits", strategy="naive", epochs=epochs, batch_size=32, method=method)
     configs = expand(QUICKSTART, (), seeds, base)
     console.print("Five tasks of two handwritten digits each, learned one after another by six strategies.\n")
