@@ -14,7 +14,7 @@ from hypertail.errors import ConfigError, DataError
 from hypertail.lab.config import RunConfig
 from hypertail.lab.method import Method
 from hypertail.lab.reproduce.command import reproduce
-from hypertail.lab.reproduce.runs import Library, directory_name, distinct, run_missing
+from hypertail.lab.reproduce.runs import Library, described, directory_name, distinct, run_missing
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun
 from lab.reproduce.made_runs import finished
@@ -166,3 +166,17 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("mine")
     with pytest.raises(ConfigError, match=r"folder of runs .*runs: required a folder, or nothing yet; found a file"):
         run_missing([HN], tmp_path / "runs", quiet())
+
+
+@pytest.mark.parametrize(
+    ("depth", "method", "name"),
+    [
+        (3, Method(), "HN-3"),
+        (3, Method(penalty_weight=0.005, damping=0.03), "HN-3"),
+        (4, Method(penalty_weight=0.005), "HN-4 (penalty-weight 0.005)"),
+        (0, Method(rank=32, lookahead="first", trunk_epochs=1), "HN-F (rank 32, lookahead first)"),
+    ],
+)
+def test_runs_are_described_by_what_differs_from_the_preset(depth: int, method: Method, name: str) -> None:
+    assert described(replace(HN, depth=depth, method=method)) == name
+    assert described(RunConfig("digits", "naive", method=method)) == "Naive"
