@@ -65,7 +65,9 @@ def test_orthogonal_vectors_have_the_mean_square_of_gaussian_ones(rows: int, ran
 
 
 def test_unknown_start_of_the_vectors() -> None:
-    with pytest.raises(ConfigError, match="channel vectors at the start"):
+    with pytest.raises(
+        ConfigError, match=r"unknown channel vectors at the start 'ones': required one of gaussian, orthogonal; found"
+    ):
         ChannelHead((4, 3, 3, 3), HIDDEN, 4, vectors="ones")  # type: ignore[arg-type]
 
 

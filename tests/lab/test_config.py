@@ -105,7 +105,16 @@ def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
     ("switch", "value"),
     [
         *(("lr", value) for value in (0.0, -1e-3, math.nan, math.inf)),
-        *(("hyper_lr", 0.0), ("trunk_epochs", 0), ("head_width", 0), ("embedding", 0), ("mlp", (50, 0)), ("rank", 0)),
+        *(
+            ("hyper_lr", 0.0),
+            ("classifier_lr", 0.0),
+            ("damping", -1.0),
+            ("trunk_epochs", 0),
+            ("head_width", 0),
+            ("embedding", 0),
+            ("mlp", (50, 0)),
+            ("rank", 0),
+        ),
         *(("penalty_weight", -0.1), ("penalty_weight", math.nan), ("penalty_weight", math.inf)),
         *(("output_weight", -1.0), ("output_tasks", 0), ("output_share", 0.0), ("output_share", 1.5)),
         *(("buffer", 0), ("replay_batch", 0), ("replay_coefficient", -1.0), ("ewc_weight", -1.0)),

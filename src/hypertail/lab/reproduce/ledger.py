@@ -121,7 +121,7 @@ def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:
                 plan(setting),
                 used,
                 "Switches are changed alone, not tuned again: a value that fails here may do well among others.",
-                "One weight set per sample, the authors' way, gives the same numbers more slowly (hypertail bench).",
+                "One weight set per sample, the authors' way, computes the same step more slowly (hypertail bench).",
             ),
         )
         tables.append(table)

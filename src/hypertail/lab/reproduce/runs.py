@@ -101,9 +101,9 @@ _OF_THE_SCALE = ("trunk_epochs", "fisher_samples")
 
 def described(config: RunConfig) -> str:
     """`HN-3`, or `HN-3 (lookahead first, rank 32)` where switches of a hypernetwork differ from those of the preset."""
-    usual = {**vars(preset(config.preset))}
+    usual = dict(vars(preset(config.preset)))
     # a switch that follows the depth is compared by what it stands for
-    own, depth = {**vars(config.method)}, config.depth
+    own, depth = dict(vars(config.method)), config.depth
     usual |= {name: by_depth(name, usual[name], depth) for name in BY_DEPTH}
     own |= {name: by_depth(name, own[name], depth) for name in BY_DEPTH}
     differs = {name: value for name, value in own.items() if value != usual[name]}
