@@ -191,16 +191,16 @@ def test_empty_tail() -> None:
 @pytest.mark.parametrize(
     ("sizes", "found"),
     [
-        ({"tasks": 0}, "tasks=0, embedding=32, mlp=(50, 32), rank=32"),
-        ({"tasks": 2, "embedding": 0}, "tasks=2, embedding=0, mlp=(50, 32), rank=32"),
-        ({"tasks": 2, "mlp": (50, 0)}, "tasks=2, embedding=32, mlp=(50, 0), rank=32"),
-        ({"tasks": 2, "rank": -1}, "tasks=2, embedding=32, mlp=(50, 32), rank=-1"),
+        ({"tasks": 0}, "tasks=0, embedding=32, mlp=(50, 32), rank=32, residual_rank=0"),
+        ({"tasks": 2, "embedding": 0}, "tasks=2, embedding=0, mlp=(50, 32), rank=32, residual_rank=0"),
+        ({"tasks": 2, "mlp": (50, 0)}, "tasks=2, embedding=32, mlp=(50, 0), rank=32, residual_rank=0"),
+        ({"tasks": 2, "rank": -1}, "tasks=2, embedding=32, mlp=(50, 32), rank=-1, residual_rank=0"),
     ],
 )
 def test_sizes_below_one(sizes: dict[str, int], found: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Hypernetwork({"weight": (2, 2)}, **sizes)  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1; "
+        "size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1, residual_rank of at least 0; "
         f"found {found}. Give positive sizes."
     )

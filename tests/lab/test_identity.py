@@ -35,7 +35,7 @@ OTHER: dict[str, Any] = {
     **{"buffer": 3, "buffer_policy": "reservoir", "replay_batch": 5, "replay_coefficient": 0.5},
     **{"ewc_weight": 7.0, "fisher_samples": 2, "record_cosine": True, "per_sample": True},
     **{"trunk_training": "with-tail", "trunk_statistics": "batch", "standardise": False, "trunk_epochs": 3},
-    **{"trunk_rotations": False, "classifier_lr": 0.5},
+    **{"trunk_rotations": False, "classifier_lr": 0.5, "residual_rank": 3, "task_lr": 0.5},
 }
 
 

@@ -166,6 +166,8 @@ SWITCHES: dict[str, Case] = {
     "embedding": Case(8),
     "mlp": Case((20, 10)),
     "rank": Case(4, depth=3),
+    "residual_rank": Case(3, depth=3),
+    "task_lr": Case(2e-2, depth=3),
     "code": Case("product", depth=3),
     "channel_vectors": Case("learned", depth=3),
     "vectors": Case("gaussian", depth=3),

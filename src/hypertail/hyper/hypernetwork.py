@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from hypertail.errors import ConfigError, check_choice
 from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable, Vectors
+from hypertail.hyper.residuals import Residuals
 
 Initialisation = Literal["he", "library"]
 NewEmbedding = Literal["fresh", "copied"]
@@ -34,6 +35,7 @@ class Hypernetwork(nn.Module):
         rank: size d of the vector of each output channel in channel-wise heads.
         code: how channel-wise heads join task and channel, see `ChannelHead`.
         vectors: how the vectors of output channels start, see `ChannelHead`.
+        residual_rank: rank of what each task adds to channel-wise heads for itself, see `Residuals`; 0: nothing.
         init: `he` scales every head so that the generated weights have He variance; `library` leaves torch's
             defaults (generated convolutions then have a standard deviation near 0.41).
 
@@ -51,6 +53,7 @@ class Hypernetwork(nn.Module):
         rank: int = 32,
         code: CodeName = "additive",
         vectors: Vectors = "gaussian",
+        residual_rank: int = 0,
         init: Initialisation = "he",
     ) -> None:
         super().__init__()
@@ -62,11 +65,11 @@ class Hypernetwork(nn.Module):
                 found="an empty tail",
                 mend="Choose a smaller depth, so that the tail keeps layers with parameters.",
             )
-        if min(tasks, embedding, *mlp, rank) < 1:
+        if min(tasks, embedding, *mlp, rank, residual_rank + 1) < 1:
             raise ConfigError(
                 "size of the hypernetwork",
-                required="tasks, embedding, mlp and rank of at least 1",
-                found=f"tasks={tasks}, embedding={embedding}, mlp={mlp}, rank={rank}",
+                required="tasks, embedding, mlp and rank of at least 1, residual_rank of at least 0",
+                found=f"tasks={tasks}, embedding={embedding}, mlp={mlp}, rank={rank}, residual_rank={residual_rank}",
                 mend="Give positive sizes.",
             )
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
@@ -76,6 +79,7 @@ class Hypernetwork(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU())
         self.heads = nn.ModuleDict()
         self.tables = nn.ModuleDict()
+        self.residuals = nn.ModuleDict()
         for name, shape in self.shapes.items():
             if len(shape) < 2:
                 self.tables[_key(name)] = TaskTable(
@@ -85,6 +89,8 @@ class Hypernetwork(nn.Module):
                 self.heads[_key(name)] = LinearHead(shape, mlp[1])
             else:
                 self.heads[_key(name)] = ChannelHead(shape, mlp[1], rank, code, vectors)
+                if residual_rank:
+                    self.residuals[_key(name)] = Residuals(shape, tasks, residual_rank)
         if init == "he":
             self._scale_to_he()
 
@@ -101,6 +107,10 @@ class Hypernetwork(nn.Module):
         """Parameter name -> its task table."""
         return {_name(key): table for key, table in self.tables.items() if isinstance(table, TaskTable)}
 
+    def task_residuals(self) -> dict[str, Residuals]:
+        """Parameter name -> what tasks add to it; empty without residuals."""
+        return {_name(key): own for key, own in self.residuals.items() if isinstance(own, Residuals)}
+
     def hidden(self, tasks: Int[Tensor, "*tasks"]) -> Float[Tensor, "*tasks hidden"]:
         """h_j: the hidden units that feed the heads."""
         return self.mlp(F.embedding(tasks, self.embedding))  # type: ignore[no-any-return]
@@ -112,37 +122,42 @@ class Hypernetwork(nn.Module):
     def several(self, tasks: Sequence[int]) -> list[dict[str, Tensor]]:
         """The weights of several tasks; what heads share between tasks is computed once."""
         hidden = self.mlp(torch.stack([self.embedding[task] for task in tasks]))
-        generated = {name: head(hidden) for name, head in self.separable_heads().items()}
-        tables = self.task_tables()
-        return [
-            {
-                name: tables[name](task).view(shape) if name in tables else generated[name][number]
-                for name, shape in self.shapes.items()
-            }
-            for number, task in enumerate(tasks)
-        ]
+        heads, tables, residuals = self.separable_heads(), self.task_tables(), self.task_residuals()
+        generated = {name: head(hidden) for name, head in heads.items()}
+
+        def weight(name: str, number: int, task: int) -> Tensor:
+            if name in tables:
+                row: Tensor = tables[name](task)
+                return row.view(self.shapes[name])
+            own: Tensor = generated[name][number]
+            return own + heads[name].shape_rows(residuals[name](task)) if name in residuals else own
+
+        return [{name: weight(name, *each) for name in self.shapes} for each in enumerate(tasks)]
 
     def per_sample(self, tasks: Int[Tensor, " batch"]) -> dict[str, Tensor]:
         """One weight set for every sample, shape (batch, *shape): what the authors' code does. Slow; a baseline."""
         hidden, numbers = self.hidden(tasks), tasks.tolist()
-        generated = {name: head(hidden) for name, head in self.separable_heads().items()}
+        heads = self.separable_heads()
+        generated = {name: head(hidden) for name, head in heads.items()}
+        for name, residuals in self.task_residuals().items():
+            rows = torch.stack([residuals(task) for task in numbers])
+            generated[name] = generated[name] + heads[name].shape_rows(rows)
         for name, table in self.task_tables().items():
             rows = torch.stack([table(task) for task in numbers])
             generated[name] = rows.view(len(tasks), *self.shapes[name])
         return {name: generated[name] for name in self.shapes}
 
     def trainable(self, task: int, *, all_rows: bool = False) -> dict[str, nn.Parameter]:
-        """The parameters that a step on `task` may move: all of psi but the task-table rows of other tasks.
+        """The parameters that a step on `task` may move: all of psi but task-table rows and residuals of other tasks.
 
         Args:
             task: the task being learned.
-            all_rows: include the rows of other tasks. Their gradient is zero, but the momentum of an
+            all_rows: include the table rows of other tasks. Their gradient is zero, but the momentum of an
                 optimizer whose state is kept across experiences still moves them.
         """
-        foreign = set()
+        foreign = {f"residuals.{name}" for name, _ in self.residuals.named_parameters() if _of_another(name, task)}
         if not all_rows:
-            for key in self.tables:
-                foreign |= {f"tables.{key}.rows.{row}" for row in range(self.tasks) if row != task}
+            foreign |= {f"tables.{name}" for name, _ in self.tables.named_parameters() if _of_another(name, task)}
         return {
             name: parameter
             for name, parameter in self.named_parameters()
@@ -162,7 +177,7 @@ class Hypernetwork(nn.Module):
 
     @torch.no_grad()
     def begin_task(self, task: int, embedding: NewEmbedding, generator: torch.Generator) -> None:
-        """Start the embedding of a new task: fresh from N(0, 1), or a copy of the previous task's."""
+        """Start a new task: its residuals, and its embedding, fresh from N(0, 1) or a copy of the previous task's."""
         check_choice("new embedding", embedding, get_args(NewEmbedding))
         if embedding == "copied":
             if task > 0:
@@ -170,6 +185,8 @@ class Hypernetwork(nn.Module):
         else:
             fresh = torch.randn(self.embedding.shape[1], generator=generator)
             self.embedding[task] = fresh.to(self.embedding)
+        for residuals in self.task_residuals().values():
+            residuals.begin(task, generator)
 
     @torch.no_grad()
     def grow(self, tasks: int) -> None:
@@ -180,6 +197,8 @@ class Hypernetwork(nn.Module):
             self.embedding = nn.Parameter(torch.cat((self.embedding, room)))
             for table in self.task_tables().values():
                 table.grow(tasks)
+            for residuals in self.task_residuals().values():
+                residuals.grow(tasks)
 
     @torch.no_grad()
     def _scale_to_he(self) -> None:
@@ -200,6 +219,11 @@ class _Call(nn.Module):
 
     def forward(self, function: Callable[[Hypernetwork], T]) -> T:
         return function(self.hyper)
+
+
+def _of_another(name: str, task: int) -> bool:
+    # what belongs to one task stands in a list with an entry for each
+    return not name.endswith(f".{task}")
 
 
 def _key(name: str) -> str:

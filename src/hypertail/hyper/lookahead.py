@@ -108,13 +108,14 @@ def adam_step(optimizer: torch.optim.Adam, leaves: Mapping[str, Tensor]) -> Virt
     """The step that `optimizer` would take along g, without taking it: psi' = psi - lr·m/(sqrt(v) + eps).
 
     Args:
-        optimizer: Adam without weight decay, holding `leaves` in one group.
+        optimizer: Adam without weight decay; its groups may differ in their learning rate alone.
         leaves: the parameters by name, as the optimizer holds them.
     """
 
     def step(parameters: Parameters, gradients: Parameters) -> dict[str, Tensor]:
         group = optimizer.param_groups[0]
-        lr, (beta1, beta2), eps = float(group["lr"]), group["betas"], group["eps"]
+        (beta1, beta2), eps = group["betas"], group["eps"]
+        rates = {id(leaf): float(group["lr"]) for group in optimizer.param_groups for leaf in group["params"]}
         grads = list(gradients.values())
         states = [optimizer.state.get(leaves[name], {}) for name in gradients]
         counts = [int(state["step"]) + 1 if state else 1 for state in states]
@@ -128,7 +129,8 @@ def adam_step(optimizer: torch.optim.Adam, leaves: Mapping[str, Tensor]) -> Virt
         v = torch._foreach_clamp_min(v, 1e-30)
         root = torch._foreach_sqrt(torch._foreach_mul(v, [1 / (1 - beta2**count) for count in counts]))
         ascent = torch._foreach_div(m, torch._foreach_add(root, eps))
-        update = torch._foreach_mul(ascent, [-lr / (1 - beta1**count) for count in counts])
+        scales = [-rates[id(leaves[name])] / (1 - beta1**n) for name, n in zip(gradients, counts, strict=True)]
+        update = torch._foreach_mul(ascent, scales)
         moved = torch._foreach_add(list(parameters.values()), update)
         return dict(zip(parameters, moved, strict=True))
 

@@ -11,7 +11,7 @@ from torch import nn
 from hypertail.errors import ConfigError
 from hypertail.hyper import Curvature, Hypernetwork
 from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method, by_depth
+from hypertail.lab.method import Method, settled
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.nets.resnet import Norm
 from hypertail.seeds import seeded
@@ -89,7 +89,10 @@ def build_strategy(
 
 def _optimisation(config: RunConfig, lr: float | None = None) -> Optimisation:
     method = config.method
-    return Optimisation(lr or method.lr, method.schedule, method.optimizer_state, trunk_lr=method.lr)
+    rates = {"trunk": method.lr}
+    if method.task_lr is not None and config.depth != 4:
+        rates |= {"tables": method.task_lr, "residuals": method.task_lr}
+    return Optimisation(lr or method.lr, method.schedule, method.optimizer_state, rates=rates)
 
 
 def _tail_optimisation(config: RunConfig) -> Optimisation:
@@ -140,7 +143,7 @@ def _latent_replay(parts: Parts) -> Strategy:
 def _partial_hypernet(parts: Parts) -> Strategy:
     assert parts.trunk is not None
     assert parts.tail is not None
-    config, method = parts.config, parts.config.method
+    config, method = parts.config, parts.config.method.at(parts.config.depth)
     with seeded(config.seed, "hypernetwork"):
         hyper = build_hypernetwork(method, parts.tail, len(parts.stream)).to(parts.device)
     output = OutputPenalty(method.output_weight, method.output_tasks, method.output_share)
@@ -149,7 +152,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
         parts.tail,
         hyper,
         _optimisation(config, method.hyper_lr),
-        penalty_weight=by_depth("penalty_weight", method.penalty_weight, config.depth),
+        penalty_weight=settled(method.penalty_weight),
         reduction=method.reduction,
         penalty_form=method.penalty_form,
         lookahead=method.lookahead,
@@ -158,7 +161,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
         new_embedding=method.new_embedding,
         channel_vectors=method.channel_vectors,
         output=output if method.output_weight else None,
-        curvature=Curvature(by_depth("damping", method.damping, config.depth)) if method.curvature else None,
+        curvature=Curvature(settled(method.damping)) if method.curvature else None,
         per_sample=method.per_sample,
         record_cosine=method.record_cosine,
         seed=config.seed,
@@ -177,7 +180,7 @@ BUILDERS: dict[str, Callable[[Parts], Strategy]] = {
 
 
 def build_hypernetwork(method: Method, tail: nn.Module, tasks: int) -> Hypernetwork:
-    """A hypernetwork for `tail` with the sizes of the method."""
+    """A hypernetwork for `tail` with the sizes of the method, which is that of a depth (`Method.at`)."""
     return Hypernetwork(
         {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
         tasks,
@@ -186,6 +189,7 @@ def build_hypernetwork(method: Method, tail: nn.Module, tasks: int) -> Hypernetw
         rank=method.rank,
         code=method.code,
         vectors=method.vectors,
+        residual_rank=settled(method.residual_rank),
         init=method.init,
     )
 

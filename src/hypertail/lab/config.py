@@ -45,7 +45,7 @@ _LEAST: dict[str, float] = {
     **dict.fromkeys(("epochs", "experiences", "views", "trunk_epochs", "head_width"), 1),
     **dict.fromkeys(("embedding", "mlp", "rank", "output_tasks", "buffer", "replay_batch", "fisher_samples"), 1),
     **dict.fromkeys(("eval_every", "penalty_weight", "damping", "output_weight", "replay_coefficient"), 0),
-    "ewc_weight": 0,
+    **dict.fromkeys(("ewc_weight", "residual_rank"), 0),
     "batch_size": 2,
 }
 """Option -> the smallest value that makes sense; None, where it is a value, always does."""
@@ -56,6 +56,8 @@ BEFORE: dict[str, Any] = {
     "vectors": "gaussian",
     "trunk_rotations": False,
     "classifier_lr": None,
+    "task_lr": None,
+    "residual_rank": 0,
 }
 """Switch -> what was done before there was such a switch, where that is not its default: how older runs are read."""
 
@@ -150,7 +152,7 @@ class RunConfig:
             given = values[name] if isinstance(values[name], tuple) else (values[name],)
             if any(value is not None and not least <= value < math.inf for value in given):
                 raise _out_of_range(name, given, f"{least:g} or more")
-        for name in ("lr", "hyper_lr", "classifier_lr"):
+        for name in ("lr", "hyper_lr", "task_lr", "classifier_lr"):
             if values[name] is not None and not 0 < values[name] < math.inf:
                 raise _out_of_range(name, (values[name],), "more than 0")
         if not 0 < self.method.output_share <= 1:

@@ -8,7 +8,8 @@ from typing import Any
 from hypertail.lab.method import BY_DEPTH, by_depth
 
 _HYPERNETWORK = (
-    *("hyper_lr", "norm", "embedding", "mlp", "rank", "code", "vectors", "channel_vectors", "init", "new_embedding"),
+    *("hyper_lr", "task_lr", "norm", "embedding", "mlp", "rank", "residual_rank", "code", "vectors"),
+    *("channel_vectors", "init", "new_embedding"),
     *("penalty_weight", "reduction", "penalty_form", "lookahead", "virtual_step", "combine"),
     *("curvature", "damping", "output_weight", "output_tasks", "output_share", "per_sample"),
 )
@@ -36,6 +37,8 @@ IDLE: Mapping[str, tuple[tuple[str, Any], ...]] = {
     # without frozen blocks no trunk is trained
     **dict.fromkeys(("trunk_training", "trunk_statistics", "standardise", "trunk_epochs"), (("depth", 0),)),
     "trunk_rotations": (("depth", 0), ("trunk_training", "with-tail")),
+    # at depth 4 no convolution is generated
+    **dict.fromkeys(("task_lr", "rank", "residual_rank", "code", "vectors", "channel_vectors"), (("depth", 4),)),
     "classifier_lr": tuple(("depth", depth) for depth in range(4)),
 }
 """Option -> other options with the values that leave it without effect."""

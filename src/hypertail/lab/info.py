@@ -75,7 +75,7 @@ def describe(
             )
     with torch.device("meta"):  # shapes without numbers: nothing is computed, and no random state moves
         trunk, tail = decompose(slim_resnet18(classes, channels=channels, norm=method.norm), depth)
-        hyper = build_hypernetwork(method, tail, tasks)
+        hyper = build_hypernetwork(method.at(depth), tail, tasks)
         # batch normalisation has the same shapes, and none too small for it
         stages, _ = decompose(slim_resnet18(classes, channels=channels), depth)
         _, *shape = stages.eval()(torch.empty(1, channels, image_size, image_size)).shape

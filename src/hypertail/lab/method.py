@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from hypertail.hyper import LookAhead
 from hypertail.hyper.heads import CodeName, Vectors
@@ -17,17 +17,22 @@ from hypertail.strategies.optimisation import OptimizerState, Schedule
 from hypertail.strategies.partial_hypernet import ChannelVectors, PenaltyForm, VirtualStepName
 from hypertail.strategies.trunk import TrunkStatistics
 
+T = TypeVar("T")
 TrunkTraining = Literal["alone", "with-tail"]
 
 
-BY_DEPTH: Mapping[str, tuple[float, float]] = {"penalty_weight": (0.03, 0.005), "damping": (0.3, 0.03)}
-"""Switch -> what None stands for where only a classifier is generated (depth 4), and elsewhere."""
+BY_DEPTH: Mapping[str, Mapping[int | None, Any]] = {
+    "penalty_weight": {4: 0.03, None: 0.005},
+    "damping": {4: 0.3, None: 0.03},
+    "residual_rank": {3: 16, None: 8},
+}
+"""Switch -> what leaving it open (None) stands for at a depth, and at all others (None)."""
 
 
-def by_depth(name: str, value: float | None, depth: int | None) -> float:
+def by_depth(name: str, value: Any, depth: int | None) -> Any:
     """The value of a switch in `BY_DEPTH` at a depth."""
-    classifier, elsewhere = BY_DEPTH[name]
-    return value if value is not None else classifier if depth == 4 else elsewhere
+    own = BY_DEPTH[name]
+    return value if value is not None else own.get(depth, own[None])
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class Method:
     """Learning rate of Adam (alpha in Eq. 5)."""
     hyper_lr: float | None = 3e-3
     """Learning rate of the hypernetwork (beta in Eq. 6); None: the same."""
+    task_lr: float | None = 1e-2
+    """Learning rate of what belongs to one task alone, tables and residuals, where convolutions are generated; None:
+    that of the hypernetwork."""
     classifier_lr: float | None = 1e-2
     """Learning rate where latent replay or separate learn a classifier alone (depth 4); None: the same."""
     schedule: Schedule = "cosine"
@@ -62,7 +70,7 @@ class Method:
     """Size of the task embedding."""
     mlp: tuple[int, int] = (50, 32)
     """Sizes of the hypernetwork's two hidden layers."""
-    rank: int = 76
+    rank: int = 36
     """Size d of the vector of each output channel in channel-wise heads."""
     code: CodeName = "additive"
     """How channel-wise heads join task and channel: additive (as published) or product."""
@@ -70,12 +78,14 @@ class Method:
     """The vectors e_r of channel-wise heads start as orthogonal columns, or gaussian from N(0, 1)."""
     channel_vectors: ChannelVectors = "fixed"
     """The vectors e_r of channel-wise heads: learned throughout, or fixed after e_1."""
+    residual_rank: int | None = None
+    """Rank of what each task adds to channel-wise heads for itself (0: nothing); None: 16 at depth 3, else 8."""
     init: Initialisation = "he"
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
     """Embedding of a new task: fresh from N(0, 1), or copied from the previous task."""
     penalty_weight: float | None = None
-    """Lambda of the weight-space penalty; None: 0.03 where only a classifier is generated (depth 4), else 0.005."""
+    """Lambda of the weight-space penalty; None: 0.03 at depth 4, else 0.005."""
     reduction: Reduction = "sum"
     """The penalty is a sum or a mean over earlier tasks."""
     penalty_form: PenaltyForm = "closed"
@@ -112,3 +122,13 @@ class Method:
     """Lambda of EWC."""
     fisher_samples: int = 256
     """At most so many images estimate the Fisher diagonal of a task."""
+
+    def at(self, depth: int | None) -> Method:
+        """The same with what depends on the depth filled in."""
+        return replace(self, **{name: by_depth(name, getattr(self, name), depth) for name in BY_DEPTH})
+
+
+def settled(value: T | None) -> T:
+    """A value that depends on the depth, after `Method.at`."""
+    assert value is not None, "Method.at(depth) first"
+    return value

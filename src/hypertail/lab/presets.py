@@ -23,11 +23,13 @@ PRINTED = Method(
     embedding=32,
     mlp=(50, 32),
     rank=32,
+    residual_rank=0,
     code="additive",
     vectors="gaussian",
     channel_vectors="learned",
     lookahead="first",
     hyper_lr=None,
+    task_lr=None,
     curvature=False,
 )
 
@@ -52,11 +54,13 @@ RELEASED = Method(
     embedding=32,
     mlp=(50, 32),
     rank=32,
+    residual_rank=0,
     code="additive",
     vectors="gaussian",
     channel_vectors="learned",
     lookahead="first",
     hyper_lr=None,
+    task_lr=None,
     curvature=False,
     per_sample=True,
 )

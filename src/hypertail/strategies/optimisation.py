@@ -23,8 +23,9 @@ class Optimisation:
         schedule: `constant`, or `cosine` to zero within each experience.
         state: `fresh` Adam moments for each experience, or moments `kept` across experiences (old momentum then keeps
             moving shared weights).
-        trunk_lr: learning rate of a trunk that learns along (parameters named `trunk.*`; alpha of Eq. 5, where `lr` is
-            beta of Eq. 6); None: the same.
+        rates: learning rates of parts, by the first component of their parameters' names: `trunk` for a trunk that
+            learns along (alpha of Eq. 5, where `lr` is beta of Eq. 6), `tables` and `residuals` for what the
+            hypernetwork keeps for each task alone.
 
     Raises:
         ConfigError: an unknown schedule or state, or a learning rate that is not above 0.
@@ -36,29 +37,33 @@ class Optimisation:
         schedule: Schedule = "cosine",
         state: OptimizerState = "fresh",
         *,
-        trunk_lr: float | None = None,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         check_choice("learning-rate schedule", schedule, get_args(Schedule))
         check_choice("optimizer state", state, get_args(OptimizerState))
-        if not lr > 0:
-            raise ConfigError("learning rate", required="a number above 0", found=str(lr), mend="The default is 0.001.")
-        self.trunk_lr = lr if trunk_lr is None else trunk_lr
+        self.rates = dict(rates or {})
+        for value in (lr, *self.rates.values()):
+            if not value > 0:
+                raise ConfigError(
+                    "learning rate", required="a number above 0", found=str(value), mend="The default is 0.001."
+                )
         self.lr, self.schedule, self.keeps = lr, schedule, state == "kept"
         self.adam: torch.optim.Adam | None = None
         self.leaves: dict[str, Tensor] = {}
         self._kept: dict[str, dict[str, Tensor]] = {}
+        self._base: list[float] = []
         self._steps, self._taken = 1, 0
 
     def begin(self, parameters: Mapping[str, Tensor], steps: int) -> None:
         """Start an experience of `steps` steps over `parameters`."""
         self._remember()
         self.leaves = dict(parameters)
-        trunk = [leaf for name, leaf in self.leaves.items() if name.startswith("trunk.")]
-        groups = [{"params": [leaf for name, leaf in self.leaves.items() if not name.startswith("trunk.")]}]
-        if trunk:
-            groups.append({"params": trunk})
+        groups: dict[float, list[Tensor]] = {self.lr: []}
+        for name, leaf in self.leaves.items():
+            groups.setdefault(self.rates.get(name.partition(".")[0], self.lr), []).append(leaf)
+        self._base = list(groups)
         fused = next(iter(self.leaves.values())).device.type == "cpu"
-        self.adam = torch.optim.Adam(groups, lr=self.lr, fused=fused)
+        self.adam = torch.optim.Adam([{"params": leaves} for leaves in groups.values()], lr=self.lr, fused=fused)
         self._steps, self._taken = max(1, steps), 0
         self._set_rates()
         if self.keeps:
@@ -72,7 +77,7 @@ class Optimisation:
         factor = 1.0
         if self.schedule == "cosine":
             factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self._taken / self._steps)))
-        for group, lr in zip(self.adam.param_groups, (self.lr, self.trunk_lr), strict=False):
+        for group, lr in zip(self.adam.param_groups, self._base, strict=True):
             group["lr"] = lr * factor
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:

@@ -71,7 +71,7 @@ def generated_filters(finished: FinishedRun) -> Filters:
     width = config.method.head_width or max(len(task.classes) for task in finished.run.tasks)
     with seeded(config.seed, "filters"):
         _, tail = decompose(slim_resnet18(width), config.depth or 0)
-        hyper = build_hypernetwork(config.method, tail, state["embedding"].shape[0])
+        hyper = build_hypernetwork(config.method.at(config.depth), tail, state["embedding"].shape[0])
     layers = [name for name, shape in hyper.shapes.items() if name.startswith(STAGE) and len(shape) == 4]
     if not layers or count < 2:
         raise DataError(

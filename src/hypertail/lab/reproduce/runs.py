@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError, DataError, HypertailError
 from hypertail.lab.config import RunConfig
-from hypertail.lab.method import BY_DEPTH, by_depth
 from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.reproduce.target import FinishedRun, matching
@@ -101,12 +100,10 @@ _OF_THE_SCALE = ("trunk_epochs", "fisher_samples")
 
 def described(config: RunConfig) -> str:
     """`HN-3`, or `HN-3 (lookahead first, rank 32)` where switches of a hypernetwork differ from those of the preset."""
-    usual = dict(vars(preset(config.preset)))
-    # a switch that follows the depth is compared by what it stands for
-    own, depth = dict(vars(config.method)), config.depth
-    usual |= {name: by_depth(name, usual[name], depth) for name in BY_DEPTH}
-    own |= {name: by_depth(name, own[name], depth) for name in BY_DEPTH}
-    differs = {name: value for name, value in own.items() if value != usual[name]}
+    usual = preset(config.preset).at(config.depth)
+    # a switch without effect on either side tells nothing
+    effective = vars(usual) | replace(config, method=usual).identity()
+    differs = {name: value for name, value in config.identity().items() if value != effective[name]}
     names = [name for name in differs if name not in _OF_THE_SCALE] if config.strategy == "hn" else []
     words = ", ".join(f"{name.replace('_', '-')} {str(differs[name]).lower()}" for name in names)
     return f"{config.label} ({words})" if words else config.label

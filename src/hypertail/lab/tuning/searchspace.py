@@ -13,7 +13,7 @@ import torch
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method, by_depth
+from hypertail.lab.method import Method, settled
 from hypertail.seeds import generator
 
 _HINTS = get_type_hints(Method)
@@ -75,11 +75,11 @@ def default_space(config: RunConfig) -> dict[str, Values | Range]:
 
     Each is tried at the value in `config` and at one smaller and one larger.
     """
-    method, strategy = config.method, config.strategy
+    method, strategy = config.method.at(config.depth), config.strategy
     rate = "hyper_lr" if strategy == "hn" and method.hyper_lr is not None else "lr"
     space: dict[str, Values | Range] = {rate: _around(getattr(method, rate), 3)}
     if strategy == "hn":
-        space["penalty_weight"] = _around(by_depth("penalty_weight", method.penalty_weight, config.depth), 5)
+        space["penalty_weight"] = _around(settled(method.penalty_weight), 5)
         space["embedding"] = tuple(sorted({max(1, method.embedding // 2), method.embedding, 2 * method.embedding}))
     elif strategy == "ewc":
         space["ewc_weight"] = _around(method.ewc_weight, 10)
