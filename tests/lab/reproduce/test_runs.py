@@ -172,7 +172,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     ("depth", "method", "name"),
     [
         (3, Method(), "HN-3"),
-        (3, Method(penalty_weight=0.005, damping=0.03), "HN-3"),
+        (3, Method(penalty_weight=0.0015, damping=0.03), "HN-3"),
         (4, Method(penalty_weight=0.005), "HN-4 (penalty-weight 0.005)"),
         (0, Method(rank=32, lookahead="first", trunk_epochs=1), "HN-F (rank 32, lookahead first)"),
     ],

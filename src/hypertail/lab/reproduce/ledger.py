@@ -40,6 +40,8 @@ LEDGER: tuple[Change, ...] = (
     Change("instance norm in the tail", {"norm": "instance"}, convolutions=True),
     Change("heads of 10 outputs", {"head_width": 10}),
     Change("rank 32", {"rank": 32}, convolutions=True),
+    Change("no residuals", {"residual_rank": 0}, convolutions=True),
+    Change("what a task keeps for itself learns at 3e-3", {"task_lr": None}, convolutions=True),
     Change("channel vectors start gaussian", {"vectors": "gaussian"}, convolutions=True),
     Change("channel vectors learned throughout", {"channel_vectors": "learned"}, convolutions=True),
     Change("library's default initialisation", {"init": "library"}),
