@@ -156,6 +156,7 @@ def build(
     learns: bool = True,
     statistics: Literal["fixed", "batch"] = "fixed",
     code: Literal["additive", "product"] = "additive",
+    residual_rank: int = 0,
     output_weight: float = 0.0,
     layout: torch.memory_format = torch.contiguous_format,
     **options: Any,
@@ -179,7 +180,7 @@ def build(
     if name == "separate":
         return Separate(trunk, lambda task, count: decompose(model(count, task), depth)[1], optimisation)
     output = OutputPenalty(output_weight) if output_weight else None
-    hyper = hypernetwork(tail, tasks, code=code)
+    hyper = hypernetwork(tail, tasks, code=code, residual_rank=residual_rank)
     return PartialHypernet(trunk, tail, hyper, optimisation, output=output, **options)
 
 

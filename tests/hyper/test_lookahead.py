@@ -193,6 +193,18 @@ def test_virtual_adam_step_of_parameters_that_the_optimizer_has_not_met_yet() ->
         torch.testing.assert_close(virtual[name], leaf, rtol=1e-12, atol=1e-14)
 
 
+def test_virtual_adam_step_at_rates_that_differ() -> None:
+    psi, steps = leaves(), gradients(2)
+    optimizer = torch.optim.Adam([{"params": [psi["a"]]}, {"params": [psi["b"], psi["unused"]], "lr": 0.3}], lr=1e-2)
+    for step in steps:
+        virtual = adam_step(optimizer, psi)(psi, step)
+        for name, leaf in psi.items():
+            leaf.grad = step[name].clone()
+        optimizer.step()
+    for name, leaf in psi.items():
+        torch.testing.assert_close(virtual[name], leaf, rtol=1e-12, atol=1e-14)
+
+
 def test_second_order_through_the_adam_step_is_its_derivative() -> None:
     psi, steps = leaves(), gradients(3)
     optimizer = torch.optim.Adam(psi.values(), lr=1e-2)

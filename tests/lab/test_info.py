@@ -25,6 +25,12 @@ def test_hypernetwork_parameters(classes: int, depth: int, preset: str) -> None:
 
 
 @pytest.mark.parametrize("depth", range(5))
+def test_tuned_stays_within_the_paper_s_count(depth: int) -> None:
+    info = describe(depth, tasks=20, classes=5, method=PRESETS["tuned"])
+    assert info.hypernetwork_parameters <= PUBLISHED[100][depth]
+
+
+@pytest.mark.parametrize("depth", range(5))
 def test_trunk_and_tail_are_those_of_the_model(depth: int) -> None:
     trunk, tail = decompose(slim_resnet18(5), depth)
     info = describe(depth, tasks=3, classes=5, method=PRINTED)

@@ -43,6 +43,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hn-optimizer-step": {"name": "hn", "virtual_step": "optimizer", "reduction": "mean"},
     "hn-output": {"name": "hn", "output_weight": 0.3},
     "hn-curvature": {"name": "hn", "curvature": Curvature},
+    "hn-residuals": {"name": "hn", "residual_rank": 2, "curvature": Curvature},
+    "hn-residuals-second": {"name": "hn", "residual_rank": 2, "lookahead": "second", "output_weight": 0.3},
     "hn-given-trunk": {"name": "hn", "learns": False},
     "hn-batch-statistics": {"name": "hn", "statistics": "batch"},
     "separate": {"name": "separate"},

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import reference
 from asserts import assert_same_tensors
+from hypertail.errors import ConfigError
 from hypertail.strategies import Optimisation
 
 
@@ -71,6 +72,31 @@ def test_cosine_schedule_goes_from_the_learning_rate_to_zero() -> None:
     assert optimisation.adam.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
     optimisation.begin(leaves(), 8)
     assert optimisation.adam.param_groups[0]["lr"] == 0.1
+
+
+def test_parts_learn_at_rates_of_their_own() -> None:
+    parameters, steps = {f"{part}.{name}": leaf for part in ("own", "rest") for name, leaf in leaves().items()}, 4
+    start = copies(parameters)
+    pushes = [{name: push[name.partition(".")[2]] for name in parameters} for push in gradients(steps)]
+    after = run(Optimisation(0.01, "constant", rates={"own": 0.1, "absent": 7.0}), parameters, pushes)
+    for name, value in after.items():
+        rate = 0.1 if name.startswith("own.") else 0.01
+        expected = reference.adam(start[name].double(), [push[name].double() for push in pushes], rate)
+        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_schedule_scales_every_rate() -> None:
+    optimisation = Optimisation(0.1, rates={"a": 0.4})
+    optimisation.begin(leaves(), 2)
+    assert optimisation.adam is not None
+    optimisation.step(gradients(1)[0])
+    assert [group["lr"] for group in optimisation.adam.param_groups] == pytest.approx([0.05, 0.2])
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan])
+def test_a_rate_of_a_part_that_is_not_above_0(rate: float) -> None:
+    with pytest.raises(ConfigError, match=r"learning rate: required a number above 0; found"):
+        Optimisation(0.1, rates={"a": rate})
 
 
 def test_constant_schedule_is_constant() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -45,6 +45,18 @@ def test_rows_of_learned_tasks_never_move_with_fresh_optimizer_state(options: di
     whole = hypernet(**options)
     train(whole, STREAM, epochs=1)
     assert_same_tensors(first, rows(whole, 0))
+
+
+@pytest.mark.parametrize("state", ["fresh", "kept"])
+def test_residuals_of_learned_tasks_never_move(state: Literal["fresh", "kept"]) -> None:
+    first, whole = (hypernet(residual_rank=2, state=state, depth=1) for _ in range(2))
+    train(first, STREAM.first(1), epochs=1)
+    train(whole, STREAM, epochs=1)
+    for name, before in first.hyper.task_residuals().items():
+        after = whole.hyper.task_residuals()[name]
+        assert before.outputs[0].any(), name
+        assert torch.equal(before(0), after(0)), name
+        assert after.outputs[2].any(), name
 
 
 def test_statistics_of_learned_tasks_never_move() -> None:
