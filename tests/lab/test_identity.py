@@ -169,7 +169,7 @@ def test_options_that_cannot_be_read(content: dict[str, Any], message: str) -> N
         RunConfig.from_json(content)
 
 
-@pytest.mark.parametrize(("depth", "weight", "damping"), [(4, 0.03, 0.3), (3, 0.0015, 0.03), (0, 0.005, 0.03)])
+@pytest.mark.parametrize(("depth", "weight", "damping"), [(4, 0.03, 0.3), (3, 0.0015, 0.03), (0, 0.0015, 0.03)])
 def test_usual_values_that_follow_the_depth_are_those_values(depth: int, weight: float, damping: float) -> None:
     usual = replace(HN, depth=depth)
     assert (usual.method.penalty_weight, usual.method.damping) == (None, None)

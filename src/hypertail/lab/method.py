@@ -22,7 +22,7 @@ TrunkTraining = Literal["alone", "with-tail"]
 
 
 BY_DEPTH: Mapping[str, Mapping[int | None, Any]] = {
-    "penalty_weight": {4: 0.03, 3: 0.0015, None: 0.005},
+    "penalty_weight": {4: 0.03, None: 0.0015},
     "damping": {4: 0.3, None: 0.03},
     "residual_rank": {3: 16, None: 8},
 }
@@ -85,7 +85,7 @@ class Method:
     new_embedding: NewEmbedding = "fresh"
     """Embedding of a new task: fresh from N(0, 1), or copied from the previous task."""
     penalty_weight: float | None = None
-    """Lambda of the weight-space penalty; None: 0.03 at depth 4, 0.0015 at depth 3, else 0.005."""
+    """Lambda of the weight-space penalty; None: 0.03 at depth 4, else 0.0015."""
     reduction: Reduction = "sum"
     """The penalty is a sum or a mean over earlier tasks."""
     penalty_form: PenaltyForm = "closed"
