@@ -176,6 +176,10 @@ class RunConfig:
         stream = "".join(c if c.isalnum() or c in "-_." else "-" for c in self.stream).strip("-.")
         return f"{stream[:60]}-{self.label.lower()}-{self.preset}-e{self.epochs}-seed{self.seed}"
 
+    def settled(self) -> RunConfig:
+        """The same run with what follows from the depth spelled out, as records need it: usual values may change."""
+        return replace(self, method=self.method.at(self.depth))
+
     def to_json(self) -> dict[str, Any]:
         """Every option, nested, as JSON holds it."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -296,4 +300,4 @@ def _some(option: str, values: Sequence[T]) -> Sequence[T]:
 
 @lru_cache(maxsize=4096)
 def _identity(config: RunConfig) -> dict[str, Any]:
-    return identity(config.to_json())
+    return identity(config.settled().to_json())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hypertail.lab.method import BY_DEPTH, by_depth
-
 _HYPERNETWORK = (
     *("hyper_lr", "task_lr", "norm", "embedding", "mlp", "rank", "residual_rank", "code", "vectors"),
     *("channel_vectors", "init", "new_embedding"),
@@ -48,14 +46,12 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the outcome of a run.
 
     Args:
-        content: its options, nested as `RunConfig.to_json` gives them.
+        content: its options, nested as `RunConfig.to_json` gives them, what follows from the depth filled in.
     """
     flat = {**content, **content["method"]}
     del flat["method"]
     if flat["trunk_epochs"] is None:
         flat["trunk_epochs"] = flat["epochs"]
-    for name in BY_DEPTH:
-        flat[name] = by_depth(name, flat[name], flat["depth"])
     strategy = flat["strategy"]
     return {
         name: value

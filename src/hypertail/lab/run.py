@@ -249,7 +249,7 @@ def _run_file(
         preset=config.preset,
         seed=config.seed,
         epochs=config.epochs,
-        config=config.to_json(),
+        config=config.settled().to_json(),
         tasks=tuple(
             TaskInfo(experience.name, experience.classes, len(experience.train), len(experience.test))
             for experience in stream
