@@ -17,7 +17,7 @@ from hypertail.training import precision
 from hypertail.training.features import FeatureCache
 from hypertail.training.precision import Precision, Speed, autocast, choose_precision
 from hypertail.training.trainer import Trainer
-from tiny import tiny_stream
+from tiny import CONTINUAL, Name, build, tiny_stream
 
 CPU = torch.device("cpu")
 
@@ -90,6 +90,17 @@ def test_mixed_training_is_near_full_training_and_keeps_float32_weights() -> Non
     assert not torch.equal(*losses)
     torch.testing.assert_close(*losses, rtol=0.05, atol=0.02)
     assert all(value.dtype != torch.bfloat16 for value in mixed.strategy.state().values())
+
+
+@pytest.mark.parametrize("depth", [0, 2, 4])
+@pytest.mark.parametrize("name", CONTINUAL)
+def test_every_strategy_learns_in_mixed_precision(name: Name, depth: int) -> None:
+    stream = tiny_stream(3, (2, 3, 2))
+    learner = build(name, depth=depth, classes=3, residual_rank=2)
+    cache = FeatureCache(seed=0, views=1, precision="mixed")
+    result = Trainer(stream, learner, epochs=2, batch_size=8, precision="mixed", cache=cache).run()
+    assert torch.tensor(result.losses).isfinite().all()
+    assert all(value.dtype != torch.bfloat16 for value in learner.state().values())
 
 
 def test_a_resumed_run_keeps_the_precision_it_began_with(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class MultiHead(nn.Module):
         for task in torch.unique(tasks).tolist():
             chosen = tasks == task
             own = self.heads[task](hidden[chosen])
-            logits[chosen, : own.shape[1]] = own
+            logits[chosen, : own.shape[1]] = own.to(logits.dtype)  # autocast gives another precision
         return logits
 
     def load_heads(self, state: dict[str, Tensor]) -> None:
