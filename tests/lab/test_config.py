@@ -108,6 +108,8 @@ def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
         *(
             ("hyper_lr", 0.0),
             ("classifier_lr", 0.0),
+            ("task_lr", 0.0),
+            ("residual_rank", -1),
             ("damping", -1.0),
             ("trunk_epochs", 0),
             ("head_width", 0),

@@ -29,12 +29,6 @@ BY_DEPTH: Mapping[str, Mapping[int | None, Any]] = {
 """Switch -> what leaving it open (None) stands for at a depth, and at all others (None)."""
 
 
-def by_depth(name: str, value: Any, depth: int | None) -> Any:
-    """The value of a switch in `BY_DEPTH` at a depth."""
-    own = BY_DEPTH[name]
-    return value if value is not None else own.get(depth, own[None])
-
-
 @dataclass(frozen=True)
 class Method:
     """Every switch of the method; the defaults are the preset `tuned`."""
@@ -125,7 +119,8 @@ class Method:
 
     def at(self, depth: int | None) -> Method:
         """The same with what depends on the depth filled in."""
-        return replace(self, **{name: by_depth(name, getattr(self, name), depth) for name in BY_DEPTH})
+        left_open = {name: own for name, own in BY_DEPTH.items() if getattr(self, name) is None}
+        return replace(self, **{name: own.get(depth, own[None]) for name, own in left_open.items()})
 
 
 def settled(value: T | None) -> T:
