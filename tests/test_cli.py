@@ -136,7 +136,7 @@ def test_the_module_and_the_script_are_the_same() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["hypernetwork_parameters"] == 924322
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"hypertail": "hypertail.cli:main"}
+    assert project["scripts"] == {"hypertail": "hypertail.__main__:main"}
 
 
 def test_a_reader_who_leaves_is_no_error() -> None:

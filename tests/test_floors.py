@@ -19,6 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A floor is a tuple of rooms, a room the names (folders or files of hypertail/) that may import each other.
 FLOORS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"errors", "seeds"}),),
+    (frozenset({"storage"}),),
     (frozenset({"nets"}), frozenset({"streams"})),
     (frozenset({"hyper"}),),
     (frozenset({"strategies"}), frozenset({"export"})),

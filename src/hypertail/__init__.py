@@ -14,23 +14,47 @@ Errors:        `HypertailError` and its kinds in `hypertail.errors`
 Configuration, tables, figures and reports are in `hypertail.lab`.
 """
 
-from hypertail.errors import HypertailError
-from hypertail.hyper import Hypernetwork, PartialHypernetwork, Penalty, lookahead_gradients
-from hypertail.nets import decompose, slim_resnet18
-from hypertail.strategies import (
-    EWC,
-    Joint,
-    LatentReplay,
-    Naive,
-    Optimisation,
-    PartialHypernet,
-    Separate,
-    Strategy,
-    Task,
-    Trunk,
-)
-from hypertail.streams import Examples, Experience, Stream, build_stream
-from hypertail.training import FeatureCache, Result, Trainer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hypertail.errors import HypertailError
+    from hypertail.hyper import Hypernetwork, PartialHypernetwork, Penalty, lookahead_gradients
+    from hypertail.nets import decompose, slim_resnet18
+    from hypertail.strategies import (
+        EWC,
+        Joint,
+        LatentReplay,
+        Naive,
+        Optimisation,
+        PartialHypernet,
+        Separate,
+        Strategy,
+        Task,
+        Trunk,
+    )
+    from hypertail.streams import Examples, Experience, Stream, build_stream
+    from hypertail.training import FeatureCache, Result, Trainer
+else:
+    # Imported when they are asked for: torch takes seconds, and an interrupt meanwhile should find the program ready.
+    _ROOMS = ("errors", "seeds", "storage", "nets", "streams", "hyper", "strategies", "training")
+
+    def __getattr__(name: str) -> object:
+        """A public name, from the room that has it, or a room."""
+        from importlib import import_module
+
+        if name in _ROOMS:
+            return import_module(f"hypertail.{name}")
+        if name in __all__:
+            for room in _ROOMS:
+                module = import_module(f"hypertail.{room}")
+                if name in vars(module):
+                    globals()[name] = vars(module)[name]
+                    return globals()[name]
+        raise AttributeError(f"module 'hypertail' has no attribute '{name}'")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_ROOMS})
+
 
 __version__ = "0.1.0"
 

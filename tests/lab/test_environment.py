@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
 import hypertail
 from hypertail.errors import ConfigError
-from hypertail.lab.environment import choose_device, hardware, own_version, use_threads, versions
+from hypertail.lab import environment
+from hypertail.lab.environment import (
+    FREE_MEMORY,
+    choose_device,
+    free_memory,
+    hardware,
+    own_version,
+    total_memory,
+    use_threads,
+    versions,
+)
+from hypertail.lab.run import free_bytes
 
 
 @pytest.fixture
@@ -85,3 +98,49 @@ def test_versions_and_hardware_are_plain_facts() -> None:
     assert facts["threads"] == torch.get_num_threads()
     assert facts["memory_bytes"] > 2**28
     assert json.loads(json.dumps(facts)) == facts
+
+
+def sysconf_of(system: str) -> Callable[[str], int]:
+    def sysconf(name: str) -> int:
+        if system == "macOS" and name == "SC_AVPHYS_PAGES":
+            raise ValueError("unrecognized configuration name")
+        if system == "unknown" and name != "SC_PAGE_SIZE":
+            return -1
+        return {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 22, "SC_AVPHYS_PAGES": 1 << 20}[name]
+
+    return sysconf
+
+
+@pytest.mark.parametrize(
+    ("system", "total", "free"),
+    [("Linux", 1 << 34, 1 << 32), ("macOS", 1 << 34, FREE_MEMORY), ("unknown", None, FREE_MEMORY)],
+)
+def test_memory_where_a_system_says_less(
+    system: str, total: int | None, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """case 19: macOS refuses the name of free pages, others say -1."""
+    monkeypatch.setattr(os, "sysconf", sysconf_of(system))
+    monkeypatch.setattr(environment, "_left_of_the_limit", lambda: None)
+    assert (total_memory(), free_memory()) == (total, free)
+    assert hardware(torch.device("cpu"))["memory_bytes"] == total
+    assert free_bytes(torch.device("cpu")) == free
+
+
+def test_memory_where_there_is_no_sysconf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 19: Windows."""
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert (total_memory(), free_memory()) == (None, FREE_MEMORY)
+    assert hardware(torch.device("cpu"))["memory_bytes"] is None
+    assert free_bytes(torch.device("cpu")) == FREE_MEMORY
+
+
+def test_a_limit_of_the_process_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 21: caches follow from what `ulimit -v` leaves, not from what the machine has."""
+    resource = pytest.importorskip("resource")
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("no /proc here")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1 << 20, 1 << 20))
+    assert free_memory() == 0
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY,) * 2)
+    assert free_memory() > 2**20

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hypertail.errors import DataError
+from hypertail.errors import CheckpointError, DataError
 from hypertail.lab.figures import accuracy_heatmap, save
 from hypertail.lab.groups import group_runs
 from hypertail.lab.report import title_of, write_report
@@ -256,25 +259,101 @@ def test_target_without_picture_or_table_says_so(tmp_path: Path) -> None:
     assert "Nothing to show yet" in text
 
 
-@pytest.mark.parametrize(
-    ("inside", "found"),
-    [
-        ("<script>alert(1)</script>", "<script>"),
-        ('<g onload="alert(1)"/>', '<g onload="alert(1)"/>'),
-        ('<use href="https://example.org/x"/>', "a link to https://example.org/x"),
-        ("<foreignObject/>", "<foreignObject/>"),
-    ],
-)
-def test_foreign_pictures_are_refused(inside: str, found: str, tmp_path: Path) -> None:
+def test_foreign_pictures_are_refused(tmp_path: Path) -> None:
+    """case 17: what else is refused is in test_svg.py."""
     reproduced(tmp_path, "figure4")
     svg = tmp_path / "figure4.svg"
-    svg.write_text(svg.read_text().replace("</svg>", f"{inside}</svg>"))
+    svg.write_text(svg.read_text().replace("</svg>", "<script>alert(1)</script></svg>"))
     with pytest.raises(DataError) as error:
         write_report([], tmp_path, folders=[tmp_path])
     assert str(error.value) == (
-        f"picture for the report: required an SVG that hypertail drew; found {found}. Draw it again with hypertail "
-        "reproduce."
+        "picture for the report: required an SVG that hypertail drew; found an element 'script'. Draw it again with "
+        "hypertail reproduce."
     )
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_page_allows_no_scripts_and_no_network(tmp_path: Path) -> None:
+    """case 17: by a policy, too, should a filter ever fail."""
+    text = write_report([sample_run(n=2)], tmp_path / "report.html").read_text(encoding="utf-8")
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+    assert text.index("Content-Security-Policy") < text.index("<title>")
+
+
+def record(folder: Path, **changes: object) -> None:
+    """A `targets.json` written by hand."""
+    item = {"name": "figure4", "title": "t", "sentence": "s", "files": ["a.svg"], "tables": [], "notes": {}} | changes
+    content = {"format": "hypertail-targets", "format_version": 1, "targets": [item]}
+    (folder / "targets.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.svg", "/etc/a.svg", "a/../../b.svg", "C:\\a.svg", "..\\a.svg", "a\0.svg", "", "a//b.svg"]
+)
+def test_pictures_outside_the_folder_are_not_read(name: str, tmp_path: Path) -> None:
+    """case 17: names of files come from the folder, which may come from anyone."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    save(accuracy_heatmap(sample_run(n=2)), tmp_path / "a", dpi=40)
+    record(folder, files=[name])
+    with pytest.raises(CheckpointError, match=r"record of reproduced targets .* which is not in the folder"):
+        write_report([], tmp_path / "report.html", folders=[folder])
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_links_out_of_the_folder_are_not_followed(kind: str, tmp_path: Path) -> None:
+    """case 17: a link that leads elsewhere, as a picture or on the way to it."""
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    folder.mkdir()
+    save(accuracy_heatmap(sample_run(n=2)), elsewhere / "a", dpi=40)
+    if kind == "file":
+        (folder / "a.svg").symlink_to(elsewhere / "a.svg")
+        record(folder)
+    else:
+        (folder / "figures").symlink_to(elsewhere)
+        record(folder, files=["figures/a.svg"])
+    with pytest.raises(DataError, match=r"required a file in the folder; found a link to a file elsewhere"):
+        write_report([], tmp_path / "report.html", folders=[folder])
+
+
+@pytest.mark.parametrize("name", ['x"><img src=x onerror=alert(1)>', "a b", "", "\\g<1>", "x" * 100, "a\nb"])
+def test_names_of_targets_are_names(name: str, tmp_path: Path) -> None:
+    """case 17: a name becomes part of the ids within a picture, where it used not to be escaped."""
+    save(accuracy_heatmap(sample_run(n=2)), tmp_path / "a", dpi=40)
+    record(tmp_path, name=name)
+    with pytest.raises(CheckpointError, match=r"record of reproduced targets .* name of a target"):
+        write_report([], tmp_path / "report.html", folders=[tmp_path])
+
+
+def test_a_picture_that_is_no_text(tmp_path: Path) -> None:
+    """case 17: any bytes."""
+    record(tmp_path)
+    (tmp_path / "a.svg").write_bytes(b"<svg \xff\xfe")
+    with pytest.raises(DataError, match="picture for the report"):
+        write_report([], tmp_path / "report.html", folders=[tmp_path])
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_control_characters_and_formulas_in_names(tmp_path: Path) -> None:
+    """case 17: a picture of a run holds its names, whatever is in them."""
+    run = replace(sample_run(n=2), label="\x00\x1b[31m\x0b$\\frac$<b>&", stream="\x01\ufffe")
+    path = write_report([run, replace(run, preset="other")], tmp_path / "report.html")
+    assert outline(path).problems == []
+
+
+def test_a_full_disk_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 18: no half page, and no temporary."""
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*report\.html'"):
+        write_report([sample_run(n=2)], path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("report.html", "old")]
 
 
 def test_runs_that_differ_in_many_options_are_told_apart_by_the_table_alone(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,16 +16,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from hypertail.errors import ConfigError, HypertailError
+from hypertail.errors import CheckpointError, ConfigError, HypertailError
 from hypertail.hyper import Hypernetwork
 from hypertail.lab.build import build_strategy
 from hypertail.lab.config import STRATEGIES, RunConfig
+from hypertail.lab.directories import OPTIONS, claimed
 from hypertail.lab.method import BY_DEPTH, Method
-from hypertail.lab.run import OPTIONS, Existing, execute
+from hypertail.lab.run import Existing, execute, read_options
 from hypertail.lab.runfile import FILE_NAME, RunFile
+from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.strategies import PartialHypernet, Task, partial_hypernet
 from hypertail.streams import Stream
-from hypertail.training.checkpoint import load_checkpoint
 from hypertail.training.metrics import summarise
 from hypertail.training.trainer import Progress, silent
 from tiny import tiny_stream
@@ -426,3 +429,127 @@ def test_recorded_cosines_are_in_the_file(tmp_path: Path) -> None:
     assert recorded
     assert all(-1 <= value <= 1 for value in recorded)
     assert "diagnostics" in RunFile.read(tmp_path / HN.run_name / FILE_NAME).extra
+
+
+# --- files that are damaged, directories that are in use ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [-1, 30])
+def test_a_damaged_trunk_is_named_and_can_be_trained_again(place: int, tmp_path: Path) -> None:
+    """case 16: a flipped bit in the tensors of a shared trunk, or in its header."""
+    first = run(HN, tmp_path, tasks=1)
+    (trunk,) = (tmp_path / "trunks").iterdir()
+    content = bytearray(trunk.read_bytes())
+    content[place] ^= 4
+    trunk.write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        run(HN, tmp_path, existing="replace", tasks=1)
+    assert str(trunk) in error.value.problem
+    assert error.value.mend == "Delete that file to train the trunk again: nothing else is lost with it."
+    assert RunFile.read(tmp_path / HN.run_name / FILE_NAME) == first
+    trunk.unlink()
+    assert run(HN, tmp_path, existing="replace", tasks=1).accuracy == first.accuracy
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    """case 16: an interrupted run does not go on from another model."""
+    config = with_depth("naive")
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path, progress=interrupt_in(2))
+    path = tmp_path / config.run_name / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"checkpoint .*checkpoint\.safetensors is damaged"):
+        run(config, tmp_path, existing="reuse")
+
+
+@pytest.mark.parametrize("what", ["trunk", "config.json", "checkpoint.safetensors", "run.json"])
+def test_a_full_disk_is_one_error_and_the_run_goes_on_later(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """case 18: at each file that a run writes; what was finished stays, and no temporary is left."""
+    whole = run(HN, tmp_path / "whole")
+    replace_, written = os.replace, 0
+
+    def full(source: Path, target: Path) -> None:
+        nonlocal written
+        if Path(target).name.startswith(what):
+            written += 1
+            if what != "checkpoint.safetensors" or written == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        replace_(source, target)
+
+    def no_link(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "link", no_link)
+    with pytest.raises((HypertailError, OSError), match="No space left on device"):
+        run(HN, tmp_path / "parts")
+    monkeypatch.undo()
+    left = {path.name for path in (tmp_path / "parts").rglob("*") if path.is_file()}
+    assert not [name for name in left if name.startswith(".")]
+    assert ("checkpoint.safetensors" in left) == (what in ("checkpoint.safetensors", "run.json"))
+    assert run(HN, tmp_path / "parts", existing="reuse").accuracy == whole.accuracy
+
+
+@pytest.mark.parametrize("existing", ["error", "reuse", "replace"])
+def test_a_directory_that_another_process_works_in(existing: Existing, tmp_path: Path) -> None:
+    """case 22: refused before anything is loaded, built or removed."""
+    config = with_depth("naive")
+    run(config, tmp_path, tasks=1)
+    directory = tmp_path / config.run_name
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    with claimed(directory), pytest.raises(ConfigError, match=f"found process {os.getpid()} on .* working in it"):
+        execute(config, tmp_path, stream=lambda: pytest.fail("loaded"), existing=existing)
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+@pytest.mark.parametrize("existing", ["error", "reuse", "replace"])
+@pytest.mark.parametrize("left", [(), (".lock", ".config.json.0a1b.part", ".checkpoint.safetensors.ab12")], ids=len)
+def test_a_run_killed_before_its_options_were_written(
+    existing: Existing, left: tuple[str, ...], tmp_path: Path
+) -> None:
+    """case 26: the same command does it, whichever way."""
+    config = with_depth("naive")
+    (tmp_path / config.run_name).mkdir()
+    for name in left:
+        (tmp_path / config.run_name / name).write_bytes(b"half")
+    run(config, tmp_path, existing=existing, tasks=1)
+    names = {path.name for path in (tmp_path / config.run_name).iterdir()}
+    assert names == {OPTIONS, FILE_NAME, "checkpoint.safetensors"}
+
+
+def test_replacing_removes_nothing_that_no_run_made(tmp_path: Path) -> None:
+    """case 26: a directory that happens to have the name of a run's."""
+    config = with_depth("naive")
+    (tmp_path / config.run_name).mkdir()
+    (tmp_path / config.run_name / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match=r"required files of a run and nothing else, .*; found 'thesis.tex'"):
+        run(config, tmp_path, existing="replace", tasks=1)
+    assert (tmp_path / config.run_name / "thesis.tex").read_text() == "precious"
+    assert len(list((tmp_path / config.run_name).iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":' * 500 + "1" + "}" * 500,
+        "[" * 100_000,
+        f'{{"seed": {"9" * 400}}}',
+        '{"validation": NaN}',
+        '{"validation": 1e999}',
+        '{"seed": 1, "seed": 2}',
+        '{"stream": "digits", "strategy": 3}',
+        '{"stream": ["digits"], "strategy": "naive", "method": []}',
+        '{"stream": "digits", "strategy": "naive", "epochs": "ten", "seed": {}}',
+    ],
+    ids=range(9),
+)
+def test_options_made_to_do_harm(text: str, tmp_path: Path) -> None:
+    """case 20: refused with the file, as any damage is."""
+    path = tmp_path / OPTIONS
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"options of a run, {path}: required those that hypertail writes"):
+        read_options(path)

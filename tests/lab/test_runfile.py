@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -167,8 +169,9 @@ def test_newer_version_says_to_upgrade(tmp_path: Path) -> None:
             "a list of rows of numbers in 0..1 or null",
             "[[50.0, None], [1, 1]]",
         ),
-        ("seconds", -1, "a number from 0", "-1"),
-        ("seconds_by_phase", {"trunk": "1"}, "an object of numbers from 0", "{'trunk': '1'}"),
+        ("seconds", -1, "a number from 0 to 1e12", "-1"),
+        ("seconds", 1e308, "a number from 0 to 1e12", "1e+308"),
+        ("seconds_by_phase", {"trunk": "1"}, "an object of numbers from 0 to 1e12", "{'trunk': '1'}"),
         ("seconds_per_experience", [1.0], "2 values (one per task), or none", "1"),
         ("bytes_kept", 1.5, "a whole number from 0", "1.5"),
         ("bytes_kept_parts", [], "an object of whole numbers from 0", "[]"),
@@ -272,3 +275,89 @@ def test_no_paths() -> None:
 def test_a_run_with_gaps_round_trips(tmp_path: Path) -> None:
     run = tiny_run([[0.5, float("nan")], [float("nan"), 0.25]])
     assert RunFile.read(run.write(tmp_path / "run.json")).metrics["aca"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "named"),
+    [
+        ("seconds", "9" * 400, "seconds"),
+        ("seed", "-" + "9" * 400, "seed"),
+        ("seconds", "1e999", "seconds"),
+        ("seconds", "NaN", "seconds"),
+        ("config", '{"a":' * 500 + "1" + "}" * 500, "config."),
+        ("hardware", "[" * 500 + "]" * 500, "hardware["),
+        ("extra", '{"b": [1, %s]}' % ("9" * 400), "extra.b[1]"),
+        ("bytes_kept_parts", '{"model": %s}' % ("9" * 400), "bytes_kept_parts.model"),
+        ("accuracy", "[[0.5, null], [-Infinity, 1]]", "accuracy[1][0]"),
+        ("label", '"\\ud800"', "label"),
+    ],
+)
+def test_values_made_to_do_harm_are_refused_with_their_key(key: str, text: str, named: str, tmp_path: Path) -> None:
+    """case 20: no recursion without end, no overflow."""
+    path = sample_run(n=2).write(tmp_path / "run.json")
+    content = json.loads(path.read_text()) | {key: "HERE"}
+    path.write_text(json.dumps(content).replace('"HERE"', text))
+    with pytest.raises(CheckpointError) as error:
+        RunFile.read(path)
+    assert error.value.problem.startswith(f"{path}: key '{named}")
+    with pytest.raises(CheckpointError):
+        find_runs([tmp_path])
+
+
+def test_a_key_said_twice(tmp_path: Path) -> None:
+    """case 20: readers differ in which one counts."""
+    path = sample_run(n=2).write(tmp_path / "run.json")
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 0, "seed": 1', 1))
+    with pytest.raises(CheckpointError, match="key 'seed': required each key once; found it twice"):
+        RunFile.read(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, "\x00", ""])
+def test_a_text_that_is_no_run(text: str, tmp_path: Path) -> None:
+    """case 20: deeper than Python can read, or longer."""
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        RunFile.read(tmp_path / "run.json")
+
+
+def test_a_folder_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(CheckpointError, match="something that is no file"):
+        find_runs([tmp_path])
+
+
+def test_runs_that_no_file_could_hold_are_not_made() -> None:
+    """case 20: what would be refused when it is read is refused before it is written."""
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    for changes in ({"config": deep}, {"seed": 10**5000}, {"config": {"a": 10**5000}}, {"seconds": 10**400}):
+        with pytest.raises(DataError):
+            replace(sample_run(n=2), **changes)
+
+
+def test_half_a_surrogate_pair_loses_no_run(tmp_path: Path) -> None:
+    """case 20: from a class folder whose name is not UTF-8."""
+    path = replace(sample_run(n=2), label="a\udcff").write(tmp_path / "run.json")
+    assert RunFile.read(path).label == "a?"
+
+
+def test_every_committed_run_opens() -> None:
+    files = sorted((Path(__file__).parents[2] / "results").rglob("run.json"))
+    assert files
+    for file in files:
+        RunFile.read(file)
+
+
+def test_a_full_disk_keeps_the_old_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 18."""
+    path = sample_run(n=2).write(tmp_path / "run.json")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        sample_run(n=2, seed=1).write(path, overwrite=True)
+    assert RunFile.read(path).seed == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import warnings
+
+import pytest
 import torch
 from torch import Tensor, nn
 
 import reference
+from hypertail.nets import slim_resnet18
 from hypertail.strategies import EWC, Optimisation, Task
 from tiny import build, tiny_stream, train
 
@@ -115,3 +119,24 @@ def test_few_samples_stand_for_all_classes() -> None:
     first, second = strategy.fisher["body.1.weight"].sum(0)
     assert float(first) > 0
     assert float(second) > 0
+
+
+@pytest.mark.parametrize("images", [1, 26, 51])
+def test_a_last_image_on_its_own_brings_no_warning_and_the_same_fisher(images: int) -> None:
+    """case 25: 26 images are a chunk of 25 and one image, over which vmap warned."""
+    model = slim_resnet18(2).to(memory_format=torch.channels_last)
+    strategy = EWC(model, Optimisation(), fisher_samples=images)
+    x = torch.rand(images, 16, 16, 3, generator=torch.Generator().manual_seed(0)).movedim(-1, 1)
+    y = torch.arange(images) % 2
+    task = Task(0, 2, 1, lambda: (x, y))
+    strategy.begin(task)
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            strategy.end(task)
+    finally:
+        torch.set_warn_always(False)
+    expected = reference.fisher(strategy.model, lambda images: strategy.model(images, 0), x, y)
+    for name, value in expected.items():
+        torch.testing.assert_close(strategy.fisher[name], value, rtol=1e-3, atol=1e-6)

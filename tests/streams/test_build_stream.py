@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hypertail.errors import ConfigError, DataError
+from hypertail.errors import ConfigError
 from hypertail.seeds import generator
 from hypertail.streams import STREAMS, Examples, Experience, Stream, build_stream, experience_from_folder
 from hypertail.streams.datasets import DATASETS
@@ -335,12 +335,6 @@ def test_unknown_stream(name: str) -> None:
     assert str(caught.value).startswith(
         f"unknown stream '{name}': required one of {', '.join(sorted(STREAMS))}; found '{name}'. "
     )
-
-
-def test_a_class_too_small_to_validate(tmp_path: Path) -> None:
-    write_folder(tmp_path, {"a": 2, "b": 9})
-    with pytest.raises(DataError, match="class 'a': required at least 2 images, to hold out 50% of them"):
-        build_stream(f"folder:{tmp_path}", validation=0.5)
 
 
 def test_every_listed_stream_can_be_built(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,60 @@ def test_truncated_image_is_named(tmp_path: Path) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png': required a readable image; found FileNotFoundError"):
         read_images([tmp_path / "gone.png"], 32)
+
+
+def broken_exif(orientation: int) -> bytes:
+    """An Orientation beside a text tag that points behind the end of the data."""
+    head = b"Exif\x00\x00II*\x00\x08\x00\x00\x00"
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + struct.pack("<HHII", 0x010F, 2, 40, 9999)
+    entries += struct.pack("<HHII", 0x8769, 4, 1, 0xFFFFFF) + struct.pack("<HHII", 0x011A, 5, 1, 8888)
+    return head + struct.pack("<H", 4) + entries + b"\0\0\0\0"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("shape", ["pointer", "type", "cut"])
+def test_case_13_broken_tags_beside_an_orientation(tmp_path: Path, kind: str, shape: str) -> None:
+    """Case 13: an image whose pixels decode is read, and turned where its Orientation can be made out."""
+    image = Image.new("RGB", (64, 64), "black")
+    image.paste((255, 255, 255), (0, 0, 64, 32))  # the upper half
+    exif = broken_exif(3)
+    if shape == "type":  # an Orientation that is a fraction, and a text that says it is a number
+        exif = exif.replace(struct.pack("<HHI", 0x0112, 3, 1), struct.pack("<HHI", 0x0112, 5, 1))
+    elif shape == "cut":
+        exif = exif[:20]
+    path = tmp_path / "photo.jpg"
+    image.save(path, kind, exif=exif, lossless=True)
+    pixels = read_images([path], 16)[0]
+    upright = pixels[:, 4].float().mean() > 200
+    assert upright or pixels[:, 12].float().mean() > 200
+    if shape == "pointer":
+        assert not upright, "it was not turned"
+
+
+BROKEN = {
+    "YCbCrPositioning of two bytes": (0x0213, 1, 2, 1),
+    "YCbCrPositioning too large": (0x0213, 16, 2, 0),
+    "Make as a number": (0x010F, 11, 1, 70),
+    "Artist as a fraction": (0x013B, 5, 1, 26),
+    "DateTimeOriginal as a large number": (0x9003, 16, 1, 70),
+    "XResolution as text": (0x011A, 2, 2, 60),
+    "YResolution as bytes": (0x011B, 1, 3, 65535),
+    "InteroperabilityIFD below zero": (0xA005, 8, 2, 65535),
+    "GPSInfo before the beginning": (0x8825, 6, 1, 65535),
+    "GPSInfo far beyond the end": (0x8825, 16, 2, 60),
+}
+
+
+@pytest.mark.parametrize("tag", BROKEN)
+def test_case_13_tags_of_the_wrong_type(tmp_path: Path, tag: str) -> None:
+    """Case 13: turning rewrote all tags, which fails on one that is not what it should be; nothing has to."""
+    entries = sorted([(0x0112, 3, 1, 6), BROKEN[tag]])
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2)
+    exif += b"".join(struct.pack("<HHII", *entry) for entry in entries) + b"\0" * 4 + b"\xff" * 40
+    image = Image.new("RGB", (32, 32), "black")
+    image.paste((255, 255, 255), (0, 0, 16, 32))  # the left half
+    path = tmp_path / "photo.jpg"
+    image.save(path, "JPEG", exif=exif, quality=95)
+    pixels = read_images([path], 16)[0].float()
+    assert pixels[:, :6].mean() > 200, "turned a quarter to the right, the left half is above"
+    assert pixels[:, 10:].mean() < 50

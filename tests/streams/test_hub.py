@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from hypertail.errors import ConfigError, DataError, HypertailError
-from hypertail.streams.columns import read_split
+from hypertail.streams.columns import find_columns, read_split
+from hypertail.streams.decode import finished
 from hypertail.streams.hub import HubSource, hub_dataset
 from streams.image_sources import noise_image, png, quietly, write_classes, write_folder, write_split
 
@@ -104,11 +105,11 @@ def test_folder_of_image_files_in_the_root(tmp_path: Path) -> None:
 
 def test_a_downloaded_dataset_is_read_like_a_local_one(tmp_path: Path) -> None:
     path = write_split(tmp_path, REPO, "train", images(3), [0, 1, 1], label=NAMES)
-    arguments: tuple[str, str] = ("image", "label")
     local = hub_dataset(HubSource(REPO), image_size=32, data=tmp_path).train
     table = quietly(lambda: datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "hf")))
-    split = read_split(REPO, "train", table, arguments, image_size=32, pad=0)
-    assert torch.equal(split.images, local.images)
+    columns = find_columns(REPO, table.features)
+    split = read_split(REPO, "train", table, columns, image_size=32, pad=0)
+    assert torch.equal(finished([split.pictures], 32)[0][0], local.images)
     assert split.labels == ["cat", "dog", "dog"]
 
 
@@ -127,14 +128,14 @@ def test_root_is_only_read(tmp_path: Path) -> None:
 
 def test_second_time_needs_no_reading_until_a_file_changes(tmp_path: Path, image_cache: Path) -> None:
     path = write_split(tmp_path, REPO, "train", images(2), [0, 1], label=NAMES)
-    first = hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)
+    first = hub_dataset(HubSource(REPO), image_size=32, data=tmp_path, cache=True)
     status = path.stat()
     path.write_bytes(b"x" * status.st_size)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    again = hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)
+    again = hub_dataset(HubSource(REPO), image_size=32, data=tmp_path, cache=True)
     assert torch.equal(again.train.images, first.train.images)
     os.utime(path, ns=(0, 0))
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)).startswith(
+    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path, cache=True)).startswith(
         f"dataset folder '{tmp_path / REPO}': required a folder that Hugging Face datasets can load; found "
     )
 
@@ -181,7 +182,7 @@ def test_no_image_column(tmp_path: Path) -> None:
     assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)).startswith(
         f"columns of dataset '{REPO}': required an Image column and a label (a ClassLabel, or a column "
         "called "
-        "label, labels, fine_label, class, target, category); found "
+        "label, labels, fine_label, class, target, category, cls, class_name, class_label); found "
     )
 
 
@@ -281,3 +282,14 @@ def test_progress_bars_come_back_after_loading(tmp_path: Path) -> None:
     datasets.enable_progress_bars()
     hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)
     assert not are_progress_bars_disabled()
+
+
+def test_a_named_dataset_in_image_files_is_read_as_ever(tmp_path: Path) -> None:
+    """Frames, splits and order of a benchmark do not change with the way its files are kept."""
+    for split, first in (("train", 0), ("test", 20)):
+        write_folder(tmp_path / REPO / split, {"cat": 4, "dog": 4}, size=(28, 28), first=first)
+    found = hub_dataset(HubSource(REPO, image="image", label="label", test="test", pad=2), image_size=32, data=tmp_path)
+    assert found.train.images[:, :, :2].max() == 0
+    assert torch.equal(
+        found.train.images[0][:, 2:30, 2:30].permute(1, 2, 0), torch.from_numpy(np.array(noise_image(0, (28, 28))))
+    )

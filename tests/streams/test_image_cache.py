@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 import torch
 
 from hypertail.streams.cache import cache_folder, cached, fingerprint
-from hypertail.streams.labelled import LabelledImages
+from hypertail.streams.labelled import LabelledImages, described
 from hypertail.streams.stream import Examples
 
 
@@ -127,3 +128,43 @@ def test_fingerprint_notices_names_sizes_times_and_place(tmp_path: Path) -> None
     (folder / "a").rename(folder / "b")
     seen.add(look(folder))
     assert len(seen) == 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes there")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_case_23_files_are_as_readable_as_others(image_cache: Path, umask: int, mode: int) -> None:
+    """Case 23: the umask decides who can read a file, also when it is made anew."""
+    before = os.umask(umask)
+    try:
+        cached("set", (1,), Builder())
+        (path,) = image_cache.iterdir()
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        path.write_bytes(b"damaged")
+        cached("set", (1,), Builder())
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes there")
+def test_case_23_the_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 23: brother: the folder that is made for them."""
+    monkeypatch.setenv("HYPERTAIL_CACHE", str(tmp_path / "new" / "cache"))
+    before = os.umask(0o022)
+    try:
+        cached("set", (1,), Builder())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new" / "cache").stat().st_mode) == 0o755
+
+
+def test_the_report_is_kept(image_cache: Path) -> None:
+    build = Builder()
+    first = cached("set", (1,), lambda: described(build(), "somewhere", ("a notice",)))
+    second = cached("set", (1,), lambda: pytest.fail("built again"))
+    assert first.report == second.report
+    assert second.report is not None
+    (path,) = image_cache.iterdir()
+    assert second.report.cache_file == str(path)
+    assert "a notice" in second.report.notices
+    assert second.report.splits == {"train": {"zero": 1, "öne": 1}, "test": {"zero": 1, "öne": 1}}

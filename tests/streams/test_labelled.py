@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from hypertail.errors import ConfigError, DataError
+from hypertail.streams import build_stream, experience_from_folder
 from hypertail.streams.labelled import LabelledImages, hold_out, of_classes, partition, shuffled
 from hypertail.streams.stream import Examples
+from streams.image_sources import write_folder
 
 
 def numbered(labels: list[int]) -> Examples:
@@ -89,3 +93,33 @@ def test_hold_out_needs_two_images_a_class() -> None:
         "class 'b': required at least 2 images, to hold out 20% of them; found 1 image. Add images to the "
         "class, or leave it out."
     )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_case_15_a_class_too_small_to_validate_and_to_test(tmp_path: Path, share: float) -> None:
+    """Case 15: the true number of images, and what became of the others."""
+    write_folder(tmp_path, {"a": 2, "b": 9})
+    for read in (
+        lambda: build_stream(f"folder:{tmp_path}", validation=share),
+        lambda: experience_from_folder(tmp_path, validation=share),
+    ):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert str(caught.value) == (
+            "class 'a': required at least 3 images: one to learn, one for the test set and one to validate; found "
+            "2 images, 1 of them held out for the test set already. Add images to the class, leave it out, give a "
+            "test folder, or go without a validation share."
+        )
+    assert len(build_stream(f"folder:{tmp_path}")[0].test) == 3
+
+
+def test_case_15_without_a_test_set_held_out_before(tmp_path: Path) -> None:
+    """Case 15: one image is one image; two are enough where the test set is given."""
+    write_folder(tmp_path / "train", {"a": 2, "b": 9})
+    write_folder(tmp_path / "test", {"a": 1, "b": 1}, first=20)
+    assert experience_from_folder(tmp_path, validation=0.1).validation is not None
+    (tmp_path / "train" / "a" / "000.png").unlink()
+    with pytest.raises(
+        DataError, match="class 'a': required at least 2 images, to hold out 10% of them; found 1 image"
+    ):
+        build_stream(f"folder:{tmp_path}", validation=0.1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,3 +235,23 @@ def test_cached_views_equal_features_computed_by_hand_in_a_run() -> None:
         train(strategy, STREAM, epochs=3, cache=FeatureCache(seed=0, views=views))
         strategies.append(strategy)
     assert_same_tensors(strategies[0].state(), strategies[1].state())
+
+
+OPEN = Path("/proc/self/fd")
+
+
+@pytest.mark.skipif(not OPEN.exists(), reason="no /proc here")
+def test_open_files_do_not_grow_with_the_experiences(tmp_path: Path) -> None:
+    """case 37: 60 experiences, nothing fits the cache, and test inputs of all are kept to the end."""
+    stream = tiny_stream(60, per_class=2)
+    inputs = cache(trunk(), views=2, cache_bytes=1, disk=Spill(tmp_path, reserve_bytes=0))
+    counts = []
+    for experience in stream:
+        for epoch in range(4):
+            inputs.train(experience, epoch)
+        for seen in range(experience.task + 1):
+            inputs.test(stream[seen])
+        counts.append(len(list(OPEN.iterdir())))
+    assert max(counts) == min(counts)
+    kept = 60 * inputs.test(stream[0]).nbytes + 2 * inputs.train(stream[59], 0).nbytes
+    assert inputs.spilled_bytes == kept, "what earlier experiences were trained on is still there"

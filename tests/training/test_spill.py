@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -111,3 +112,27 @@ def test_files_go_where_tmpdir_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert Spill().folder == tmp_path
     assert Spill(Path("elsewhere")).folder == Path("elsewhere")
+
+
+OPEN = Path("/proc/self/fd")
+
+
+@pytest.mark.skipif(not OPEN.exists(), reason="no /proc here")
+def test_kept_tensors_are_no_open_files(tmp_path: Path) -> None:
+    """case 37: a system allows some hundred open files, and a run may keep thousands of tensors."""
+    spill = Spill(tmp_path, reserve_bytes=0)
+    before = len(list(OPEN.iterdir()))
+    kept = [spill.keep(NOISE + number) for number in range(200)]
+    assert len(list(OPEN.iterdir())) == before
+    for number, tensor in enumerate(kept):
+        assert tensor is not None
+        assert torch.equal(tensor, NOISE + number)
+
+
+@pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS)
+def test_where_open_files_have_no_names(tensor: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 37: the way that is left on Windows keeps the same values."""
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    kept = Spill(tmp_path, reserve_bytes=0).keep(tensor)
+    assert kept is not None
+    assert torch.equal(kept, tensor)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from asserts import assert_same_run
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.seeds import seeded
+from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.strategies import Naive, Optimisation, Strategy, Task
 from hypertail.streams import Stream
-from hypertail.training.checkpoint import load_checkpoint
 from hypertail.training.trainer import Trainer
 from tiny import CONTINUAL, Name, build, plain, tiny_stream, train
 

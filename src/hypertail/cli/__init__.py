@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import tyro
 from rich.console import Console
 from rich.text import Text
 
-from hypertail.cli import bench, info, quickstart, report, reproduce, run, tune
+from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run, tune
 from hypertail.cli.command import Command
+from hypertail.cli.memory import is_out_of_memory, out_of_memory
 from hypertail.errors import ConfigError, HypertailError
 from hypertail.lab.environment import own_version
 
@@ -25,6 +27,7 @@ COMMANDS: Mapping[str, Command[Any]] = {
     "report": Command(report.Report, report.execute),
     "quickstart": Command(quickstart.Quickstart, quickstart.execute),
     "bench": Command(bench.Bench, bench.execute),
+    "cache": Command(cache.Cache, cache.execute),
     "reproduce": Command(reproduce.Reproduce, reproduce.execute, stopped=reproduce.stopped),
     "tune": Command(tune.Tune, tune.execute, tune.default, tune.stopped),
 }
@@ -63,13 +66,14 @@ def _refuse_repeated(args: Sequence[str]) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `hypertail`; errors that users can mend are printed without a traceback."""
+    """The command `hypertail`; errors that users can mend are printed in one line, without a traceback."""
     given = list(sys.argv[1:] if args is None else args)
     if given == ["--version"]:
         print(f"hypertail {own_version()}")
         return
     console, complaints = Console(), Console(stderr=True)
     line = shlex.join(["hypertail", *given])
+    options: Any = None
     try:
         options = parse(given)
         (command,) = (command for command in COMMANDS.values() if command.options is type(options))
@@ -78,11 +82,24 @@ def main(args: Sequence[str] | None = None) -> None:
         # whoever read the output, `head` say, has gone; nothing is left to tell, and nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (HypertailError, OSError) as error:
-        # Text: what users typed may hold square brackets, which are no markup
-        complaints.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        sys.exit(1)
+    except HypertailError as error:
+        _complain(complaints, error)
+    except (OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
+        if is_out_of_memory(error):
+            error.__traceback__ = None  # which keeps what was in memory
+            _complain(complaints, out_of_memory(error, options))
+        if not isinstance(error, OSError):
+            raise
+        _complain(complaints, error)
     except KeyboardInterrupt:
         known = [command.stopped(given) for name, command in COMMANDS.items() if given[:1] == [name]]
         complaints.print(Text(known[0] if known else "stopped"), soft_wrap=True)
         sys.exit(130)
+
+
+def _complain(complaints: Console, error: Exception) -> NoReturn:
+    # one line, also where a cause has several; names from a file may hold characters that command a terminal
+    words = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", str(error))
+    # Text: what users typed may hold square brackets, which are no markup
+    complaints.print(Text.assemble(("error: ", "bold red"), words), soft_wrap=True)
+    sys.exit(1)

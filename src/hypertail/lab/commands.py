@@ -13,6 +13,7 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError
 from hypertail.lab.config import RunConfig, expand
+from hypertail.lab.directories import is_taken, refuse_busy
 from hypertail.lab.info import Info
 from hypertail.lab.method import Method
 from hypertail.lab.progress import RunProgress
@@ -42,7 +43,8 @@ def run_all(
     """Execute configurations one after another, with progress; a stream is loaded once per seed.
 
     Raises:
-        ConfigError: before any training, if `out` is no folder, or a run directory exists and `existing` is `error`.
+        ConfigError: before any training, if `out` is no folder, another process works in a run directory, or one exists
+            and `existing` is `error`.
         HypertailError: from the first run that fails; finished ones stay.
     """
     _check_places(configs, out, existing)
@@ -84,7 +86,10 @@ def _check_places(configs: Sequence[RunConfig], out: Path, existing: Existing) -
         raise ConfigError(
             f"output folder {out}", required="a folder, or nothing yet", found="a file", mend="Use another --out."
         )
-    taken = [out / config.run_name for config in configs if (out / config.run_name).exists()]
+    places = [out / config.run_name for config in configs]
+    for place in places:
+        refuse_busy(place)
+    taken = [place for place in places if is_taken(place)]
     if taken and existing == "error":
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise ConfigError(

@@ -14,6 +14,9 @@ import torch
 
 from hypertail.errors import ConfigError, unknown_name
 
+FREE_MEMORY = 2 << 30
+"""Bytes taken to be free where the system does not say (macOS, Windows): little, since caches follow from it."""
+
 _PACKAGES = ("torch", "numpy", "datasets", "scikit-learn", "safetensors")
 
 
@@ -41,13 +44,51 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": total_memory(),
         "platform": platform.platform(),
     }
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
         facts["gpu_memory_bytes"] = torch.cuda.get_device_properties(device).total_memory
     return facts
+
+
+def total_memory() -> int | None:
+    """Bytes of main memory; None where the system does not say."""
+    return _pages("SC_PHYS_PAGES")
+
+
+def free_memory() -> int:
+    """Bytes of main memory that this process may still take; `FREE_MEMORY` where the system does not say."""
+    free = _pages("SC_AVPHYS_PAGES")
+    if free is None:
+        total = total_memory()
+        free = FREE_MEMORY if total is None else min(FREE_MEMORY, total // 4)
+    left = _left_of_the_limit()
+    return free if left is None else min(free, left)
+
+
+def _pages(name: str) -> int | None:
+    """A number of pages that the system tells, in bytes; None where it has no such number, or no way to ask."""
+    try:
+        count = os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, macOS does not know free pages
+        return None
+    return count if count > 0 else None
+
+
+def _left_of_the_limit() -> int | None:
+    """What `ulimit -v` leaves this process; None where there is no limit, or it cannot be told."""
+    try:
+        import resource  # absent on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return None
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (ImportError, AttributeError, ValueError, OSError):
+        return None
+    return max(0, limit - taken)
 
 
 def _cpu_name() -> str:

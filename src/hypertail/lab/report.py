@@ -18,6 +18,7 @@ from hypertail.lab.runfile import RunFile
 from hypertail.lab.statement import percent, statement
 from hypertail.lab.svg import inline_svg, themed
 from hypertail.lab.tables import MISSING, build_tables, human_bytes
+from hypertail.storage.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,6 +94,7 @@ def write_report(runs: Iterable[RunFile], out: str | Path, *, folders: Iterable[
     Raises:
         DataError: there is no run and nothing was reproduced, or a picture is not one of hypertail's.
         CheckpointError: the record of what was reproduced cannot be read.
+        OSError: the file cannot be written; one that was there is kept.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -126,8 +128,8 @@ def write_report(runs: Iterable[RunFile], out: str | Path, *, folders: Iterable[
     )
     out = Path(out)
     path = out / "report.html" if out.is_dir() else out
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    # a surrogate, from a class folder whose name is not UTF-8, say, has no place in a page
+    write_bytes(path, text.encode("utf-8", errors="replace"))
     return path
 
 
@@ -146,8 +148,15 @@ def _target(folder: Path, target: Recorded) -> dict[str, Any]:
     pictures = []
     for number, name in enumerate(target.pictures):
         path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise DataError(
+                f"picture '{path}'",
+                required="a file in the folder",
+                found="a link to a file elsewhere",
+                mend="Draw it again with hypertail reproduce.",
+            )
         if path.is_file():
-            svg = themed(path.read_text(encoding="utf-8"), f"{target.name}-{number}", target.title)
+            svg = themed(path.read_text(encoding="utf-8", errors="replace"), f"{target.name}-{number}", target.title)
             pictures.append(Markup(svg))
     return {"name": target.name, "title": target.title, "sentence": target.sentence, "pictures": pictures} | {
         "tables": target.tables,

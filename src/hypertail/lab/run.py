@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,10 +16,14 @@ from torch import Tensor, nn
 from hypertail.errors import ConfigError
 from hypertail.lab.build import build_model, build_strategy
 from hypertail.lab.config import RunConfig
-from hypertail.lab.environment import hardware, versions
+from hypertail.lab.directories import CHECKPOINT, OPTIONS, claimed, is_taken, refuse_busy
+from hypertail.lab.environment import free_memory, hardware, versions
 from hypertail.lab.runfile import FILE_NAME, Curve, RunFile, TaskInfo, accuracy_rows
-from hypertail.lab.trunks import known_precision, trained_trunk
+from hypertail.lab.trunks import TrainedTrunk, known_precision, trained_trunk
 from hypertail.nets import decompose
+from hypertail.storage.atomic import write_text
+from hypertail.storage.checkpoint import DamagedCheckpointError
+from hypertail.storage.jsonfile import read_json
 from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream, build_stream
 from hypertail.training.features import FeatureCache, warn
@@ -30,7 +32,6 @@ from hypertail.training.shared import SharedFeatures
 from hypertail.training.trainer import Progress, Result, Trainer, silent
 
 Existing = Literal["error", "reuse", "replace"]
-OPTIONS = "config.json"
 
 
 def stream_of(config: RunConfig, data: Path | None = None) -> Stream:
@@ -81,69 +82,77 @@ def execute(
         on_notice: told what the user should know, such as inputs that do not fit the memory.
 
     Raises:
-        ConfigError: the directory exists, or belongs to a run with other options.
+        ConfigError: the directory exists, belongs to a run with other options, or another process works in it.
+        CheckpointError: a trunk or a checkpoint is damaged, or cannot be written.
     """
     directory = out / (name or config.run_name)
     started = datetime.now(UTC)
+    refuse_busy(directory)
     if (finished := _finished(config, directory, existing)) is not None:
         return finished
-    device = torch.device(device)
-    learned = stream() if stream is not None else stream_of(config, data)
-    whole = precision_of(replace(config, depth=None, strategy="naive"), learned, speed, device)
-    trunk_seconds, trunk = 0.0, None
-    if config.depth and config.method.trunk_training == "alone":
-        if speed == "auto":
-            # runs that are compared share a trunk, whichever precision was faster at the time
-            whole = known_precision(config, learned, out / "trunks") or whole
-        trunk, trunk_seconds = trained_trunk(config, learned, out / "trunks", device, whole, progress)
-    elif config.depth == 0:
-        trunk = nn.Sequential()
-    strategy = build_strategy(config, learned, trunk, device)
-    trains_trunk = trunk is None
-    trainer = Trainer(
-        learned,
-        strategy,
-        epochs=config.epochs,
-        first_epochs=config.method.trunk_epochs if trains_trunk else None,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        cache=FeatureCache(
+    with claimed(directory) as claim:
+        # once more: another process may have done it meanwhile
+        if (finished := _finished(config, directory, existing)) is not None:
+            return finished
+        device = torch.device(device)
+        learned = stream() if stream is not None else stream_of(config, data)
+        whole = precision_of(replace(config, depth=None, strategy="naive"), learned, speed, device)
+        trunk_seconds, trunk = 0.0, None
+        if config.depth and config.method.trunk_training == "alone":
+            if speed == "auto":
+                # runs that are compared share a trunk, whichever precision was faster at the time
+                whole = known_precision(config, learned, out / "trunks") or whole
+            trunk, trunk_seconds = _trunk(config, learned, out / "trunks", device, whole, progress)
+        elif config.depth == 0:
+            trunk = nn.Sequential()
+        strategy = build_strategy(config, learned, trunk, device)
+        trains_trunk = trunk is None
+        trainer = Trainer(
+            learned,
+            strategy,
+            epochs=config.epochs,
+            first_epochs=config.method.trunk_epochs if trains_trunk else None,
+            batch_size=config.batch_size,
             seed=config.seed,
+            cache=FeatureCache(
+                seed=config.seed,
+                device=device,
+                views=config.views,
+                cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
+                precision=whole,
+                shared=None if trains_trunk else shared,
+                on_notice=on_notice,
+            ),
             device=device,
-            views=config.views,
-            cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
-            precision=whole,
-            shared=None if trains_trunk else shared,
-            on_notice=on_notice,
-        ),
-        device=device,
-        precision=precision_of(config, learned, speed, device) if config.depth else whole,
-        split=config.measure_on,
-        eval_every=config.eval_every,
-        checkpoint=directory / "checkpoint.safetensors",
-        progress=progress,
-    )
-    _claim(config, directory, existing)
-    result = trainer.run(resume=existing == "reuse")
-    run = _run_file(
-        config,
-        learned,
-        strategy,
-        result,
-        trunk_seconds,
-        trainer.precision,
-        trainer.cache.precision,
-        device,
-        command,
-        started.isoformat(timespec="seconds"),
-    )
-    run.write(directory / FILE_NAME, overwrite=existing != "error")
-    return run
+            precision=precision_of(config, learned, speed, device) if config.depth else whole,
+            split=config.measure_on,
+            eval_every=config.eval_every,
+            checkpoint=directory / CHECKPOINT,
+            progress=progress,
+        )
+        if existing == "replace":
+            claim.clear()
+        write_options(config, directory)
+        result = trainer.run(resume=existing == "reuse")
+        run = _run_file(
+            config,
+            learned,
+            strategy,
+            result,
+            trunk_seconds,
+            trainer.precision,
+            trainer.cache.precision,
+            device,
+            command,
+            started.isoformat(timespec="seconds"),
+        )
+        run.write(directory / FILE_NAME, overwrite=existing != "error")
+        return run
 
 
 def _finished(config: RunConfig, directory: Path, existing: Existing) -> RunFile | None:
     """The finished run in `directory`, if there is one to reuse."""
-    if not directory.exists() or existing == "replace":
+    if not is_taken(directory) or existing == "replace":
         return None
     if existing == "error":
         raise ConfigError(
@@ -171,8 +180,8 @@ def read_options(path: Path) -> RunConfig:
         ConfigError: it is damaged, or has options that this version does not know.
     """
     try:
-        return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ConfigError, ValueError) as error:
+        return RunConfig.from_json(read_json(path))
+    except (ConfigError, ValueError, TypeError, OSError) as error:
         raise ConfigError(
             f"options of a run, {path}",
             required="those that hypertail writes, as JSON",
@@ -181,12 +190,23 @@ def read_options(path: Path) -> RunConfig:
         ) from error
 
 
-def _claim(config: RunConfig, directory: Path, existing: Existing) -> None:
-    """Make the directory this run's own."""
-    if directory.exists() and existing == "replace":
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / OPTIONS).write_text(json.dumps(config.to_json(), indent=1) + "\n")
+def write_options(config: RunConfig, directory: Path) -> None:
+    """Write the `config.json` of a run directory."""
+    write_text(directory / OPTIONS, json.dumps(config.to_json(), indent=1) + "\n")
+
+
+def _trunk(
+    config: RunConfig, stream: Stream, folder: Path, device: torch.device, precision: Precision, progress: Progress
+) -> TrainedTrunk:
+    try:
+        return trained_trunk(config, stream, folder, device, precision, progress)
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            error.problem,
+            required=error.required,
+            found=error.found,
+            mend="Delete that file to train the trunk again: nothing else is lost with it.",
+        ) from error
 
 
 def precision_of(config: RunConfig, stream: Stream, speed: Speed, device: torch.device) -> Precision:
@@ -215,7 +235,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free now on the device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return free_memory()
 
 
 def _run_file(

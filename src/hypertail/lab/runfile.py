@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +13,8 @@ from numpy.typing import NDArray
 
 from hypertail.errors import CheckpointError, DataError
 from hypertail.lab.runschema import check, short
+from hypertail.storage.atomic import write_bytes
+from hypertail.storage.jsonfile import JsonError, read_json
 from hypertail.training.metrics import summarise
 
 FORMAT = "hypertail-run"
@@ -99,8 +99,16 @@ class RunFile:
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the file that this version does not know
 
     def __post_init__(self) -> None:
-        content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
-        check(content, "run", DataError)
+        try:
+            content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
+            check(content, "run", DataError)
+        except RecursionError as error:
+            raise DataError(
+                "run: keys 'config' and 'hardware'",
+                required="values that are nested a few levels deep",
+                found="more levels than can be written",
+                mend="docs/run-json.md describes every key.",
+            ) from error
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -152,24 +160,20 @@ class RunFile:
 
         Raises:
             CheckpointError: the file exists and `overwrite` is False.
+            OSError: it cannot be written; a file that was there is kept.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        part = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.chmod(0o644)
-            if overwrite:
-                part.replace(path)
-            else:
-                _place(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+            # half a surrogate pair (of a class folder whose name is not UTF-8, say) is no reason to lose a run
+            write_bytes(path, text.encode("utf-8", errors="replace"), replace=overwrite)
+        except FileExistsError as error:
+            raise CheckpointError(
+                f"run file '{path}'",
+                required="a path where nothing exists yet",
+                found="a file",
+                mend="Write elsewhere, or pass overwrite=True to replace it.",
+            ) from error
         return path
 
 
@@ -211,25 +215,9 @@ def find_runs(paths: Iterable[str | Path]) -> list[RunFile]:
     return list(found.values())
 
 
-def _place(part: Path, path: Path) -> None:
-    """Move `part` to `path` unless something is there already."""
-    try:
-        # A hard link fails if the name is taken, also when another process took it a moment ago.
-        os.link(part, path)
-    except OSError as error:
-        if path.exists():
-            raise CheckpointError(
-                f"run file '{path}'",
-                required="a path where nothing exists yet",
-                found="a file",
-                mend="Write elsewhere, or pass overwrite=True to replace it.",
-            ) from error
-        part.replace(path)  # a file system without hard links
-
-
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise CheckpointError(
             f"run file '{path}'",
@@ -237,11 +225,11 @@ def _load(path: Path) -> dict[str, Any]:
             found=error.strerror or type(error).__name__,
             mend="Check the path.",
         ) from error
-    except ValueError as error:
+    except JsonError as error:
         raise CheckpointError(
-            f"run file '{path}'",
-            required="JSON",
-            found=f"text that is not ({error})",
+            f"{path}: key '{error.key}'" if error.key else f"run file '{path}'",
+            required=error.required,
+            found=error.found if error.key else f"text that is not ({error})",
             mend="The file is damaged: restore it or run again.",
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

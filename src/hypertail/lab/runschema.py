@@ -9,22 +9,24 @@ from typing import Any, NoReturn, cast
 import numpy as np
 
 from hypertail.errors import CheckpointError, DataError
+from hypertail.storage.jsonfile import MAX_INTEGER
 from hypertail.training.metrics import summarise
 
 # Metrics in a file are derived from its matrix; writers may round them this much.
 _TOLERANCE = 1e-4
+_MAX_SECONDS = 1e12  # as good as for ever; larger numbers than that cannot be drawn
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MAX_INTEGER
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return _is_integer(value) and cast(int, value) >= 0
 
 
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return (_is_count(value) or isinstance(value, float)) and 0 <= cast(float, value) < _MAX_SECONDS
 
 
 def _is_share(value: object) -> bool:
@@ -49,8 +51,9 @@ def _not_json(value: object, key: str) -> str | None:
         return odd[0] if odd else next(filter(None, (_not_json(item, where) for item, where in parts)), None)
     if isinstance(value, list):
         return next(filter(None, (_not_json(item, f"{key}[{i}]") for i, item in enumerate(value))), None)
-    fits = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    return None if fits else f"{key} = {value!r}"
+    fits = value is None or isinstance(value, str | bool) or _is_integer(value)
+    fits = fits or (isinstance(value, float) and math.isfinite(value))
+    return None if fits else f"{key} = {short(value)}"
 
 
 def _is_task(value: object) -> bool:
@@ -99,9 +102,9 @@ _KEYS: dict[str, tuple[str, Callable[[object], bool]]] = {
         lambda v: _list_of(_is_task)(v) and v != [],
     ),
     "accuracy": ("a list of rows of numbers in 0..1 or null", _list_of(_list_of(_is_share))),
-    "seconds": ("a number from 0", _is_seconds),
-    "seconds_by_phase": ("an object of numbers from 0", _dict_of(_is_seconds)),
-    "seconds_per_experience": ("a list of numbers from 0", _list_of(_is_seconds)),
+    "seconds": ("a number from 0 to 1e12", _is_seconds),
+    "seconds_by_phase": ("an object of numbers from 0 to 1e12", _dict_of(_is_seconds)),
+    "seconds_per_experience": ("a list of numbers from 0 to 1e12", _list_of(_is_seconds)),
     "bytes_kept": ("a whole number from 0", _is_count),
     "bytes_kept_parts": ("an object of whole numbers from 0", _dict_of(_is_count)),
     "bytes_per_experience": ("a list of whole numbers from 0", _list_of(_is_count)),
@@ -162,5 +165,8 @@ def _check_metrics(content: Mapping[str, Any], fail: Callable[[str, str, str], N
 
 def short(value: object) -> str:
     """What was found, cut to the length of an error message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # numbers that are too long to be written, or lists that are too deep
+        text = f"a {type(value).__name__} that is too long to be shown"
     return text if len(text) <= 60 else f"{text[:57]}..."

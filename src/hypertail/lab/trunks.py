@@ -14,9 +14,9 @@ from torch import nn
 from hypertail.lab.build import build_model
 from hypertail.lab.config import RunConfig
 from hypertail.nets import Standardise, decompose
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Naive, Optimisation, Rotations, Strategy
 from hypertail.streams import Stream
-from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features import FeatureCache
 from hypertail.training.precision import Precision
 from hypertail.training.trainer import Progress, Trainer, silent

@@ -84,11 +84,17 @@ class EWC(Strategy):
             logits = functional_call(self.model, {**theta, **fixed}, (x.unsqueeze(0), task))
             return F.cross_entropy(logits, y.unsqueeze(0))
 
-        per_sample = vmap(grad(loss), in_dims=(None, 0, 0))
+        of_one = grad(loss)
+        of_several = vmap(of_one, in_dims=(None, 0, 0))
         total = {name: torch.zeros_like(value) for name, value in parameters.items()}
         for x, y in zip(inputs.split(chunk), labels.split(chunk), strict=True):
-            for name, gradient in per_sample(parameters, x, y).items():
-                total[name] += gradient.square().sum(0)
+            if len(x) > 1:
+                squares = {name: g.square().sum(0) for name, g in of_several(parameters, x, y).items()}
+            else:
+                # vmap over one image has no rule for the pooling of channels-last features: it warns and loops
+                squares = {name: g.square() for name, g in of_one(parameters, x[0], y[0]).items()}
+            for name, square in squares.items():
+                total[name] += square
         return {name: value / len(inputs) for name, value in total.items()}
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:

@@ -3,6 +3,7 @@
 from hypertail.streams.benchmarks import STREAMS, build_stream, experience_from_folder
 from hypertail.streams.decode import read_images
 from hypertail.streams.noise import Autocontrast, GaussianBlur, Grayscale, RandomGaussianBlur, Solarize
+from hypertail.streams.report import DatasetReport, LeftOut
 from hypertail.streams.stream import Examples, Experience, Stream, Transform
 from hypertail.streams.transforms import Compose, Normalise, RandomCrop, RandomFlip, Resize, Step, ToFloat
 
@@ -10,10 +11,12 @@ __all__ = [
     "STREAMS",
     "Autocontrast",
     "Compose",
+    "DatasetReport",
     "Examples",
     "Experience",
     "GaussianBlur",
     "Grayscale",
+    "LeftOut",
     "Normalise",
     "RandomCrop",
     "RandomFlip",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from hypertail.errors import ConfigError, unknown_name
-from hypertail.streams.datasets import DATASETS, DIGITS, IMAGENET, Look, digits, named_dataset
+from hypertail.streams.cutting import choose, experience_of, in_order, reports_of, stream_of
+from hypertail.streams.datasets import DATASETS, DIGITS, IMAGENET, digits, named_dataset
 from hypertail.streams.folders import image_folder
 from hypertail.streams.hub import HubSource, hub_dataset
-from hypertail.streams.labelled import LabelledImages, hold_out, of_classes, partition, shuffled
+from hypertail.streams.names import shown
 from hypertail.streams.noise import Autocontrast, GaussianBlur, Grayscale, RandomGaussianBlur, Solarize
+from hypertail.streams.options import Options
 from hypertail.streams.stream import Experience, Stream, Transform
 from hypertail.streams.transforms import Compose, Step, ToFloat
 
@@ -27,44 +29,6 @@ STREAMS: dict[str, str] = {
     "hub:OWNER/NAME": "any image classification dataset of the Hugging Face hub (hub:OWNER/NAME:CONFIG)",
 }
 PAIRS = ("fashion-mnist", "svhn", "gtsrb", "cifar10", "cifar100")
-TEST_SHARE = 0.2  # held out where a source has no test set
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """The arguments of `build_stream` after its name."""
-
-    seed: int
-    data: str | Path | None
-    validation: float
-    image_size: int | None
-    classes_per_experience: int | None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.validation < 1:
-            raise ConfigError(
-                "validation share",
-                required="0 <= share < 1",
-                found=f"{self.validation}",
-                mend="Use 0.1, say.",
-            )
-        if self.image_size is not None and self.image_size < 8:
-            raise ConfigError(
-                "image size",
-                required="8 pixels a side or more",
-                found=f"{self.image_size}",
-                mend="Use 32, say.",
-            )
-        if self.classes_per_experience is not None and self.classes_per_experience < 2:
-            raise ConfigError(
-                "classes per experience",
-                required="2 or more",
-                found=f"{self.classes_per_experience}",
-                mend="Use 2, or leave it out.",
-            )
-
-    def size(self, default: int) -> int:
-        return self.image_size or default
 
 
 def build_stream(
@@ -76,11 +40,18 @@ def build_stream(
     image_size: int | None = None,
     experiences: int | None = None,
     classes_per_experience: int | None = None,
+    cache: bool | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> Stream:
     """Build a stream by name (`STREAMS` lists them).
 
-    Class order, chosen classes and splits follow from `seed` alone. Classes that do not fill a last
-    experience make a smaller one if they are at least two; a single one joins the experience before it.
+    Class order, chosen classes and splits follow from `seed` and the dataset alone: for a folder of your own from the
+    names of its classes and its images, wherever it lies and whatever it is called. `Stream.reports` say what was
+    read.
+
+    Classes that do not fill a last experience make a smaller one if they are at least two; a single one joins the
+    experience before it.
     For `folder:` and `hub:` an experience has a fifth of the classes (at least two) unless told, so there
     are about five; where they have no test set, 20 % of every class is held out as one.
 
@@ -92,26 +63,31 @@ def build_stream(
         image_size: pixels a side; default 16 for digits, 64 for Tiny ImageNet, 32 otherwise.
         experiences: keep the first so many.
         classes_per_experience: other than the stream's own number.
+        cache: keep the decoded images on disk, to start faster (`docs/privacy.md`). None keeps those of named and of
+            downloaded datasets, which are public, and none of your own folders.
+        image_column, label_column: of a `hub:` dataset, where the usual ones are not right.
 
     Raises:
         ConfigError: an unknown name or an option out of range.
         DataError: a dataset, folder or image is missing or unusable.
     """
-    wish = _Wish(seed, data, validation, image_size, classes_per_experience)
+    options = Options(seed, data, validation, image_size, classes_per_experience, cache, image_column, label_column)
     kind, _, rest = name.partition(":")
-    whole: dict[str, Callable[[_Wish], Stream]] = {
+    if kind != "hub":
+        options.refuse_columns(shown(name))
+    whole: dict[str, Callable[[Options], Stream]] = {
         "digits": _digits,
-        "split-cifar100": lambda wish: _split("split-cifar100", "cifar100", 5, wish),
-        "split-cifar10": lambda wish: _split("split-cifar10", "cifar10", 2, wish),
-        "split-tinyimagenet": lambda wish: _split("split-tinyimagenet", "tiny-imagenet", 10, wish),
-        "noisy-cifar100": lambda wish: _noisy("noisy-cifar100", wish, noisy=True),
-        "noisy-cifar100-clean": lambda wish: _noisy("noisy-cifar100-clean", wish, noisy=False),
+        "split-cifar100": lambda options: _split("split-cifar100", "cifar100", 5, options),
+        "split-cifar10": lambda options: _split("split-cifar10", "cifar10", 2, options),
+        "split-tinyimagenet": lambda options: _split("split-tinyimagenet", "tiny-imagenet", 10, options),
+        "noisy-cifar100": lambda options: _noisy("noisy-cifar100", options, noisy=True),
+        "noisy-cifar100-clean": lambda options: _noisy("noisy-cifar100-clean", options, noisy=False),
     }
-    open_ended: dict[str, Callable[[str, _Wish], Stream]] = {"pair": _pair, "folder": _folder, "hub": _hub}
+    open_ended: dict[str, Callable[[str, Options], Stream]] = {"pair": _pair, "folder": _folder, "hub": _hub}
     if name in whole:
-        stream = whole[name](wish)
+        stream = whole[name](options)
     elif kind in open_ended and rest:
-        stream = open_ended[kind](rest, wish)
+        stream = open_ended[kind](rest, options)
     else:
         raise unknown_name("stream", name, STREAMS)
     return stream if experiences is None else stream.first(experiences)
@@ -125,43 +101,50 @@ def experience_from_folder(
     seed: int = 0,
     validation: float = 0.0,
     image_size: int = 32,
+    cache: bool = False,
 ) -> Experience:
     """All classes of an image folder (`image_folder`), in the order of their names, as one experience.
 
-    Without a test set of its own, 20 % of every class is held out as one, following `seed`.
+    Without a test set of its own, 20 % of every class is held out as one, following `seed`. `cache` keeps the decoded
+    images on disk.
 
     Raises:
         ConfigError: an option out of range.
         DataError: the folder or an image is missing or unusable.
     """
-    wish = _Wish(seed, None, validation, image_size, None)
-    dataset = image_folder(path, image_size=image_size)
+    options = Options(seed, validation=validation, image_size=image_size)
+    dataset = image_folder(path, image_size=image_size, cache=cache)
     classes = list(range(len(dataset.classes)))
     transforms = IMAGENET.train_transform(image_size), IMAGENET.test_transform()
-    return _experience(task, name or dataset.name, dataset, classes, transforms, wish)
+    experience = experience_of(task, name or dataset.name, dataset, classes, transforms, options)
+    return replace(experience, report=next(iter(reports_of([experience], [dataset])), None))
 
 
-def _digits(wish: _Wish) -> Stream:
-    return _in_order("digits", digits(wish.size(16)), 2, DIGITS, wish)
+def _digits(options: Options) -> Stream:
+    return in_order("digits", digits(options.size(16)), 2, DIGITS, options)
 
 
-def _split(name: str, dataset: str, classes: int, wish: _Wish) -> Stream:
-    images = named_dataset(dataset, image_size=wish.image_size, data=wish.data)
-    return _in_order(name, images, classes, DATASETS[dataset].look, wish)
+def _split(name: str, dataset: str, classes: int, options: Options) -> Stream:
+    images = named_dataset(dataset, image_size=options.image_size, data=options.data, cache=options.cache is not False)
+    return in_order(name, images, classes, DATASETS[dataset].look, options)
 
 
-def _folder(path: str, wish: _Wish) -> Stream:
-    images = image_folder(path, image_size=wish.size(32))
-    return _in_order(f"folder:{path}", images, max(2, len(images.classes) // 5), IMAGENET, wish)
+def _folder(path: str, options: Options) -> Stream:
+    images = image_folder(path, image_size=options.size(32), cache=bool(options.cache))
+    return in_order(f"folder:{shown(path)}", images, max(2, len(images.classes) // 5), IMAGENET, options)
 
 
-def _hub(rest: str, wish: _Wish) -> Stream:
+def _hub(rest: str, options: Options) -> Stream:
     repo, _, config = rest.partition(":")
-    images = hub_dataset(HubSource(repo, config or None), image_size=wish.size(32), data=wish.data)
-    return _in_order(f"hub:{rest}", images, max(2, len(images.classes) // 5), IMAGENET, wish)
+    chosen = options.image_column is not None or options.label_column is not None
+    source = HubSource(repo, config or None, options.image_column, options.label_column, strict=chosen)
+    public = any(repo == named.source.repo for named in DATASETS.values())
+    keep = True if options.cache is None and public else options.cache
+    images = hub_dataset(source, image_size=options.size(32), data=options.data, cache=keep)
+    return in_order(f"hub:{rest}", images, max(2, len(images.classes) // 5), IMAGENET, options)
 
 
-def _pair(rest: str, wish: _Wish) -> Stream:
+def _pair(rest: str, options: Options) -> Stream:
     names = rest.split(",")
     for dataset in names:
         if dataset not in PAIRS:
@@ -173,37 +156,40 @@ def _pair(rest: str, wish: _Wish) -> Stream:
             found=f"{len(names)}",
             mend="For example pair:svhn,cifar10.",
         )
-    count = wish.classes_per_experience or 5
-    experiences = []
+    count, keep = options.classes_per_experience or 5, options.cache is not False
+    experiences, sources = [], []
     for task, dataset in enumerate(names):
-        images = named_dataset(dataset, image_size=wish.size(32), data=wish.data)
+        images = named_dataset(dataset, image_size=options.size(32), data=options.data, cache=keep)
         second = task == 1 and names[0] == names[1]  # the same dataset twice: its next classes
-        chosen = _choose("pair", images, count * (2 if second else 1), wish)[-count:]
+        chosen = choose("pair", images, count * (2 if second else 1), options)[-count:]
         look = DATASETS[dataset].look
-        transforms = look.train_transform(wish.size(32)), look.test_transform()
-        experiences.append(_experience(task, dataset, images, chosen, transforms, wish))
-    return _stream(f"pair:{rest}", experiences)
+        transforms = look.train_transform(options.size(32)), look.test_transform()
+        experiences.append(experience_of(task, dataset, images, chosen, transforms, options))
+        sources.append(images)
+    return stream_of(f"pair:{rest}", experiences, sources)
 
 
-def _noisy(name: str, wish: _Wish, *, noisy: bool) -> Stream:
-    images = named_dataset("cifar100", image_size=wish.image_size, data=wish.data)
-    count = wish.classes_per_experience or 5
-    chosen = _choose("noisy", images, 4 * count, wish)
+def _noisy(name: str, options: Options, *, noisy: bool) -> Stream:
+    images = named_dataset(
+        "cifar100", image_size=options.image_size, data=options.data, cache=options.cache is not False
+    )
+    count = options.classes_per_experience or 5
+    chosen = choose("noisy", images, 4 * count, options)
     look = DATASETS["cifar100"].look
     experiences = []
     for task, (noise, train, test) in enumerate(_noises()):
         label = noise if noisy else "clean"
         if noisy and train:
-            augment = look.augment(wish.size(32))
+            augment = look.augment(options.size(32))
             transforms: tuple[Transform, Transform] = (
                 Compose((*augment, ToFloat(), *train, look.normalise())),
                 Compose((ToFloat(), *test, look.normalise())),
             )
         else:
-            transforms = look.train_transform(wish.size(32)), look.test_transform()
+            transforms = look.train_transform(options.size(32)), look.test_transform()
         classes = chosen[task * count : (task + 1) * count]
-        experiences.append(_experience(task, label, images, classes, transforms, wish))
-    return _stream(name, experiences)
+        experiences.append(experience_of(task, label, images, classes, transforms, options))
+    return stream_of(name, experiences, [images] * len(experiences))
 
 
 def _noises() -> tuple[tuple[str, tuple[Step, ...], tuple[Step, ...]], ...]:
@@ -220,51 +206,3 @@ def _noises() -> tuple[tuple[str, tuple[Step, ...], tuple[Step, ...]], ...]:
         ("blurred", blurred, blurred),
         ("grey and blurred", (*grey, RandomGaussianBlur(5, 0.6, 0.7)), (*grey, GaussianBlur(5, 0.65))),
     )
-
-
-def _in_order(name: str, images: LabelledImages, size: int, look: Look, wish: _Wish) -> Stream:
-    """All classes in random order, `size` an experience."""
-    order = shuffled(len(images.classes), wish.seed, "class order", images.name)
-    groups = partition(order, wish.classes_per_experience or size)
-    pixels = int(images.train.images.shape[-1])
-    transforms = look.train_transform(pixels), look.test_transform()
-    return _stream(
-        name,
-        [
-            _experience(task, f"{images.name} {task + 1}", images, group, transforms, wish)
-            for task, group in enumerate(groups)
-        ],
-    )
-
-
-def _choose(purpose: str, images: LabelledImages, count: int, wish: _Wish) -> list[int]:
-    """The first `count` classes in random order."""
-    if count > len(images.classes):
-        raise ConfigError(
-            f"classes taken from '{images.name}'",
-            required=f"at most its {len(images.classes)} classes",
-            found=f"{count}",
-            mend="Lower the classes per experience.",
-        )
-    return shuffled(len(images.classes), wish.seed, purpose, images.name)[:count]
-
-
-def _experience(
-    task: int,
-    name: str,
-    images: LabelledImages,
-    classes: list[int],
-    transforms: tuple[Transform, Transform],
-    wish: _Wish,
-) -> Experience:
-    part = of_classes(images, classes)
-    train, test, validation = part.train, part.test, None
-    if test is None:
-        train, test = hold_out(train, part.classes, TEST_SHARE, wish.seed, "test", images.name)
-    if wish.validation:
-        train, validation = hold_out(train, part.classes, wish.validation, wish.seed, "validation", images.name)
-    return Experience(task, name, part.classes, train, test, validation, *transforms)
-
-
-def _stream(name: str, experiences: list[Experience]) -> Stream:
-    return Stream(name, tuple(experiences), experiences[0].image_shape)

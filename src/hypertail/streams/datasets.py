@@ -9,7 +9,7 @@ import torch
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.streams.hub import HubSource, hub_dataset
-from hypertail.streams.labelled import LabelledImages
+from hypertail.streams.labelled import LabelledImages, described
 from hypertail.streams.stream import Examples
 from hypertail.streams.transforms import Compose, Normalise, RandomCrop, RandomFlip, Step
 
@@ -88,8 +88,12 @@ DATASETS = {
 }
 
 
-def named_dataset(name: str, *, image_size: int | None = None, data: str | Path | None = None) -> LabelledImages:
+def named_dataset(
+    name: str, *, image_size: int | None = None, data: str | Path | None = None, cache: bool = True
+) -> LabelledImages:
     """One of `DATASETS`, as RGB images of `image_size` pixels a side (its usual size by default).
+
+    It is public, so that `cache` keeps its decoded images on disk unless told otherwise.
 
     Raises:
         ConfigError: unknown name.
@@ -98,7 +102,7 @@ def named_dataset(name: str, *, image_size: int | None = None, data: str | Path 
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)
     named = DATASETS[name]
-    return hub_dataset(named.source, image_size=image_size or named.image_size, data=data)
+    return hub_dataset(named.source, image_size=image_size or named.image_size, data=data, cache=cache)
 
 
 def digits(image_size: int = 16) -> LabelledImages:
@@ -122,4 +126,5 @@ def digits(image_size: int = 16) -> LabelledImages:
     factor = image_size // 8
     pixels = pixels.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
     labels = torch.from_numpy(bunch.target).to(torch.int64)
-    return LabelledImages("digits", tuple(str(digit) for digit in range(10)), Examples(pixels, labels), None)
+    images = LabelledImages("digits", tuple(str(digit) for digit in range(10)), Examples(pixels, labels), None)
+    return described(images, "scikit-learn's load_digits")

@@ -13,10 +13,16 @@ from typing import Any
 
 from hypertail.errors import ConfigError, DataError
 from hypertail.streams.cache import cached, fingerprint
-from hypertail.streams.columns import SplitImages, find_columns, join_splits, read_split
-from hypertail.streams.labelled import LabelledImages
+from hypertail.streams.columns import SplitImages, Wanted, find_columns, join_splits, read_split
+from hypertail.streams.decode import quiet
+from hypertail.streams.folders import image_folder
+from hypertail.streams.labelled import LabelledImages, described
+from hypertail.streams.names import shown
+from hypertail.streams.scan import is_image_name
+from hypertail.streams.splits import find_splits
 
 TESTS = ("test", "validation", "valid", "val")
+TABLES = (".parquet", ".arrow", ".csv", ".tsv", ".json", ".jsonl", ".tar", ".zip", ".gz", ".h5")
 PROBE_SECONDS = 10.0
 
 
@@ -27,9 +33,10 @@ class HubSource:
     Attributes:
         repo: `owner/name` on the hub.
         config: configuration; None takes the only one, or the one called `default`.
-        image, label: columns; None finds them by their feature type.
-        test: split that holds the test set; None takes `test`, `validation`, `valid` or `val`.
+        image, label: columns; None finds them by their names and feature types.
+        test: split that holds the test set; None takes `test`, `validation`, `valid`, `val` or the like.
         pad: black frame in pixels around every image before it is resized.
+        strict: the columns must be there; otherwise others are found in their place.
     """
 
     repo: str
@@ -38,6 +45,7 @@ class HubSource:
     label: str | None = None
     test: str | None = None
     pad: int = 0
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", self.repo, re.ASCII):
@@ -49,12 +57,21 @@ class HubSource:
             )
 
 
-def hub_dataset(source: HubSource, *, image_size: int, data: str | Path | None = None) -> LabelledImages:
+def hub_dataset(
+    source: HubSource, *, image_size: int, data: str | Path | None = None, cache: bool | None = None
+) -> LabelledImages:
     """Read a hub dataset as RGB squares of `image_size` pixels a side.
 
     It is read from `<data>/<owner>/<name>` if that folder exists (`data` defaults to `$HYPERTAIL_DATA`), and
     otherwise downloaded. The root is only read, never written. Classes without a training image are dropped.
-    A downloaded dataset is kept decoded; delete that file in the cache to see a newer upload.
+    A local folder that holds image files and no tables is read as `image_folder` reads it.
+
+    Args:
+        source: what to read.
+        image_size: pixels a side.
+        data: root folder of local datasets.
+        cache: keep the decoded images on disk; None does so for a download alone. Delete the file in the cache
+            to see a newer upload (`hypertail cache`).
 
     Raises:
         DataError: not found and not downloadable, no usable column or split, or an unreadable image.
@@ -62,8 +79,18 @@ def hub_dataset(source: HubSource, *, image_size: int, data: str | Path | None =
     root = data_root(data)
     folder = root / source.repo if root else None
     local = folder if folder is not None and folder.is_dir() else None
-    origin = fingerprint(local, _files(local)) if local else "hub"
-    return cached(source.repo, (source, origin, image_size), lambda: _read(source, local, root, image_size))
+    keep = local is None if cache is None else cache
+    files = sorted(_files(local)) if local else []
+    if local and source == HubSource(source.repo) and _image_files_only(files):
+        return image_folder(local, image_size=image_size, cache=keep, name=source.repo)
+
+    def read() -> LabelledImages:
+        return _read(source, local, root, image_size)
+
+    if not keep:
+        return read()
+    origin = fingerprint(local, files) if local else "hub"
+    return cached(source.repo, (source, origin, image_size), read)
 
 
 def data_root(data: str | Path | None) -> Path | None:
@@ -78,7 +105,7 @@ def data_root(data: str | Path | None) -> Path | None:
     root = Path(given).expanduser()
     if not root.is_dir():
         raise DataError(
-            f"data folder '{root}'",
+            f"data folder '{shown(root)}'",
             required="an existing folder laid out <folder>/<owner>/<name>, like the hub",
             found="a file" if root.exists() else "nothing there",
             mend="Check --data or HYPERTAIL_DATA.",
@@ -92,16 +119,31 @@ def _files(folder: Path) -> Iterator[Path]:
             yield file
 
 
+def _image_files_only(files: list[Path]) -> bool:
+    """Images, and papers about them; tables of any kind are for the `datasets` library to understand."""
+    if not any(is_image_name(file.name) for file in files):
+        return False
+    readme = [file for file in files if file.name == "README.md"]  # may say which file belongs to which split
+    return not any(file.suffix.lower() in TABLES for file in files) and not any(map(_has_header, readme))
+
+
+def _has_header(readme: Path) -> bool:
+    return readme.is_file() and readme.read_bytes().startswith(b"---")
+
+
 def _read(source: HubSource, local: Path | None, root: Path | None, image_size: int) -> LabelledImages:
-    with _silenced():
+    with _silenced(), quiet():
         splits = _open(source, local, root)
-        test_name = _test_split(source, splits)
-        columns = find_columns(source.repo, splits["train"].features, source.image, source.label)
+        train, test, notice = _choose_splits(source, list(splits), local)
+        wanted = Wanted(source.image, source.label, source.strict)
+        columns = find_columns(source.repo, splits[train].features, wanted)
 
         def read(name: str) -> SplitImages:
             return read_split(source.repo, name, splits[name], columns, image_size=image_size, pad=source.pad)
 
-        return join_splits(source.repo, read("train"), read(test_name) if test_name else None)
+        images, notices = join_splits(source.repo, read(train), read(test) if test else None, image_size)
+    place = f"hub:{source.repo}, " + ("downloaded" if local is None else f"in {shown(local.resolve())}")
+    return described(images, place, (notice, columns.notice, *notices))
 
 
 def _open(source: HubSource, local: Path | None, root: Path | None) -> Mapping[str, Any]:
@@ -125,9 +167,9 @@ def _open(source: HubSource, local: Path | None, root: Path | None) -> Mapping[s
         if local is None:
             raise _unreachable(source.repo, root, found) from cause
         raise DataError(
-            f"dataset folder '{local}'",
+            f"dataset folder '{shown(local)}'",
             required="a folder that Hugging Face datasets can load",
-            found=found,
+            found=shown(found),
             mend="Copy the dataset again, or remove the folder to have it downloaded.",
         ) from cause
     return splits
@@ -147,7 +189,7 @@ def _check_reachable(repo: str, root: Path | None) -> None:
 
 
 def _unreachable(repo: str, root: Path | None, found: str) -> DataError:
-    looked = f"no folder '{root / repo}'" if root else "no data folder given"
+    looked = f"no folder '{shown(root / repo)}'" if root else "no data folder given"
     return DataError(
         f"dataset '{repo}'",
         required="a local copy or a download from huggingface.co",
@@ -172,17 +214,42 @@ def _config(source: HubSource, available: list[str]) -> str:
     )
 
 
-def _test_split(source: HubSource, splits: Mapping[str, Any]) -> str | None:
-    wanted = (source.test,) if source.test else TESTS
-    test = next((name for name in wanted if name in splits), None)
-    if "train" not in splits or (source.test and test is None):
+def _choose_splits(source: HubSource, names: list[str], local: Path | None) -> tuple[str, str | None, str]:
+    """The training split, the test split if there is one, and what to say of them."""
+    found = find_splits(names)
+    train = "train" if "train" in names else found.train
+    if source.test:
+        test = source.test if source.test in names else None
+    else:
+        test = next((name for name in TESTS if name in names), found.test)
+    if train is None or (source.test and test is None):
         raise DataError(
             f"splits of dataset '{source.repo}'",
             required=" and ".join(filter(None, ("train", source.test))),
-            found=", ".join(splits),
+            found=", ".join(names),
             mend="Name the files after their splits, such as data/train-00000-of-00001.parquet.",
         )
-    return test
+    if len(names) == 1 and local is not None:
+        _refuse_one_split_of_two(source.repo, local)
+    words = f"splits: training images from '{train}'" + (f", test images from '{test}'" if test else "")
+    unused = [f"'{name}'" for name in names if name not in (train, test)]
+    return train, test, words + (f"; not used: {', '.join(unused)}" if unused else "")
+
+
+def _refuse_one_split_of_two(repo: str, local: Path) -> None:
+    """`Train.parquet` and `Test.parquet` would be read as one training split: names must be in lower case."""
+    if _has_header(local / "README.md"):
+        return
+    files = [file for file in _files(local) if file.suffix.lower() in TABLES or is_image_name(file.name)]
+    names = {part for file in files for part in map(shown, (*file.relative_to(local).parts[:-1], file.stem))}
+    found = find_splits(sorted(names))
+    if found.both:
+        raise DataError(
+            f"splits of dataset '{repo}'",
+            required="names that tell training from test data",
+            found=f"one split, though there are names like '{found.train}' and '{found.test}'",
+            mend="Call the files or folders train and test, in lower case.",
+        )
 
 
 @contextmanager

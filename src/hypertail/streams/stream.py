@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -11,6 +12,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from hypertail.errors import ConfigError, DataError
+from hypertail.streams.digest import experiences_digest
+from hypertail.streams.report import DatasetReport
 
 
 class Transform(Protocol):
@@ -80,6 +83,7 @@ class Experience:
         classes: class names; label i of this experience is `classes[i]`.
         train, test, validation: the examples; `validation` was held out of the training data, or is None.
         train_transform, test_transform: from stored to network input; the test transform draws nothing.
+        report: what was read, where the experience was read by itself (`experience_from_folder`).
 
     Raises:
         DataError: fewer than two classes, an empty set, labels out of range or images of differing shapes.
@@ -93,6 +97,7 @@ class Experience:
     validation: Examples | None
     train_transform: Transform
     test_transform: Transform
+    report: DatasetReport | None = None
 
     def __post_init__(self) -> None:
         what = f"experience {self.task} ('{self.name}')"
@@ -141,6 +146,12 @@ class Experience:
 class Stream:
     """A sequence of experiences, e_1 .. e_N, with task ids 0 .. N-1.
 
+    Attributes:
+        name: for people.
+        experiences: in the order they are learned.
+        image_shape: (channels, height, width) of every image.
+        reports: what was read, one for each dataset that the stream was made of; empty where it was made by hand.
+
     Raises:
         DataError: no experience, task ids out of order, or images of differing shapes.
     """
@@ -148,6 +159,7 @@ class Stream:
     name: str
     experiences: tuple[Experience, ...]
     image_shape: tuple[int, int, int]
+    reports: tuple[DatasetReport, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.experiences:
@@ -173,6 +185,14 @@ class Stream:
                     found=f"{experience.image_shape}",
                     mend="Bring all experiences to one image size and number of channels.",
                 )
+
+    @cached_property
+    def digest(self) -> str:
+        """A hexadecimal digest of images, labels, class names and their order in all splits, counted once.
+
+        Names of stream and experiences do not count: a folder and its copy give one digest.
+        """
+        return experiences_digest(self.experiences)
 
     @property
     def max_classes(self) -> int:
@@ -204,4 +224,4 @@ class Stream:
                 found=str(n),
                 mend="Ask for fewer experiences, or put fewer classes in each.",
             )
-        return Stream(self.name, self.experiences[:n], self.image_shape)
+        return replace(self, experiences=self.experiences[:n])

@@ -1,6 +1,6 @@
 """The engine: the loop over experiences, cached features, metrics and checkpoints."""
 
-from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features import FeatureCache
 from hypertail.training.trainer import Result, Trainer
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import mmap
+import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import Tensor
@@ -18,7 +20,8 @@ class Spill:
     """Moves tensors into memory-mapped temporary files.
 
     A file has no name from the moment it exists (on Windows: is deleted as it is closed), and its room is given back
-    once no tensor refers to it: on `del`, at the end of the process, and where that is killed.
+    once no tensor refers to it: on `del`, at the end of the process, and where that is killed. It is not open while it
+    is mapped (on Windows: it is), so that however many tensors are kept, the system's limit of open files is far.
 
     Args:
         folder: where files go; None for the system's temporary folder, which `TMPDIR` names. Where that folder lies in
@@ -59,7 +62,20 @@ class Spill:
                 # written before it is mapped: a full disk is an error here, and would be a crash there
                 file.write(content.view(torch.uint8).numpy().data)
                 file.flush()
-                mapped = mmap.mmap(file.fileno(), size)
+                mapped = _mapped(file, dense.numel(), dense.dtype)
         except OSError:
             return None
-        return torch.frombuffer(mapped, dtype=dense.dtype).as_strided(dense.shape, strides)
+        return mapped.as_strided(dense.shape, strides)
+
+
+def _mapped(file: IO[bytes], count: int, dtype: torch.dtype) -> Tensor:
+    """A tensor of `count` numbers backed by an open file, which may be closed."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        name = f"{folder}/{file.fileno()}"
+        # Python's mmap would keep the file open for as long as it is mapped; torch does not
+        if os.path.exists(name):
+            try:
+                return torch.from_file(name, shared=True, size=count, dtype=dtype)
+            except RuntimeError as error:
+                raise OSError(str(error)) from error
+    return torch.frombuffer(mmap.mmap(file.fileno(), 0), dtype=dtype)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from hypertail.errors import CheckpointError, ConfigError, TrainingError
 from hypertail.seeds import generator, seeded
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Strategy, Task
 from hypertail.streams import Experience, Stream
-from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features import FeatureCache, take
 from hypertail.training.precision import Precision, autocast
 

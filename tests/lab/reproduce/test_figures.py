@@ -23,10 +23,10 @@ from hypertail.lab.reproduce.target import FinishedRun, Target
 from hypertail.lab.reproduce.timeline import accuracy_line, timeline
 from hypertail.lab.runfile import Curve
 from hypertail.nets import decompose, slim_resnet18
+from hypertail.storage.checkpoint import save_checkpoint
 from hypertail.streams import Examples, Experience
 from hypertail.streams.noise import Solarize
 from hypertail.streams.transforms import Compose, Normalise, ToFloat
-from hypertail.training.checkpoint import save_checkpoint
 from lab.reproduce.made_runs import all_finished, finished
 from lab.sample_runs import tiny_run
 

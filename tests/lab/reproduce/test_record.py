@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,14 @@ def test_folder_is_made_and_one_without_record_holds_nothing(tmp_path: Path) -> 
         '{"format": "other", "format_version": 1}',
         '{"format": "hypertail-targets", "format_version": 2}',
         '{"format": "hypertail-targets", "format_version": 1, "targets": [{"name": "table1"}]}',
+        '{"format": "hypertail-targets", "format_version": %s, "targets": []}' % ("9" * 400),
+        '{"format": "hypertail-targets", "format_version": NaN, "targets": []}',
+        '{"a":' * 500 + "1" + "}" * 500,
+        "[" * 100_000,
     ],
 )
 def test_damaged_record_is_an_error(text: str, tmp_path: Path) -> None:
+    """case 20: the last four."""
     (tmp_path / FILE_NAME).write_text(text)
     with pytest.raises(CheckpointError) as error:
         read_targets(tmp_path)
@@ -67,3 +74,18 @@ def test_damaged_record_is_an_error(text: str, tmp_path: Path) -> None:
         "found something else ("
     )
     assert message.endswith("). Remove the file and run hypertail reproduce again; finished runs are reused.")
+
+
+def test_a_full_disk_keeps_the_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 18."""
+    record_target(tmp_path, target("table1"), [])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        record_target(tmp_path, target("table2"), [])
+    monkeypatch.undo()
+    assert [item.name for item in read_targets(tmp_path)] == ["table1"]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]

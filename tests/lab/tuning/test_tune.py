@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
+import os
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,20 +16,21 @@ import pytest
 import torch
 from rich.console import Console
 
-from hypertail.errors import ConfigError, TrainingError
+from hypertail.errors import CheckpointError, ConfigError, TrainingError
 from hypertail.lab import trunks
 from hypertail.lab.config import RunConfig
+from hypertail.lab.directories import FAILURE
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRINTED
-from hypertail.lab.run import execute, stream_of
+from hypertail.lab.run import execute, stream_of, write_options
 from hypertail.lab.runfile import RunFile
 from hypertail.lab.tuning import runner as trialrunner
 from hypertail.lab.tuning.searchspace import default_space
-from hypertail.lab.tuning.trials import Study, Trial, best_of, build_table, command_for, find_trials
+from hypertail.lab.tuning.trials import Study, Trial, best_of, build_table, command_for, find_trials, write_record
 from hypertail.lab.tuning.tune import check_space, plan, rungs, tune
 from hypertail.seeds import generator
+from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.streams import Examples, Stream
-from hypertail.training.checkpoint import load_checkpoint
 from hypertail.training.trainer import Trainer
 from tiny import tiny_stream
 
@@ -283,6 +286,35 @@ def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(tmp_path: Path
     again, text = search(tmp_path, DIVERGING, seeds=(0, 1))
     assert again == found
     assert "failed: " not in text.partition("HN-4, preset")[0]  # nor run again
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"a":' * 500 + "1" + "}" * 500, '{"problem": NaN}', "\xff"], ids=range(6)
+)
+def test_a_damaged_record_of_a_failure_is_named(text: str, tmp_path: Path) -> None:
+    """case 20: a kill in the middle of writing used to end every later search in a traceback."""
+    config = replace(BASE, method=replace(SHORT, hyper_lr=1.0))
+    write_options(config, tmp_path / "trial")
+    (tmp_path / "trial" / FAILURE).write_text(text, encoding="latin-1")
+    with pytest.raises(
+        CheckpointError, match=r"record of a failed trial .*failure\.json': required JSON with a key 'pr"
+    ):
+        find_trials(tmp_path, Study(BASE, (0,), ("hyper_lr",)))
+
+
+def test_a_full_disk_keeps_the_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 18: trials.json, trials.md and best.json are written whole or not at all."""
+    study = Study(BASE, (0,), ("hyper_lr",))
+    write_record([], study, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_record([], replace(study, tolerance=0.5), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_nothing_but_failures(tmp_path: Path) -> None:

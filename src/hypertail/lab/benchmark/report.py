@@ -14,6 +14,7 @@ from hypertail.lab.benchmark.modes import RATIOS, floor_of
 from hypertail.lab.benchmark.profile import Profile
 from hypertail.lab.benchmark.timing import Timing
 from hypertail.lab.environment import hardware, versions
+from hypertail.storage.atomic import write_text
 from hypertail.training.precision import Precision
 
 FORMAT, VERSION = "hypertail-bench", 1
@@ -185,5 +186,4 @@ def facts(measured: Measured, device: torch.device, line: str = "") -> dict[str,
 
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write the file, making its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -20,7 +20,7 @@ from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun, Output, Target, matching
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.seeds import seeded
-from hypertail.training.checkpoint import load_checkpoint
+from hypertail.storage.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

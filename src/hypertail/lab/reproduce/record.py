@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 from hypertail.errors import CheckpointError
 from hypertail.lab.reproduce.target import Output, Target
 from hypertail.lab.tables import Table
+from hypertail.storage.atomic import write_text
+from hypertail.storage.jsonfile import read_json
 
 FILE_NAME, FORMAT, FORMAT_VERSION = "targets.json", "hypertail-targets", 1
 
@@ -67,16 +68,8 @@ def record_target(out: Path, target: Target, files: Sequence[Path], output: Outp
     kept = [other for other in read_targets(out) if other.name != own.name]
     targets = [asdict(other) for other in sorted([*kept, own], key=_place)]
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "targets": targets}
-    out.mkdir(parents=True, exist_ok=True)
     path = out / FILE_NAME
-    handle, part = tempfile.mkstemp(dir=out, prefix=f".{FILE_NAME}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
-    finally:
-        Path(part).unlink(missing_ok=True)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -90,11 +83,11 @@ def read_targets(folder: Path) -> tuple[Recorded, ...]:
     if not path.is_file():
         return ()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != FORMAT or not 1 <= content["format_version"] <= FORMAT_VERSION:
             raise ValueError(f"format {content['format']}, version {content['format_version']}")
         return tuple(sorted((_read(item) for item in content["targets"]), key=_place))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"record of reproduced targets '{path}'",
             required=f"JSON of format {FORMAT}, version {FORMAT_VERSION}",
@@ -115,7 +108,25 @@ def _read(item: Mapping[str, Any]) -> Recorded:
     )
     notes = {name: tuple(map(str, lines)) for name, lines in (item["notes"] or {}).items()}
     name, title, sentence = (str(item[key]) for key in ("name", "title", "sentence"))
-    return Recorded(name, title, sentence, tuple(map(str, item["files"])), tables, notes)
+    # names become ids of the page and files are read: a folder from elsewhere may say anything
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
+        raise ValueError(f"name of a target {name[:80]!r}")
+    files = tuple(map(str, item["files"]))
+    for file in files:
+        if not is_inside(file):
+            raise ValueError(f"file {file[:80]!r}, which is not in the folder")
+    return Recorded(name, title, sentence, files, tables, notes)
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative path stays in its folder, on any system: no `..`, no drive, no root, no empty name.
+
+    Example:
+        >>> [is_inside(name) for name in ("figures/a.svg", "../a.svg", "C:/a.svg", "/a.svg", "")]
+        [True, False, False, False, False]
+    """
+    parts = re.split(r"[/\\]", name)
+    return bool(name) and "\0" not in name and ":" not in parts[0] and not {"", ".."} & set(parts)
 
 
 def _place(target: Recorded) -> tuple[bool, bool, str, int]:

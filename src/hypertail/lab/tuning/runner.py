@@ -13,11 +13,13 @@ import torch
 
 from hypertail.errors import TrainingError
 from hypertail.lab.config import RunConfig
+from hypertail.lab.directories import FAILURE
 from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import OPTIONS, execute, shared_features
+from hypertail.lab.run import execute, shared_features, write_options
 from hypertail.lab.runfile import FILE_NAME
 from hypertail.lab.tuning.searchspace import option, spell
-from hypertail.lab.tuning.trials import FAILURE, Study
+from hypertail.lab.tuning.trials import Study
+from hypertail.storage.atomic import write_text
 from hypertail.streams import Stream
 from hypertail.training.precision import Speed
 
@@ -97,10 +99,9 @@ class TrialRunner:
                 on_notice=on_notice,
             )
         except TrainingError as error:
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / OPTIONS).write_text(json.dumps(config.to_json(), indent=1) + "\n")
+            write_options(config, directory)
             failure = {"format": "hypertail-failure", "format_version": 1, "problem": str(error)}
-            (directory / FAILURE).write_text(json.dumps(failure, indent=1) + "\n")
+            write_text(directory / FAILURE, json.dumps(failure, indent=1) + "\n")
             return f"failed: {error}"
         metrics = {name: 100 * (value or 0.0) for name, value in run.metrics.items()}
         reused = ", finished before" if kept else ""

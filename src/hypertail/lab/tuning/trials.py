@@ -14,15 +14,18 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hypertail.errors import CheckpointError
 from hypertail.lab.config import RunConfig
+from hypertail.lab.directories import FAILURE, OPTIONS
 from hypertail.lab.groups import Stat
 from hypertail.lab.presets import preset
-from hypertail.lab.run import OPTIONS, read_options
+from hypertail.lab.run import read_options
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.lab.tables import MISSING, Table, with_spread
 from hypertail.lab.tuning.searchspace import arguments, option, spell
+from hypertail.storage.atomic import write_text
+from hypertail.storage.jsonfile import JsonError, read_json
 
-FAILURE = "failure.json"
 RECORD, TABLE, BEST = "trials.json", "trials.md", "best.json"
 _FORMAT, _VERSION = "hypertail-trials", 1
 _SHOWN = {"aca": "validation ACA %", "forgetting": "forgetting %", "learning_accuracy": "learning accuracy %"}
@@ -88,7 +91,7 @@ def find_trials(folder: Path, study: Study) -> list[Trial]:
     """The trials of `study` below `folder`, best first; runs with other options, or not finished, are left out.
 
     Raises:
-        CheckpointError: a `run.json` cannot be read.
+        CheckpointError: a `run.json` or a `failure.json` cannot be read.
         ConfigError: the options of a run cannot be read.
     """
     base = study.base
@@ -106,7 +109,7 @@ def find_trials(folder: Path, study: Study) -> list[Trial]:
         if (path.parent / FILE_NAME).is_file():
             runs.setdefault(key, []).append(RunFile.read(path.parent / FILE_NAME))
         elif (path.parent / FAILURE).is_file():
-            failures.setdefault(key, {})[config.seed] = json.loads((path.parent / FAILURE).read_text())["problem"]
+            failures.setdefault(key, {})[config.seed] = _problem(path.parent / FAILURE)
     trials = []
     for key in dict.fromkeys((*runs, *failures)):
         finished = sorted(runs.get(key, []), key=lambda run: study.seeds.index(run.seed))
@@ -143,7 +146,6 @@ def command_for(trial: Trial, study: Study, data: Path | None = None) -> str:
 
 def write_record(trials: Sequence[Trial], study: Study, out: Path, data: Path | None = None) -> None:
     """Write `trials.json`, `trials.md` and, as soon as there is a best trial, `best.json` to the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
     head = {"format": _FORMAT, "format_version": _VERSION}
     content = {
         **head,
@@ -153,7 +155,7 @@ def write_record(trials: Sequence[Trial], study: Study, out: Path, data: Path | 
         "tolerance": study.tolerance,
         "trials": [_as_json(trial, study) for trial in trials],
     }
-    _write(out / RECORD, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(out / RECORD, json.dumps(content, indent=1, allow_nan=False) + "\n")
     best = best_of(trials, study)
     text = to_markdown(trials, study)
     if best is not None:
@@ -163,8 +165,8 @@ def write_record(trials: Sequence[Trial], study: Study, out: Path, data: Path | 
         )
         text += f"    {command}\n"
         chosen = {"format": "hypertail-best", "format_version": 1, **_as_json(best, study), "command": command}
-        _write(out / BEST, json.dumps(chosen, indent=1, allow_nan=False) + "\n")
-    _write(out / TABLE, text)
+        write_text(out / BEST, json.dumps(chosen, indent=1, allow_nan=False) + "\n")
+    write_text(out / TABLE, text)
 
 
 def describe(trial: Trial, study: Study) -> str:
@@ -287,7 +289,14 @@ def _as_json(trial: Trial, study: Study) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def _problem(path: Path) -> str:
+    """What a `failure.json` says."""
+    try:
+        return str(read_json(path)["problem"])
+    except (JsonError, OSError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"record of a failed trial '{path}'",
+            required="JSON with a key 'problem'",
+            found=f"something else ({type(error).__name__}: {error})",
+            mend="Delete the file to run the trial again.",
+        ) from error

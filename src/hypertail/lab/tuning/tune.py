@@ -16,10 +16,11 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.lab.config import RunConfig
+from hypertail.lab.directories import OPTIONS
 from hypertail.lab.identity import CONCERNS
 from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import OPTIONS, precision_of, read_options, stream_of
+from hypertail.lab.run import precision_of, read_options, stream_of
 from hypertail.lab.tuning.runner import Streams, TrialRunner
 from hypertail.lab.tuning.searchspace import Space, draws, grid, option, spell
 from hypertail.lab.tuning.trials import (

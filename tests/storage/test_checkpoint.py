@@ -1,17 +1,21 @@
+"""Checkpoints: exact, written whole, and refused where a single bit is wrong."""
+
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from asserts import assert_same_tensors
 from hypertail.errors import CheckpointError
-from hypertail.training import checkpoint
-from hypertail.training.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.storage import checkpoint
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -28,6 +32,7 @@ def tensors() -> dict[str, torch.Tensor]:
     }
 
 
+OLD = Path(__file__).resolve().parents[1] / "formats" / "checkpoint-1.safetensors"
 FACTS = {"learned": 2, "seconds": {"training": 0.1}, "curves": [], "none": None, "text": "é"}
 
 
@@ -46,22 +51,31 @@ def test_tensors_that_require_gradients_can_be_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["save_file", "replace"])
-def test_a_crash_while_writing_leaves_the_old_file(
-    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+    ids=["OSError", "SafetensorError"],
+)
+def test_a_full_disk_leaves_the_old_file(
+    moment: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """case 18: one error that names the file; the last good state stays, and no temporary."""
     path = tmp_path / "run.safetensors"
     save_checkpoint(path, tensors(), FACTS)
 
     def crash(*args: object, **options: object) -> None:
         if moment == "save_file":
             Path(str(args[1])).write_bytes(b"half a fi")
-        raise OSError("no space left on device")
+        raise error
 
     if moment == "save_file":
         monkeypatch.setattr(checkpoint, "save_file", crash)
     else:
         monkeypatch.setattr(os, "replace", crash)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(CheckpointError, match=r"cannot write checkpoint .*run\.safetensors: .*No space left on device"):
         save_checkpoint(path, {"other": torch.zeros(2)}, {})
     monkeypatch.undo()
     loaded, facts = load_checkpoint(path)
@@ -119,6 +133,9 @@ def test_damaged(damage: str, tmp_path: Path) -> None:
         {"format": "pt"},
         {"format": "hypertail-checkpoint"},
         {"format": "hypertail-checkpoint", "version": "x"},
+        {"format": "hypertail-checkpoint", "version": "0"},
+        {"format": "hypertail-checkpoint", "version": "²"},
+        {"format": "hypertail-checkpoint", "version": "9" * 5000},
     ],
     ids=str,
 )
@@ -133,22 +150,84 @@ def test_foreign(header: dict[str, str] | None, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("facts", [None, "{half"])
+@pytest.mark.parametrize(
+    "facts",
+    [None, "{half", "[1]", "[" * 100_000, '{"a": ' * 500 + "1" + "}" * 500, f'{{"a": {"9" * 400}}}', '{"a": NaN}'],
+    ids=["none", "half", "list", "open", "deep", "digits", "nan"],
+)
 def test_lost_facts(facts: str | None, tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     header = {"format": "hypertail-checkpoint", "version": "1"} | ({} if facts is None else {"facts": facts})
     save_file({"x": torch.ones(1)}, path, metadata=header)
-    with pytest.raises(CheckpointError, match=r"run\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"run\.safetensors has lost its facts"):
         load_checkpoint(path)
 
 
 def test_newer(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
-    header = {"format": "hypertail-checkpoint", "version": "2", "facts": json.dumps({})}
+    header = {"format": "hypertail-checkpoint", "version": "3", "facts": json.dumps({})}
     save_file({"x": torch.ones(1)}, path, metadata=header)
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
     assert str(caught.value) == (
-        f"checkpoint {path} is too new: required version 1 or older; found 2. "
+        f"checkpoint {path} is too new: required version 2 or older; found 3. "
         "Upgrade hypertail: pip install -U hypertail."
     )
+
+
+def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
+    """case 16: every bit of a small file, in its tensors and in its header, one at a time."""
+    path = tmp_path / "run.safetensors"
+    save_checkpoint(path, {"w": torch.tensor([[1.0, -2.0]]), "n": torch.tensor(3)}, {"learned": 2})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            with pytest.raises(CheckpointError, match=r"run\.safetensors"):
+                load_checkpoint(path)
+    path.write_bytes(whole)
+    assert load_checkpoint(path)[1] == {"learned": 2}
+
+
+def test_a_flipped_bit_in_a_tensor_names_it(tmp_path: Path) -> None:
+    """case 16: the message says which file and which tensor."""
+    path = tmp_path / "run.safetensors"
+    save_checkpoint(path, tensors(), FACTS)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    assert caught.value.problem == f"checkpoint {path} is damaged"
+    assert caught.value.found.startswith("another '")
+
+
+@pytest.mark.parametrize("drop", ["sums", "digest"])
+def test_sums_cannot_be_left_out(drop: str, tmp_path: Path) -> None:
+    """case 16: neither by the name of a header's entry, nor by calling the file an older one."""
+    path = tmp_path / "run.safetensors"
+    save_checkpoint(path, {"x": torch.ones(2)}, {})
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    del header[drop]
+    save_file({"x": torch.ones(2)}, path, metadata={**header, "version": "1"})
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_checkpoint(path)
+
+
+def test_files_of_version_1_still_open() -> None:
+    """case 16: written before files had sums."""
+    loaded, facts = load_checkpoint(OLD)
+    expected = {"weight": torch.arange(6.0).view(2, 3), "steps": torch.tensor(7), "mask": torch.tensor([True, False])}
+    assert_same_tensors(expected, loaded)
+    assert facts == {"learned": 2, "seconds": {"training": 0.5}}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), Path("x")], ids=str)
+def test_facts_that_json_cannot_hold(value: object, tmp_path: Path) -> None:
+    """case 20: what the reader would refuse is refused when it is written."""
+    with pytest.raises(CheckpointError, match=r"facts of checkpoint .*c: required what JSON can hold"):
+        save_checkpoint(tmp_path / "c", {}, {"a": value})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,68 @@
+"""The options of `build_stream`, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypertail.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `build_stream` after its name, with the same meaning.
+
+    Raises:
+        ConfigError: one is out of range.
+    """
+
+    seed: int = 0
+    data: str | Path | None = None
+    validation: float = 0.0
+    image_size: int | None = None
+    classes_per_experience: int | None = None
+    cache: bool | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise ConfigError(
+                "validation share",
+                required="0 <= share < 1",
+                found=f"{self.validation}",
+                mend="Use 0.1, say.",
+            )
+        if self.image_size is not None and self.image_size < 8:
+            raise ConfigError(
+                "image size",
+                required="8 pixels a side or more",
+                found=f"{self.image_size}",
+                mend="Use 32, say.",
+            )
+        if self.classes_per_experience is not None and self.classes_per_experience < 2:
+            raise ConfigError(
+                "classes per experience",
+                required="2 or more",
+                found=f"{self.classes_per_experience}",
+                mend="Use 2, or leave it out.",
+            )
+
+    def size(self, default: int) -> int:
+        """The image size in pixels a side, or the stream's `default`."""
+        return self.image_size or default
+
+    def refuse_columns(self, stream: str) -> None:
+        """Refuse columns for a stream that has none to choose.
+
+        Raises:
+            ConfigError: a column is named.
+        """
+        for what, column in (("image", self.image_column), ("label", self.label_column)):
+            if column is not None:
+                raise ConfigError(
+                    f"{what} column of stream '{stream}'",
+                    required="none, unless for hub:OWNER/NAME",
+                    found=f"'{column}'",
+                    mend="Leave it out.",
+                )
