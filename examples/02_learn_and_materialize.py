@@ -1,4 +1,6 @@
-"""Learn two tasks, prove that the first was kept, and take out a plain module for it."""
+"""Learn two tasks, prove that the first was kept, and take out a plain module for it, also as a file."""
+
+from pathlib import Path
 
 import torch
 
@@ -23,3 +25,8 @@ print(f"first task: {accuracy[0, 0]:.1%} when learned, {accuracy[1, 0]:.1%} afte
 model = strategy.net.materialize(task=0)
 images = stream[0].test_transform(stream[0].test.images, torch.Generator())
 print(f"plain module: {(model(images).argmax(1) == stream[0].test.labels).double().mean():.1%}")
+
+# the example input is written into the file: make it afresh, for images[:2] would bring all of images along
+example, any_number = torch.zeros(2, *stream.image_shape), {0: torch.export.Dim("batch")}
+torch.export.save(torch.export.export(model, (example,), dynamic_shapes=(any_number,)), "first-task.pt2")
+print(f"first-task.pt2: {Path('first-task.pt2').stat().st_size / 2**20:.1f} MiB, without any image")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from asserts import assert_same_tensors
+from hypertail.errors import CheckpointError
 from hypertail.hyper import Curvature, PartialHypernetwork
 from tiny import hypernetwork
 
@@ -167,3 +168,34 @@ def test_state_can_be_restored() -> None:
     assert_same_tensors(curvature.inputs, other.inputs)
     assert_same_tensors(curvature.outputs, other.outputs)
     assert_same_tensors(curvature.taps, other.taps)
+
+
+def test_a_state_without_curvature_is_refused() -> None:
+    """case 35: a KeyError."""
+    with pytest.raises(CheckpointError) as caught:
+        Curvature().load_state({})
+    assert str(caught.value) == (
+        "saved strategy without curvature: required the factors of its tasks; found none. "
+        "Build the strategy with curvature=None, as the saved one, or use a file that was not changed."
+    )
+
+
+def test_moments_of_tokens_are_over_channels_however_many_tokens_there_are() -> None:
+    """case 30: with as many tokens as channels, factors were moments over tokens, without a word."""
+
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean(1)
+
+    tail = nn.Sequential(nn.Linear(4, 4), Mean(), nn.Linear(4, 3)).double()
+    own = PartialHypernetwork(nn.Sequential(), tail, hypernetwork(tail).double())
+    own.begin_task(0, 3)
+    for count in (4, 7):
+        z = torch.randn(5, count, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        z = z * torch.tensor([0.1, 1.0, 3.0, 10.0], dtype=torch.float64)  # channels of different scale
+        curvature = Curvature()
+        curvature.update(own, 0, z, torch.Generator().manual_seed(9))
+        rows = z.flatten(0, 1)
+        torch.testing.assert_close(curvature.inputs["0.weight"], rows.T @ rows / len(rows))
+        slope = (directions(5, 3) @ own.weights(0)["2.weight"]).detach() / count  # of each token alike
+        torch.testing.assert_close(curvature.outputs["0.weight"], count**2 * slope.T @ slope / 5)

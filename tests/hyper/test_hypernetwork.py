@@ -124,7 +124,7 @@ def test_growing_equals_room_from_the_start() -> None:
 def test_new_embeddings_are_fresh_or_copied() -> None:
     hyper = hypernetwork(decompose(backbone("cnn"), 4)[1])
     old = hyper.embedding.detach().clone()
-    hyper.begin_task(2, "copied", torch.Generator().manual_seed(0))
+    hyper.begin_task(2, "copied", torch.Generator().manual_seed(0), previous=1)
     assert torch.equal(hyper.embedding[2], old[1])
     hyper.begin_task(2, "fresh", torch.Generator().manual_seed(0))
     assert torch.equal(hyper.embedding[2], torch.randn(5, generator=torch.Generator().manual_seed(0)))
@@ -203,4 +203,25 @@ def test_sizes_below_one(sizes: dict[str, int], found: str) -> None:
     assert str(caught.value) == (
         "size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1, residual_rank of at least 0; "
         f"found {found}. Give positive sizes."
+    )
+
+
+def test_the_classifier_can_be_named() -> None:
+    """case 31: it was guessed as the last matrix."""
+    shapes = {"head.weight": (2, 4), "head.bias": (2,), "table.weight": (4, 4)}
+    assert Hypernetwork(shapes, 1).classifier == "table.weight"
+    hyper = Hypernetwork(shapes, 1, classifier="head.weight")
+    assert hyper.classifier == "head.weight"
+    heads = hyper.separable_heads()
+    assert isinstance(heads["head.weight"], LinearHead)
+    assert isinstance(heads["table.weight"], ChannelHead)
+
+
+@pytest.mark.parametrize("name", ["head.wait", "head.bias"])
+def test_a_classifier_that_is_not_there_or_no_matrix(name: str) -> None:
+    """case 31."""
+    with pytest.raises(ConfigError) as caught:
+        Hypernetwork({"head.weight": (2, 4), "head.bias": (2,)}, 1, classifier=name)
+    assert str(caught.value) == (
+        f"unknown classifier weight '{name}': required one of head.weight; found '{name}'. Did you mean 'head.weight'?"
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -30,15 +32,19 @@ def partial(
     return result
 
 
+def train_on(own: PartialHypernetwork, x: Tensor, task: int) -> Tensor:
+    """Logits in training mode: running statistics follow."""
+    return own.apply(own.weights(task), own.trunk(x), task, training=True)
+
+
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("net", BACKBONES)
 def test_materialized_equals_generated(net: str, depth: int, code: CodeName) -> None:
     own = partial(net, depth, code=code)
     own.trunk.eval()
-    own.tail.train()
     for task in (0, 1):
-        own(images(seed=task), task)  # running statistics that are no longer the initial ones
+        train_on(own, images(seed=task), task)  # running statistics that are no longer the initial ones
         assert_materialized_equals_generated(own, images(), task)
 
 
@@ -55,8 +61,7 @@ def test_materialized_module_does_not_follow_later_learning() -> None:
     with torch.no_grad():
         for parameter in [*own.hyper.parameters(), *own.trunk.parameters()]:
             parameter.add_(1)
-    own.tail.train()
-    own(images(), 0)
+    train_on(own, images(), 0)
     assert_same_tensors(before, module.state_dict())
 
 
@@ -102,8 +107,7 @@ def test_statistics_belong_to_their_task() -> None:
     own = partial()
     fresh = {name: value.clone() for name, value in own.statistics[1].items()}
     skeleton = {name: buffer.clone() for name, buffer in own.tail.named_buffers()}
-    own.tail.train()
-    own(images(), 0)
+    train_on(own, images(), 0)
     assert_same_tensors(fresh, own.statistics[1])
     assert_same_tensors(skeleton, dict(own.tail.named_buffers()))
     assert any(not torch.equal(fresh[name], value) for name, value in own.statistics[0].items())
@@ -173,3 +177,67 @@ def test_hypernetwork_for_another_tail() -> None:
         PartialHypernetwork(nn.Sequential(), tail, Hypernetwork(shapes_of(nn.Sequential(nn.Linear(4, 2))), 1))
     assert "2x3" in caught.value.required
     assert "2x4" in caught.value.found
+
+
+def test_serving_changes_no_task_whatever_mode_the_parts_are_in() -> None:
+    """case 28: in training mode, which modules are in when they are made, a prediction overwrote the statistics."""
+    own = partial("resnet")
+    assert not own.tail.training
+    train_on(own, images(), 0)
+    expected = own(images(), 0)
+    before = {name: value.clone() for name, value in own.statistics[0].items()}
+    for trunk_trains, tail_trains in ((True, True), (False, True), (True, False)):
+        own.trunk.train(trunk_trains)
+        own.tail.train(tail_trains)
+        trunk = state_of(own.trunk)
+        assert torch.equal(own(images(), 0), expected)
+        for number, image in enumerate(images()):
+            logits = own(image.unsqueeze(0), 0)
+            torch.testing.assert_close(logits, expected[number : number + 1], rtol=1e-4, atol=1e-5)
+        assert (own.trunk.training, own.tail.training) == (trunk_trains, tail_trains)
+        assert_same_tensors(before, own.statistics[0])
+        assert_same_tensors(trunk, own.trunk.state_dict())
+
+
+def test_modes_come_back_after_an_error() -> None:
+    """case 28."""
+    own = partial("resnet")
+    own.tail.train()
+    with pytest.raises(ConfigError):
+        own.apply(own.weights(0), torch.zeros(2, 1, 8, 8), 0, training=False)
+    assert all(part.training for part in own.tail.modules())
+
+
+def test_features_that_do_not_fit_name_the_stage_that_fails() -> None:
+    """case 33: without a probe, the first use says where and with which shapes."""
+    tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2))
+    own = PartialHypernetwork(nn.Sequential(), tail, hypernetwork(tail))
+    own.begin_task(0, 2)
+    for training in (None, False, True):
+        with pytest.raises(ConfigError) as caught:
+            own.apply(own.weights(0), torch.zeros(3, 4, 5, 5), 0, training=training)
+        assert str(caught.value).startswith(
+            "stage '1' of the tail (Linear) cannot take what it is given: required inputs that fit the layer; "
+            "found shape (3, 4, 1, 1): mat1 and mat2 shapes cannot be multiplied (12x1 and 4x2). What a forward"
+        )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_exported_task_holds_no_image(tmp_path: Path) -> None:
+    """case 38: with `images[:2]` as its example, the file held the whole test set."""
+    own = partial("resnet", 2, classes=(2, 2))
+    own.trunk.eval()
+    data = images(4000)  # 3 MB, of which the features of some were learned
+    train_on(own, data[:8], 0)
+    module = own.materialize(0)
+    held = [*module.parameters(), *module.buffers()]
+    assert all(tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size() for tensor in held)
+    path, example = tmp_path / "task.pt2", torch.zeros(2, 3, 8, 8)
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=shapes), path)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in held)
+    assert path.stat().st_size < 1.5 * weights + 300_000 < data.untyped_storage().nbytes() / 2
+    content = path.read_bytes()
+    assert not any(data[number, 0, 0].numpy().tobytes() in content for number in range(8))
+    loaded = torch.export.load(path).module()
+    torch.testing.assert_close(loaded(data[:5]), own(data[:5], 0), rtol=1e-4, atol=1e-5)

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from hypertail.errors import ConfigError, DataError
 from hypertail.lab import commands, progress
 from hypertail.lab.commands import print_info, print_tables, quickstart, report, run_all
 from hypertail.lab.config import RunConfig, expand
+from hypertail.lab.dataplace import DataPlace, stream_of
 from hypertail.lab.info import describe
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRINTED
@@ -20,9 +22,10 @@ from hypertail.lab.progress import RunProgress
 from hypertail.lab.reproduce.command import reproduce
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.targets import TARGETS
-from hypertail.lab.run import Existing, stream_of
+from hypertail.lab.run import Existing
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
+from hypertail.training.trainer import Trainer
 
 BASE = RunConfig("digits", "naive", epochs=1, batch_size=32, experiences=2, image_size=8, method=Method(trunk_epochs=1))
 
@@ -78,16 +81,38 @@ def test_reuse_trains_nothing_and_says_so(
     compared: tuple[Path, list[RunConfig], list[RunFile], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, configs, runs, _ = compared
-    monkeypatch.setattr(commands, "stream_of", lambda *_: pytest.fail("the stream is not needed"))
+    loaded: list[int] = []
+
+    def load(config: RunConfig, data: DataPlace) -> Stream:
+        loaded.append(config.seed)
+        return stream_of(config, data)
+
+    monkeypatch.setattr(commands, "stream_of", load)
+    monkeypatch.setattr(Trainer, "run", lambda *_, **__: pytest.fail("trained"))
     screen, written = console()
     assert run_all(configs, out, screen, existing="reuse") == runs
     assert written.getvalue().count("finished before") == 4
+    assert loaded == [0, 1]  # to compare the data with that of the runs
+
+
+def test_what_was_read_is_said_once_before_training(
+    compared: tuple[Path, list[RunConfig], list[RunFile], str],
+) -> None:
+    """case 39, and the reports of what was read: with two seeds and two strategies."""
+    lines = compared[3].splitlines()
+    threads = torch.get_num_threads()
+    assert lines[0].startswith(f"{threads} CPU thread")
+    assert lines[0].endswith(": --threads N; results then differ in the last digits)")
+    assert lines[1].startswith("digits: ")
+    assert " training images of 10 classes (0 " in lines[1]
+    assert sum(line.startswith("digits: ") for line in lines) == 1
+    assert lines.index(next(line for line in lines if "ACA" in line)) > 1
 
 
 def test_a_stream_is_loaded_once_for_each_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[int] = []
 
-    def load(config: RunConfig, data: Path | None = None) -> Stream:
+    def load(config: RunConfig, data: DataPlace) -> Stream:
         loaded.append(config.seed)
         return stream_of(config, data).first(1)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hypertail.errors import CheckpointError, DataError
+from hypertail.lab.datarecord import DataRecord
 from hypertail.lab.figures import accuracy_heatmap, save
 from hypertail.lab.groups import group_runs
 from hypertail.lab.report import title_of, write_report
@@ -23,6 +24,7 @@ from hypertail.lab.reproduce.record import record_target
 from hypertail.lab.reproduce.target import Output, PaperTable, Target, no_runs
 from hypertail.lab.runfile import RunFile, TaskInfo
 from hypertail.lab.statement import statement
+from hypertail.streams.report import DatasetReport, LeftOut
 from lab.sample_runs import sample_run, sample_runs, tiny_run
 
 NAN = math.nan
@@ -112,6 +114,16 @@ def test_every_run_is_listed_with_its_details(tmp_path: Path) -> None:
         assert run.command in text
         assert f"<summary>split-cifar100, {run.label}, 3 experiences, seed {run.seed} " in text
     assert text.count("&#34;weight&#34;: 0.03") == len(runs)
+
+
+def test_what_was_read_of_the_data_is_in_the_details(tmp_path: Path) -> None:
+    """cases 3 and 11: counts, what was left out, and the digest; nothing of it for a run that did not record it."""
+    left = (LeftOut("unreadable", 1, ("<b>.png",)),)
+    data = DataRecord("0a1b2c", (DatasetReport("photos", "x", {"train": {"a": 3, "b": 4}}, left_out=left),))
+    page = write_report([replace(sample_run(), data=data)], tmp_path / "with.html").read_text()
+    assert "photos: 7 training images of 2 classes (a 3, b 4) | left out: 1 file unreadable (&lt;b&gt;.png)" in page
+    assert "0a1b2c" in page
+    assert "digest of the data" not in write_report([sample_run()], tmp_path / "without.html").read_text()
 
 
 def test_ten_runs_of_twenty_experiences_stay_small(tmp_path: Path) -> None:

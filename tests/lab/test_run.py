@@ -18,11 +18,12 @@ from torch import Tensor
 
 from hypertail.errors import CheckpointError, ConfigError, HypertailError
 from hypertail.hyper import Hypernetwork
+from hypertail.lab.begun import read_options
 from hypertail.lab.build import build_strategy
 from hypertail.lab.config import STRATEGIES, RunConfig
 from hypertail.lab.directories import OPTIONS, claimed
 from hypertail.lab.method import BY_DEPTH, Method
-from hypertail.lab.run import Existing, execute, read_options
+from hypertail.lab.run import Existing, execute
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.strategies import PartialHypernet, Task, partial_hypernet
@@ -121,14 +122,20 @@ def test_the_trunk_is_trained_once_and_its_seconds_count_in_every_run(tmp_path: 
     assert seconds.pop() > 0
 
 
-def test_an_automatic_choice_of_precision_keeps_to_the_trunk_that_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("size", [16, 32])
+def test_one_trunk_whatever_the_depth_and_the_precision(
+    bfloat16: bool, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = iter(("mixed", "full", "full", "full", "full", "full"))
-    monkeypatch.setattr("hypertail.lab.run.precision_of", lambda *_: next(chosen))
-    for name in ("a", "b"):
-        result = execute(HN, tmp_path, name=name, stream=lambda: tiny(1), cache_bytes=1 << 24, speed="auto")
-        assert result.extra["precision_of_features"] == "mixed"
+    """case 1: at depth 4 a classifier alone learns, at full precision, on features of the trunk of the others."""
+    monkeypatch.setattr("hypertail.lab.precisions.multiplies_bfloat16", lambda device: bfloat16)
+    stream = tiny_stream(1, per_class=6, size=size)
+    found = {}
+    for strategy, depth in (("separate", 3), ("separate", 4)):
+        result = execute(with_depth(strategy, depth), tmp_path, stream=lambda: stream, cache_bytes=1 << 24)
+        found[depth] = result.extra["precision"], result.extra["precision_of_features"]
+    mixed = "mixed" if bfloat16 and size == 32 else "full"
+    assert found == {3: (mixed, mixed), 4: ("full", mixed)}
     assert len(list((tmp_path / "trunks").iterdir())) == 1
 
 

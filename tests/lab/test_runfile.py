@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from hypertail.errors import CheckpointError, DataError
+from hypertail.lab.datarecord import DataRecord
 from hypertail.lab.runfile import RunFile, find_runs, label_for
+from hypertail.streams.report import DatasetReport, LeftOut
 from hypertail.training.metrics import summarise
 from lab.sample_runs import sample_run, tiny_run
 
@@ -94,6 +96,39 @@ def test_unknown_keys_are_kept(tmp_path: Path) -> None:
     run = RunFile.read(path)
     assert run.extra == {"energy": {"joules": 5}}
     assert json.loads(run.write(tmp_path / "again.json").read_text())["energy"] == {"joules": 5}
+
+
+LEFT = (LeftOut("unreadable", 1, ("b.png",)),)
+REPORT = DatasetReport("x", "folder x", {"train": {"a": 3}}, {"test": 1}, LEFT, ("n",))
+DATA = DataRecord("0a1b", (REPORT,))
+
+
+def test_data_is_an_optional_key(tmp_path: Path) -> None:
+    """cases 3 and 4: a digest and what was read; files of older versions have neither."""
+    run = replace(sample_run(), data=DATA)
+    path = run.write(tmp_path / "run.json")
+    content = json.loads(path.read_text())
+    assert content["data"] == {"digest": "0a1b", "reports": [REPORT.to_json()]}
+    assert RunFile.read(path) == run
+    del content["data"]
+    path.write_text(json.dumps(content))
+    older = RunFile.read(path)
+    assert older == sample_run()
+    assert "data" not in older.to_json()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, [], {}, {"digest": "", "reports": []}, {"digest": 3, "reports": []}, {"digest": "a"}),
+        *({"digest": "a", "reports": reports} for reports in ([{"name": "x"}], {}, 7)),
+    ],
+)
+def test_data_that_does_not_fit(value: object, tmp_path: Path) -> None:
+    content = sample_run().to_json() | {"data": value}
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"key 'data': required an object with digest .* and reports"):
+        RunFile.read(tmp_path / "run.json")
 
 
 def test_curves_and_metrics_may_be_missing(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from hypertail.lab.config import RunConfig
 from hypertail.lab.groups import QUANTITIES, Stat, group_runs
 from hypertail.lab.runfile import RunFile, TaskInfo
 from hypertail.lab.tables import (
@@ -85,6 +86,17 @@ def test_where_a_run_was_made_does_not_split_a_group_and_what_was_run_does() -> 
         ("HN-3 (weight=0.03)", (0, 1)),
         ("HN-3 (weight=1)", (0,)),
     ]
+
+
+def test_an_option_that_an_older_run_lacks_splits_no_group() -> None:
+    now = RunConfig("digits", "hn", 3).settled().to_json()
+    before = {name: value for name, value in now.items() if name != "images_per_class"}
+    run = sample_run("hn", 3, n=2)
+    runs = [replace(run, config=before), replace(run, seed=1, config={**now, "seed": 1})]
+    (group,) = group_runs(runs)
+    assert group.seeds == (0, 1)
+    few = replace(run, config={**now, "images_per_class": 9})
+    assert [group.variant for group in group_runs([*runs, few])] == ["images_per_class=9", "images_per_class=None"]
 
 
 def test_options_whose_last_part_is_ambiguous_keep_their_whole_name() -> None:
@@ -219,6 +231,10 @@ def test_notes_say_what_limits_the_comparison() -> None:
         (
             replace(other, hardware={"device": "cuda"}),
             "Times come from different machines or thread counts: do not compare them.",
+        ),
+        (
+            replace(other, hardware={**other.hardware, "threads": 7}),
+            f"CPU threads differ ({run.hardware['threads']}, 7): results may differ in the last digits for it.",
         ),
         (
             replace(other, versions={**other.versions, "torch": "2.6.0"}),

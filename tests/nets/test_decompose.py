@@ -62,7 +62,7 @@ def test_depth_out_of_range(depth: int | None) -> None:
         decompose(slim_resnet18(2, width=2), depth)
     assert str(caught.value) == (
         f"depth of decomposition: required an integer from 0 to 4; found {depth}. "
-        "Depth counts the frozen blocks; the classifier always belongs to the tail."
+        "Depth counts the frozen stages after the first; the classifier always belongs to the tail."
     )
 
 
@@ -80,7 +80,8 @@ def test_model_that_is_not_a_sequence() -> None:
         decompose(nn.Linear(2, 2), 0)
     assert str(caught.value) == (
         "cannot decompose a Linear: required an nn.Sequential of stages; found Linear. "
-        "Wrap the model: nn.Sequential(OrderedDict(features=..., classifier=...))."
+        "Wrap the model: nn.Sequential(OrderedDict(features=..., classifier=...)); or give Trunk and PartialHypernet a "
+        "trunk and a tail of your own, any two modules, and compare them with the model by check_cut."
     )
 
 
@@ -105,3 +106,20 @@ def test_frozen_features_depend_on_their_image_alone() -> None:
     frozen = Frozen(decompose(backbone("resnet"), 3)[0]).train()
     together = frozen(images())
     torch.testing.assert_close(torch.cat([frozen(x.unsqueeze(0)) for x in images()]), together)
+
+
+def test_depth_counts_the_stages_after_the_first_in_any_sequence() -> None:
+    """case 34: the docstring spoke of residual blocks where children are counted."""
+    own = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert [len(decompose(own, depth)[0]) for depth in range(5)] == [0, 2, 3, 4, 5]
+    assert decompose.__doc__ is not None
+    assert "Stages are the children of `model`" in decompose.__doc__
+    assert "residual blocks of `slim_resnet18`" in decompose.__doc__
+
+
+def test_a_model_of_one_stage_is_all_tail() -> None:
+    """case 34: depth 0 was refused, and the message asked for an integer from 0 to -1."""
+    trunk, tail = decompose(nn.Sequential(nn.Linear(2, 2)), 0)
+    assert (len(trunk), len(tail)) == (0, 1)
+    with pytest.raises(ConfigError, match="an integer from 0 to 0; found 1"):
+        decompose(nn.Sequential(nn.Linear(2, 2)), 1)

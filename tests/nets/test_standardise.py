@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from asserts import assert_same_tensors, state_of
+from hypertail.errors import ConfigError
 from hypertail.nets import Frozen, Standardise
 
 
@@ -60,3 +61,50 @@ def test_statistics_are_fixed_by_fit_alone_and_travel_with_the_state() -> None:
     other = nn.Sequential(Standardise(4))
     other.load_state_dict(nn.Sequential(stage).state_dict())
     assert torch.equal(other(features(3, 4)), stage(features(3, 4)))
+
+
+@pytest.mark.parametrize("axis", [-1, 2])
+def test_tokens_are_standardised_by_channel_however_many_tokens_there_are(axis: int) -> None:
+    """case 30: as many tokens as channels gave moments over tokens, without a word."""
+    x = features(40, 5, 5).transpose(1, 2)  # channels last, each of another scale
+    stage = Standardise(5, axis)
+    stage.fit(x.split(7))
+    out = stage(x).flatten(0, 1)
+    torch.testing.assert_close(out.mean(0), torch.zeros(5), rtol=0, atol=1e-5)
+    torch.testing.assert_close(out.std(0, correction=0), torch.ones(5), rtol=1e-5, atol=0)
+    torch.testing.assert_close(stage.mean, x.flatten(0, 1).mean(0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((4, 7, 5), 1), ((4, 5, 7), -1), ((4, 5), 2), ((5,), -1), ((5,), 1)])
+def test_features_whose_axis_does_not_fit_are_refused(shape: tuple[int, ...], axis: int) -> None:
+    """case 30."""
+    stage = Standardise(5, axis)
+    for use in (stage, lambda x: stage.fit([x])):
+        with pytest.raises(ConfigError) as caught:
+            use(torch.zeros(shape))
+        assert str(caught.value) == (
+            f"features to standardise: required 5 channels along axis {axis}; found features of shape {shape}. "
+            "Channels are axis 1 of images and axis -1 of tokens: build Standardise(channels, axis)."
+        )
+
+
+def test_the_axis_of_the_batch_holds_no_channels() -> None:
+    """case 30."""
+    with pytest.raises(ConfigError) as caught:
+        Standardise(3, 0)
+    assert str(caught.value) == (
+        "axis of the channels: required an axis after the first, which is that of the batch; found 0. "
+        "Give 1 for images, or -1 for tokens of (n, tokens, channels)."
+    )
+
+
+def test_nothing_to_fit_on_is_refused() -> None:
+    """case 30: mean and deviation became NaN without a word."""
+    stage = Standardise(3)
+    with pytest.raises(ConfigError) as caught:
+        stage.fit([])
+    assert str(caught.value) == (
+        "mean and deviation of features: required at least one feature; found none. "
+        "Fit on the features of the first experience."
+    )
+    assert torch.equal(stage.mean, torch.zeros(3))

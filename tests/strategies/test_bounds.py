@@ -57,7 +57,7 @@ def test_joint_learns_all_tasks_at_once_and_measures_the_last_row_only() -> None
     assert not result.accuracy[-1].isnan().any()
     assert float(result.accuracy[-1].min()) > 0.8
     assert [len(losses) for losses in result.losses] == [15]
-    assert [head.out_features for head in strategy.model.heads] == [2, 3, 2]
+    assert [head.out_features for head in strategy.model.heads.values()] == [2, 3, 2]
 
 
 def test_joint_leaves_the_model_it_was_given_alone() -> None:

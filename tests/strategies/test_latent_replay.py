@@ -70,7 +70,7 @@ def test_a_step_descends_the_current_plus_c_times_the_replayed_loss() -> None:
 def test_heads_are_as_wide_as_their_task() -> None:
     strategy = latent_replay()
     train(strategy, STREAM, epochs=1)
-    assert [head.out_features for head in strategy.tail.heads] == [2, 3, 2]
+    assert [head.out_features for head in strategy.tail.heads.values()] == [2, 3, 2]
 
 
 def test_mixed_batches_equal_each_task_on_its_own() -> None:
@@ -97,7 +97,7 @@ def test_heads_follow_from_the_seed_alone() -> None:
         model = MultiHead(backbone("mlp"), 3)
         model.add_task(2)
         model.add_task(2)
-        heads.append([head.weight.detach() for head in model.heads])
+        heads.append([head.weight.detach() for head in model.heads.values()])
     assert torch.equal(heads[0][0], heads[1][0])
     assert not torch.equal(heads[0][0], heads[0][1])
 

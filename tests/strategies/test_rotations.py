@@ -48,7 +48,7 @@ def test_the_learner_has_a_label_for_each_class_and_orientation() -> None:
     strategy = rotations()
     assert isinstance(strategy.learner, Naive)
     train(strategy, STREAM, epochs=1)
-    assert [head.out_features for head in strategy.learner.model.heads] == [8, 12]
+    assert [head.out_features for head in strategy.learner.model.heads.values()] == [8, 12]
     images = STREAM[1].test.images.float() / 255
     logits = strategy.predict(images, 1)
     assert torch.equal(logits, strategy.learner.predict(images, 1)[:, [0, 4, 8]])

@@ -2,65 +2,82 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from hypertail.errors import ConfigError
+from hypertail.errors import CheckpointError, ConfigError
 from hypertail.hyper import Hypernetwork, Penalty
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.seeds import seeded
 from hypertail.strategies import Optimisation, PartialHypernet, Trunk
-from hypertail.training import precision
 from hypertail.training.features import FeatureCache
-from hypertail.training.precision import Precision, Speed, autocast, choose_precision
+from hypertail.training.precision import Precision, Speed, autocast, choose_precision, multiplies_bfloat16
 from hypertail.training.trainer import Trainer
 from tiny import CONTINUAL, Name, build, tiny_stream
 
 CPU = torch.device("cpu")
 
 
-def batch() -> Tensor:
-    return torch.zeros(2, 3)
+FACTS: dict[str, Any] = {"bfloat16": True, "pixels": 32, "convolutions": True}
 
 
 @pytest.mark.parametrize("speed", ["full", "mixed"])
-def test_what_is_told_is_chosen_without_a_trial(speed: Speed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_time_of_step", lambda *_: pytest.fail("a step was timed"))
-    assert choose_precision(speed, nn.Linear(3, 2), batch, CPU) == speed
+def test_what_is_told_is_chosen_whatever_the_facts(speed: Speed) -> None:
+    assert choose_precision(speed, **FACTS) == speed
+    assert choose_precision(speed, bfloat16=False, pixels=8, convolutions=False) == speed
 
 
-@pytest.mark.parametrize(("mixed", "chosen"), [(0.5, "mixed"), (0.74, "mixed"), (0.8, "full"), (2.0, "full")])
-def test_auto_takes_mixed_only_for_a_clear_gain(mixed: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-
-    def time(module: nn.Module, inputs: Tensor, which: Precision, device: torch.device) -> float:
-        nonlocal calls
-        calls += 1
-        # the first turn of each pays for what is prepared once, and must not count
-        return (mixed if which == "mixed" else 1.0) + (50.0 if calls == 2 else 0.0)
-
-    monkeypatch.setattr(precision, "_time_of_step", time)
-    assert choose_precision("auto", nn.Linear(3, 2), batch, CPU) == chosen
-
-
-def test_a_trial_leaves_the_module_as_it_was() -> None:
-    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).eval()
-    before = {name: value.clone() for name, value in module.state_dict().items()}
-    choose_precision("auto", module, lambda: torch.randn(8, 3), CPU)
-    assert not module.training
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+@pytest.mark.parametrize(
+    ("change", "chosen"),
+    [
+        ({}, "mixed"),
+        ({"pixels": 64}, "mixed"),
+        ({"pixels": 31}, "full"),
+        ({"bfloat16": False}, "full"),
+        ({"convolutions": False}, "full"),
+    ],
+)
+def test_auto_is_a_rule(change: dict[str, Any], chosen: str) -> None:
+    """case 1: all of three facts speak for mixed precision, and nothing else counts."""
+    assert choose_precision("auto", **FACTS | change) == chosen
 
 
-def test_nothing_to_train_is_full() -> None:
-    assert choose_precision("auto", nn.Sequential(), batch, CPU) == "full"
+def test_auto_looks_at_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 1: on a busy machine a stopwatch would decide what a run learns."""
+    for name in ("time", "perf_counter", "monotonic", "process_time"):
+        monkeypatch.setattr(time, name, lambda: pytest.fail("the time was asked for"))
+    assert choose_precision("auto", bfloat16=multiplies_bfloat16(CPU), pixels=8, convolutions=True) == "full"
+
+
+@pytest.mark.parametrize("made", [(True, False), (False, True), (False, False)])
+def test_processors_that_multiply_bfloat16(made: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: made[0], raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: made[1], raising=False)
+    assert multiplies_bfloat16(CPU) is any(made)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert multiplies_bfloat16(CPU) is False
+
+
+def test_a_torch_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert multiplies_bfloat16(CPU) is False
+
+
+@pytest.mark.parametrize(("capability", "has"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_gpus_that_multiply_bfloat16(capability: tuple[int, int], has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert multiplies_bfloat16(torch.device("cuda")) is has
 
 
 def test_unknown_speed() -> None:
     with pytest.raises(ConfigError, match="unknown speed 'fast': required one of auto, full, mixed; found 'fast'"):
-        choose_precision("fast", nn.Linear(3, 2), batch, CPU)  # type: ignore[arg-type]
+        choose_precision("fast", **FACTS)  # type: ignore[arg-type]
 
 
 def strategy() -> PartialHypernet:
@@ -103,11 +120,13 @@ def test_every_strategy_learns_in_mixed_precision(name: Name, depth: int) -> Non
     assert all(value.dtype != torch.bfloat16 for value in learner.state().values())
 
 
-def test_a_resumed_run_keeps_the_precision_it_began_with(tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_at_another_precision(tmp_path: Path) -> None:
+    """case 6: its numbers would be those of neither."""
     path = tmp_path / "checkpoint.safetensors"
     trained("mixed", path)
-    resumed = trained("full", path, resume=True)
-    assert (resumed.precision, resumed.cache.precision) == ("mixed", "mixed")
+    with pytest.raises(CheckpointError, match=r"belongs to another run: required precision mixed; found full\. Resume"):
+        trained("full", path, resume=True)
+    assert trained("mixed", path, resume=True).result.losses
 
 
 def test_the_penalty_is_computed_in_full_precision_whatever_surrounds_it() -> None:

@@ -25,13 +25,13 @@ class Recording(Strategy):
 
     def __init__(self, bad: dict[tuple[int, int], float] | None = None) -> None:
         self.calls: list[tuple[str, int]] = []
-        self.tasks: list[Task] = []
+        self.begun: list[Task] = []
         self.batches: list[tuple[int, Tensor, Tensor]] = []
         self.bad = bad or {}
 
     def begin(self, task: Task) -> None:
         self.calls.append(("begin", task.task))
-        self.tasks.append(task)
+        self.begun.append(task)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
         self.calls.append(("step", task))
@@ -84,7 +84,7 @@ def test_each_epoch_shows_every_image_once_in_a_new_order() -> None:
 def test_batches_pair_images_with_their_own_labels() -> None:
     stream, strategy = tiny_stream(1, 3), Recording()
     train(strategy, Stream("tiny", (replace(stream[0], train_transform=plain),), (3, 8, 8)), epochs=1)
-    images, labels = strategy.tasks[0].plain()
+    images, labels = strategy.begun[0].plain()
     for _, inputs, own in strategy.batches:
         for image, label in zip(inputs, own, strict=True):
             rows = (images == image).flatten(1).all(1).nonzero().flatten()
@@ -100,7 +100,7 @@ def test_no_batch_of_one(examples: int, sizes: list[int]) -> None:
     small = replace(stream[0], train=stream[0].train.subset(torch.arange(examples)))
     train(strategy, Stream("tiny", (small,), (3, 8, 8)), epochs=1, batch_size=8)
     assert [len(labels) for _, _, labels in strategy.batches] == sizes
-    assert strategy.tasks[0].steps == len(sizes)
+    assert strategy.begun[0].steps == len(sizes)
 
 
 @pytest.mark.parametrize("name", [*CONTINUAL, "joint"])
@@ -132,7 +132,7 @@ def test_the_first_experience_may_take_its_own_number_of_epochs() -> None:
     strategy = Recording()
     result = train(strategy, tiny_stream(2), epochs=1, first_epochs=3)
     assert [len(losses) for losses in result.losses] == [3, 1]
-    assert [task.steps for task in strategy.tasks] == [9, 3]
+    assert [task.steps for task in strategy.begun] == [9, 3]
 
 
 def test_the_global_random_state_is_left_alone() -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from hypertail.lab.commands import quickstart
+from hypertail.lab.environment import use_threads
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,11 @@ class Quickstart:
     """Passes over the training data of each experience."""
     seeds: Annotated[tuple[int, ...], arg(metavar="S [S ...]")] = (0,)
     """One run of every strategy for each."""
+    threads: Annotated[int, arg(metavar="N")] = 1
+    """CPU threads; results of different numbers differ in the last digits."""
 
 
 def execute(command: Quickstart, console: Console, line: str) -> None:
     """Run the comparison and write its report."""
+    use_threads(command.threads)
     quickstart(command.out, command.epochs, command.seeds, console, line)

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from hypertail.errors import ConfigError
 from hypertail.lab.commands import print_tables, run_all
 from hypertail.lab.config import STRATEGIES, RunConfig, expand
+from hypertail.lab.dataplace import DataPlace
 from hypertail.lab.environment import choose_device, use_threads
 from hypertail.lab.method import Method
 from hypertail.lab.presets import PRESETS, preset
@@ -22,6 +24,8 @@ from hypertail.lab.run import Existing
 from hypertail.streams import STREAMS
 from hypertail.training.precision import Speed
 from hypertail.training.trainer import Split
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 
 def _listed(choices: dict[str, str]) -> str:
@@ -38,6 +42,11 @@ class Data:
     """Classes in each experience."""
     image_size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the stream's)")] = None
     """Images are brought to this many pixels a side."""
+    images_per_class: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """Learn at most so many training images of each class, chosen by the seed; test images stay as they are."""
+    views: Annotated[int | None, arg(metavar="N")] = 5
+    """Augmentations of each experience that are drawn once, behind a frozen trunk, and reused in turn; None: a new one
+    each epoch."""
     validation: Annotated[float, arg(metavar="SHARE")] = 0.0
     """Share of the training data to hold out for validation."""
     measure_on: Split = "test"
@@ -47,19 +56,49 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How data is read."""
+
+    image_column: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the usual one)")] = None
+    """Column of the images of a hub: dataset."""
+    label_column: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the usual one)")] = None
+    """Column of the labels of a hub: dataset."""
+    cache: Annotated[Flag, arg(help_behavior_hint="(default: of public datasets only)")] = False
+    """Keep decoded images on disk, to start faster."""
+    no_cache: Flag = False
+    """Keep no decoded images on disk."""
+
+    def place(self, root: Path | None) -> DataPlace:
+        """The same, for the library, with the folder of local datasets.
+
+        Raises:
+            ConfigError: both --cache and --no-cache.
+        """
+        if self.cache and self.no_cache:
+            raise ConfigError(
+                "options --cache and --no-cache",
+                required="one of them, or none",
+                found="both",
+                mend="Leave one of them out.",
+            )
+        keep = True if self.cache else False if self.no_cache else None
+        return DataPlace(root, keep, self.image_column, self.label_column)
+
+
+@dataclass(frozen=True)
 class Machine:
     """Where it runs and what it may use."""
 
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
     """auto (a GPU if there is one), cpu, cuda or cuda:N."""
-    threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: torch's choice)")] = None
-    """CPU threads."""
-    views: Annotated[int | None, arg(metavar="N")] = 5
-    """Draw so many augmentations of each experience and keep their trunk features; None: a new one each epoch."""
+    threads: Annotated[int, arg(metavar="N")] = 1
+    """CPU threads; results of different numbers differ in the last digits."""
     speed: Speed = "auto"
-    """Precision of training's forward passes: full (float32), mixed (bfloat16), or auto for what is faster here."""
+    """Precision of training: full (float32), mixed (bfloat16 forward passes), or auto: mixed on devices made for it
+    where convolutions learn from images of 32 pixels a side or more."""
     cache_bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="(default: 1/4 of what is free)")] = None
-    """Memory for kept inputs; what does not fit is computed again."""
+    """Memory for kept inputs; what does not fit goes to memory-mapped temporary files, and is computed again where the
+    disk is full."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +137,8 @@ class Run:
     """If a run directory exists: error; reuse a finished run and continue an unfinished one; replace: start again."""
     measured: Annotated[OmitArgPrefixes[Data], arg(name="data and measurement")] = Data()
     """What is learned of the stream, and what is measured."""
+    reading: OmitArgPrefixes[Reading] = Reading()
+    """How data is read."""
     machine: OmitArgPrefixes[Machine] = Machine()
     """Where it runs and what it may use."""
     method: OmitArgPrefixes[Method] = Method()  # noqa: RUF009 - frozen
@@ -133,10 +174,12 @@ def execute(command: Run, console: Console, line: str) -> None:
         measure_on=measured.measure_on,
         image_size=measured.image_size,
         classes_per_experience=measured.classes_per_experience,
-        views=machine.views,
+        images_per_class=measured.images_per_class,
+        views=measured.views,
         eval_every=measured.eval_every,
         method=command.method,
     )
+    place = command.reading.place(command.data)
     configs = expand(command.strategy, command.depth, command.seeds, base)
     device = choose_device(machine.device)
     use_threads(machine.threads)
@@ -144,7 +187,7 @@ def execute(command: Run, console: Console, line: str) -> None:
         configs,
         command.out,
         console,
-        data=command.data,
+        data=place,
         device=device,
         existing=command.existing,
         cache_bytes=machine.cache_bytes,

@@ -31,6 +31,11 @@ class Data:
     """Classes in each experience."""
     image_size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: the stream's)")] = None
     """Images are brought to this many pixels a side."""
+    images_per_class: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """Learn at most so many training images of each class, chosen by the seed; test images stay as they are."""
+    views: Annotated[int | None, arg(metavar="N")] = 5
+    """Augmentations of each experience that are drawn once, behind a frozen trunk, and reused in turn; None: a new one
+    each epoch."""
     validation: Annotated[float, arg(metavar="SHARE")] = 0.1
     """Share of the training data to hold out; trials are compared on it."""
 
@@ -81,6 +86,8 @@ class Tune:
     """Folder of the record and of the trials; trials finished there before are not run again."""
     measured: Annotated[OmitArgPrefixes[Data], arg(name="data and measurement")] = Data()
     """What is learned of the stream, and what is held out of it."""
+    reading: OmitArgPrefixes[run.Reading] = run.Reading()  # noqa: RUF009 - frozen
+    """How data is read."""
     machine: OmitArgPrefixes[run.Machine] = run.Machine()  # noqa: RUF009 - frozen
     """Where it runs and what it may use."""
     method: OmitArgPrefixes[Method] = Method()  # noqa: RUF009 - frozen
@@ -108,9 +115,11 @@ def execute(command: Tune, console: Console, line: str) -> None:
         measure_on="validation",
         image_size=measured.image_size,
         classes_per_experience=measured.classes_per_experience,
-        views=machine.views,
+        images_per_class=measured.images_per_class,
+        views=measured.views,
         method=command.method,
     )
+    place = command.reading.place(command.data)
     space = parse_space(command.tries)
     check_space(space, base)
     device = choose_device(machine.device)
@@ -124,7 +133,7 @@ def execute(command: Tune, console: Console, line: str) -> None:
         search=command.search,
         trials=command.trials,
         tolerance=command.tolerance / 100,
-        data=command.data,
+        data=place,
         device=device,
         cache_bytes=machine.cache_bytes,
         speed=machine.speed,

@@ -6,6 +6,8 @@ from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.hyper.lookahead import LookAhead, adam_step, lookahead_gradients, sgd_step
 from hypertail.hyper.partial import PartialHypernetwork
 from hypertail.hyper.penalty import Penalty, direct_penalty
+from hypertail.hyper.roster import Roster
+from hypertail.hyper.tails import check_tail
 
 __all__ = [
     "ChannelHead",
@@ -15,9 +17,11 @@ __all__ = [
     "LookAhead",
     "PartialHypernetwork",
     "Penalty",
+    "Roster",
     "SeparableHead",
     "TaskTable",
     "adam_step",
+    "check_tail",
     "direct_penalty",
     "lookahead_gradients",
     "sgd_step",

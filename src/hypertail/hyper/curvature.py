@@ -17,7 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hypertail.errors import CheckpointError
 from hypertail.hyper.partial import PartialHypernetwork
+from hypertail.nets.channels import channel_axis
 
 
 class Curvature:
@@ -72,13 +74,18 @@ class Curvature:
                 )
             names = [name for name in seen.outputs if name in net.hyper.separable_heads()]
             direction = torch.randn(logits.shape, generator=generator).to(logits)
-            gradients = torch.autograd.grad(logits, [seen.outputs[name] for name in names], direction)
-            for name, gradient in zip(names, gradients, strict=True):
-                a, g = _rows(seen.inputs[name]), _rows(gradient)
-                sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
+            outputs = [output for name in names for output in seen.outputs[name]]
+            # a layer beside the way to the logits is given zeros
+            gradients = iter(torch.autograd.grad(logits, outputs, direction, materialize_grads=True))
+            for name in names:
                 layer = net.tail.get_submodule(name.rpartition(".")[0])
-                if isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str):
-                    sums_taps[name] = sums_taps.get(name, 0) + _taps(layer, seen.inputs[name])
+                axis = channel_axis(layer)
+                a = _rows(seen.inputs[name], axis)
+                g = _rows([next(gradients) for _ in seen.outputs[name]], axis)
+                sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
+                if isinstance(layer, nn.Conv2d) and _pads_with_zeros(layer):
+                    for seen_there in seen.inputs[name]:
+                        sums_taps[name] = sums_taps.get(name, 0) + _taps(layer, seen_there)
                 if name != net.hyper.classifier:  # its outputs are the logits themselves
                     positions = len(g) / len(part)
                     sums_out[name] = sums_out.get(name, 0) + g.T @ g * positions
@@ -104,16 +111,32 @@ class Curvature:
         return state | {"tasks": torch.tensor(self.tasks)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned.
+
+        Raises:
+            CheckpointError: the state is of a strategy without curvature.
+        """
+        if "tasks" not in state:
+            raise CheckpointError(
+                "saved strategy without curvature",
+                required="the factors of its tasks",
+                found="none",
+                mend="Build the strategy with curvature=None, as the saved one, or use a file that was not changed.",
+            )
         self.tasks = int(state["tasks"])
         for own, prefix in ((self.inputs, "inputs:"), (self.outputs, "outputs:"), (self.taps, "taps:")):
             own.clear()
             own.update({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
 
 
-def _rows(values: Tensor) -> Tensor:
-    """(n, channels, h, w) or (n, channels) -> one row per position."""
-    return values.detach().movedim(1, -1).flatten(0, -2)
+def _rows(calls: list[Tensor], axis: int) -> Tensor:
+    """(n, channels, h, w), (n, tokens, channels) or (n, channels) of every call of a layer -> one row per position."""
+    rows = [values.detach().movedim(axis, -1).flatten(0, -2) for values in calls]
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+def _pads_with_zeros(layer: nn.Conv2d) -> bool:
+    return not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
 
 
 def _taps(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
@@ -126,12 +149,12 @@ def _taps(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
 
 
 class _Recorder:
-    """Records inputs and outputs of convolutions and linear layers while it is entered."""
+    """Records inputs and outputs of each call of convolutions and linear layers while it is entered."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.inputs: dict[str, Tensor] = {}
-        self.outputs: dict[str, Tensor] = {}
+        self.inputs: dict[str, list[Tensor]] = {}
+        self.outputs: dict[str, list[Tensor]] = {}
 
     def __enter__(self) -> _Recorder:
         layers = [(n, m) for n, m in self.module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -140,7 +163,8 @@ class _Recorder:
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            self.inputs[name], self.outputs[name] = inputs[0], output
+            self.inputs.setdefault(name, []).append(inputs[0])
+            self.outputs.setdefault(name, []).append(output)
             # what follows may work in place; the recorded output must stay what the layer returned
             return output.clone()
 

@@ -24,8 +24,8 @@ T = TypeVar("T")
 class Hypernetwork(nn.Module):
     """H_psi: generates the named parameters of a tail for each task.
 
-    The head of a parameter follows from its shape: `TaskTable` for one dimension, `LinearHead` for the last
-    two-dimensional one (the classifier weight), `ChannelHead` for every other tensor.
+    The head of a parameter follows from its shape: `TaskTable` for one dimension, `LinearHead` for the classifier
+    weight (by default the last two-dimensional one), `ChannelHead` for every other tensor.
 
     Args:
         shapes: name -> shape of each tail parameter, in the order of `tail.named_parameters()`.
@@ -36,11 +36,13 @@ class Hypernetwork(nn.Module):
         code: how channel-wise heads join task and channel, see `ChannelHead`.
         vectors: how the vectors of output channels start, see `ChannelHead`.
         residual_rank: rank of what each task adds to channel-wise heads for itself, see `Residuals`; 0: nothing.
+        classifier_rank: rank of what each task adds to the classifier weight for itself; 0: nothing.
         init: `he` scales every head so that the generated weights have He variance; `library` leaves torch's
             defaults (generated convolutions then have a standard deviation near 0.41).
+        classifier: the name of the classifier's weight; None for the last two-dimensional parameter.
 
     Raises:
-        ConfigError: no parameter to generate, or a size below one.
+        ConfigError: no parameter to generate, a size below one, or a classifier that is no matrix among `shapes`.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Hypernetwork(nn.Module):
         code: CodeName = "additive",
         vectors: Vectors = "gaussian",
         residual_rank: int = 0,
+        classifier_rank: int = 0,
         init: Initialisation = "he",
+        classifier: str | None = None,
     ) -> None:
         super().__init__()
         check_choice("initialisation", init, get_args(Initialisation))
@@ -65,16 +69,19 @@ class Hypernetwork(nn.Module):
                 found="an empty tail",
                 mend="Choose a smaller depth, so that the tail keeps layers with parameters.",
             )
-        if min(tasks, embedding, *mlp, rank, residual_rank + 1) < 1:
+        if min(tasks, embedding, *mlp, rank, residual_rank + 1, classifier_rank + 1) < 1:
             raise ConfigError(
                 "size of the hypernetwork",
-                required="tasks, embedding, mlp and rank of at least 1, residual_rank of at least 0",
-                found=f"tasks={tasks}, embedding={embedding}, mlp={mlp}, rank={rank}, residual_rank={residual_rank}",
+                required="tasks, embedding, mlp and rank of at least 1, the other ranks of at least 0",
+                found=f"tasks={tasks}, embedding={embedding}, mlp={mlp}, rank={rank}, residual_rank={residual_rank}, "
+                f"classifier_rank={classifier_rank}",
                 mend="Give positive sizes.",
             )
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
         matrices = [name for name, shape in self.shapes.items() if len(shape) == 2]
-        self.classifier = matrices[-1] if matrices else None
+        if classifier is not None:
+            check_choice("classifier weight", classifier, matrices)
+        self.classifier = classifier or (matrices[-1] if matrices else None)
         self.embedding = nn.Parameter(torch.randn(tasks, embedding))
         self.mlp = nn.Sequential(nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU())
         self.heads = nn.ModuleDict()
@@ -87,6 +94,8 @@ class Hypernetwork(nn.Module):
                 )
             elif name == self.classifier:
                 self.heads[_key(name)] = LinearHead(shape, mlp[1])
+                if classifier_rank:
+                    self.residuals[_key(name)] = Residuals(shape, tasks, classifier_rank)
             else:
                 self.heads[_key(name)] = ChannelHead(shape, mlp[1], rank, code, vectors)
                 if residual_rank:
@@ -176,12 +185,21 @@ class Hypernetwork(nn.Module):
         return functional_call(_Call(self), values, (function,), tie_weights=False)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def begin_task(self, task: int, embedding: NewEmbedding, generator: torch.Generator) -> None:
-        """Start a new task: its residuals, and its embedding, fresh from N(0, 1) or a copy of the previous task's."""
+    def begin_task(
+        self, task: int, embedding: NewEmbedding, generator: torch.Generator, previous: int | None = None
+    ) -> None:
+        """Start a new task: its residuals, and its embedding.
+
+        Args:
+            task: the new task.
+            embedding: `fresh` from N(0, 1), or `copied` from the previous task.
+            generator: draws what is random.
+            previous: the task learned before; None for none.
+        """
         check_choice("new embedding", embedding, get_args(NewEmbedding))
         if embedding == "copied":
-            if task > 0:
-                self.embedding[task] = self.embedding[task - 1]
+            if previous is not None:
+                self.embedding[task] = self.embedding[previous]
         else:
             fresh = torch.randn(self.embedding.shape[1], generator=generator)
             self.embedding[task] = fresh.to(self.embedding)

@@ -22,6 +22,7 @@ from hypertail.strategies import (
     Naive,
     Optimisation,
     OutputPenalty,
+    Pace,
     PartialHypernet,
     Separate,
     Strategy,
@@ -90,7 +91,8 @@ def build_strategy(
 def _optimisation(config: RunConfig, lr: float | None = None) -> Optimisation:
     method = config.method
     rates = {"trunk": method.lr}
-    if method.task_lr is not None and config.depth != 4:
+    # nothing but the bias belongs to a task where a classifier is generated whole
+    if method.task_lr is not None and (config.depth != 4 or method.at(4).classifier_rank):
         rates |= {"tables": method.task_lr, "residuals": method.task_lr}
     return Optimisation(lr or method.lr, method.schedule, method.optimizer_state, rates=rates)
 
@@ -121,7 +123,8 @@ def _joint(parts: Parts) -> Strategy:
 def _separate(parts: Parts) -> Strategy:
     assert parts.trunk is not None
     tails = _tails(parts.config, parts.stream, parts.device)
-    return Separate(parts.trunk, tails, _tail_optimisation(parts.config))
+    pace = Pace(settled(parts.config.method.at(parts.config.depth).reference_steps))
+    return Separate(parts.trunk, tails, _tail_optimisation(parts.config), pace=pace)
 
 
 def _latent_replay(parts: Parts) -> Strategy:
@@ -153,6 +156,7 @@ def _partial_hypernet(parts: Parts) -> Strategy:
         hyper,
         _optimisation(config, method.hyper_lr),
         penalty_weight=settled(method.penalty_weight),
+        pace=Pace(settled(method.reference_steps)),
         reduction=method.reduction,
         penalty_form=method.penalty_form,
         lookahead=method.lookahead,
@@ -190,6 +194,7 @@ def build_hypernetwork(method: Method, tail: nn.Module, tasks: int) -> Hypernetw
         code=method.code,
         vectors=method.vectors,
         residual_rank=settled(method.residual_rank),
+        classifier_rank=settled(method.classifier_rank),
         init=method.init,
     )
 

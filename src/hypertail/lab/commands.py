@@ -13,13 +13,15 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError
 from hypertail.lab.config import RunConfig, expand
+from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
 from hypertail.lab.directories import is_taken, refuse_busy
 from hypertail.lab.info import Info
 from hypertail.lab.method import Method
 from hypertail.lab.progress import RunProgress
+from hypertail.lab.readings import Readings, threads_line
 from hypertail.lab.report import write_report
 from hypertail.lab.reproduce.record import read_targets
-from hypertail.lab.run import Existing, execute, shared_features, stream_of
+from hypertail.lab.run import Existing, execute, shared_features
 from hypertail.lab.runfile import FILE_NAME, RunFile, find_runs
 from hypertail.lab.tables import human_bytes, to_rich
 from hypertail.streams import Stream
@@ -33,7 +35,7 @@ def run_all(
     out: Path,
     console: Console,
     *,
-    data: Path | None = None,
+    data: DataPlace = USUAL,
     device: torch.device | str = "cpu",
     existing: Existing = "error",
     cache_bytes: int | None = None,
@@ -42,6 +44,8 @@ def run_all(
 ) -> list[RunFile]:
     """Execute configurations one after another, with progress; a stream is loaded once per seed.
 
+    The number of CPU threads, and what was read of each dataset, are printed before training.
+
     Raises:
         ConfigError: before any training, if `out` is no folder, another process works in a run directory, or one exists
             and `existing` is `error`.
@@ -49,9 +53,11 @@ def run_all(
     """
     _check_places(configs, out, existing)
 
+    readings = Readings(console, threads_line() if torch.device(device).type == "cpu" else "")
+
     @lru_cache(maxsize=1)
     def stream(seed: int) -> Stream:
-        return stream_of(next(config for config in configs if config.seed == seed), data)
+        return readings.show(stream_of(next(config for config in configs if config.seed == seed), data))
 
     runs = []
     shared = shared_features(device)

@@ -42,11 +42,11 @@ _ALIASES = {
 }
 
 _LEAST: dict[str, float] = {
-    **dict.fromkeys(("epochs", "experiences", "views", "trunk_epochs", "head_width"), 1),
+    **dict.fromkeys(("epochs", "experiences", "views", "trunk_epochs", "head_width", "reference_steps"), 1),
     **dict.fromkeys(("embedding", "mlp", "rank", "output_tasks", "buffer", "replay_batch", "fisher_samples"), 1),
     **dict.fromkeys(("eval_every", "penalty_weight", "damping", "output_weight", "replay_coefficient"), 0),
-    **dict.fromkeys(("ewc_weight", "residual_rank"), 0),
-    "batch_size": 2,
+    **dict.fromkeys(("ewc_weight", "residual_rank", "classifier_rank"), 0),
+    **dict.fromkeys(("batch_size", "images_per_class"), 2),
 }
 """Option -> the smallest value that makes sense; None, where it is a value, always does."""
 
@@ -58,6 +58,8 @@ BEFORE: dict[str, Any] = {
     "classifier_lr": None,
     "task_lr": None,
     "residual_rank": 0,
+    "classifier_rank": 0,
+    "reference_steps": 1,
 }
 """Switch -> what was done before there was such a switch, where that is not its default: how older runs are read."""
 
@@ -69,7 +71,8 @@ class RunConfig:
     Attributes:
         depth: frozen residual blocks, 0 to 4; None for strategies without a trunk. 0 with `hn` is HN-F.
         experiences: learn the first so many; None for all.
-        validation: share of the training data held out.
+        images_per_class: learn at most so many training images of each class, chosen by the seed; None for all.
+        validation: share of the training data held out, out of the images per class if they are limited.
         measure_on: accuracies are measured on test data, or on validation data to choose hyper-parameters.
         views: distinct augmentations per experience of which trunk features are kept; None: a new one each epoch. On
             held-out data one was 2.5 points worse than five, two 0.3 (benchmarks/README.md).
@@ -83,6 +86,7 @@ class RunConfig:
     epochs: int = 10
     batch_size: int = 64
     experiences: int | None = None
+    images_per_class: int | None = None
     validation: float = 0.0
     measure_on: Split = "test"
     image_size: int | None = None

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hypertail.errors import ConfigError
+from hypertail.lab.config import RunConfig
 from hypertail.lab.runfile import RunFile
 from hypertail.training.metrics import METRICS
 
@@ -122,7 +124,15 @@ def _options(run: RunFile) -> dict[str, str]:
         else:
             yield name, str(value)
 
-    return dict(sorted(flat(run.config, "")))
+    return dict(sorted(flat(_today(run.config), "")))
+
+
+def _today(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of a run as this version writes them: one that an older version lacks sets no group apart."""
+    try:
+        return RunConfig.from_json(config).settled().to_json()
+    except ConfigError:  # options of the user's own
+        return config
 
 
 def _variant(run: RunFile, siblings: Sequence[RunFile]) -> str:

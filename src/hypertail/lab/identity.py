@@ -7,7 +7,7 @@ from typing import Any
 
 _HYPERNETWORK = (
     *("hyper_lr", "task_lr", "norm", "embedding", "mlp", "rank", "residual_rank", "code", "vectors"),
-    *("channel_vectors", "init", "new_embedding"),
+    *("classifier_rank", "channel_vectors", "init", "new_embedding"),
     *("penalty_weight", "reduction", "penalty_form", "lookahead", "virtual_step", "combine"),
     *("curvature", "damping", "output_weight", "output_tasks", "output_share", "per_sample"),
 )
@@ -20,6 +20,7 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("trunk_training", "trunk_rotations", "trunk_statistics", "standardise", "views"), _WITH_TRUNK),
     "trunk_epochs": ("naive", "ewc", *_WITH_TRUNK),
     "classifier_lr": ("lr", "separate"),
+    "reference_steps": ("hn", "separate"),
     **dict.fromkeys(("preset", "eval_every", "record_cosine"), ()),
 }
 """Option -> the strategies whose outcome it decides; one that is not listed decides that of all.
@@ -28,6 +29,8 @@ A preset is no more than the name of its switches; the last two decide what is r
 """
 
 IDLE: Mapping[str, tuple[tuple[str, Any], ...]] = {
+    # left out of the identity where there is no limit, as it was before there could be one
+    "images_per_class": (("images_per_class", None),),
     "virtual_step": (("lookahead", "none"),),
     "damping": (("curvature", False),),
     "output_tasks": (("output_weight", 0),),
@@ -36,7 +39,7 @@ IDLE: Mapping[str, tuple[tuple[str, Any], ...]] = {
     **dict.fromkeys(("trunk_training", "trunk_statistics", "standardise", "trunk_epochs"), (("depth", 0),)),
     "trunk_rotations": (("depth", 0), ("trunk_training", "with-tail")),
     # at depth 4 no convolution is generated
-    **dict.fromkeys(("task_lr", "rank", "residual_rank", "code", "vectors", "channel_vectors"), (("depth", 4),)),
+    **dict.fromkeys(("rank", "residual_rank", "code", "vectors", "channel_vectors"), (("depth", 4),)),
     "classifier_lr": tuple(("depth", depth) for depth in range(4)),
 }
 """Option -> other options with the values that leave it without effect."""

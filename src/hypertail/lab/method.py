@@ -25,6 +25,8 @@ BY_DEPTH: Mapping[str, Mapping[int | None, Any]] = {
     "penalty_weight": {4: 0.03, None: 0.0015},
     "damping": {4: 0.3, None: 0.03},
     "residual_rank": {3: 16, None: 8},
+    "classifier_rank": {4: 2, None: 0},
+    "reference_steps": {4: 1, None: 400},
 }
 """Switch -> what leaving it open (None) stands for at a depth, and at all others (None)."""
 
@@ -38,8 +40,7 @@ class Method:
     hyper_lr: float | None = 3e-3
     """Learning rate of the hypernetwork (beta in Eq. 6); None: the same."""
     task_lr: float | None = 1e-2
-    """Learning rate of what belongs to one task alone, tables and residuals, where convolutions are generated; None:
-    that of the hypernetwork."""
+    """Learning rate of what belongs to one task alone, tables and residuals; None: that of the hypernetwork."""
     classifier_lr: float | None = 1e-2
     """Learning rate where latent replay or separate learn a classifier alone (depth 4); None: the same."""
     schedule: Schedule = "cosine"
@@ -74,12 +75,18 @@ class Method:
     """The vectors e_r of channel-wise heads: learned throughout, or fixed after e_1."""
     residual_rank: int | None = None
     """Rank of what each task adds to channel-wise heads for itself (0: nothing); None: 16 at depth 3, else 8."""
+    classifier_rank: int | None = None
+    """Rank of what each task adds to the classifier for itself (0: nothing); None: 2 at depth 4, else 0."""
     init: Initialisation = "he"
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
     """Embedding of a new task: fresh from N(0, 1), or copied from the previous task."""
     penalty_weight: float | None = None
     """Lambda of the weight-space penalty; None: 0.03 at depth 4, else 0.0015."""
+    reference_steps: int | None = None
+    """Steps a task for which --hyper-lr and --penalty-weight are meant. With fewer, what tasks share learns slower and
+    is held more firmly, and tails compute their statistics anew (also those of separate). 1: never. None: 400, and 1 at
+    depth 4."""
     reduction: Reduction = "sum"
     """The penalty is a sum or a mean over earlier tasks."""
     penalty_form: PenaltyForm = "closed"

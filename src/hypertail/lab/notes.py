@@ -16,6 +16,7 @@ def notes(groups: Sequence[Group]) -> tuple[str, ...]:
         _seeds(groups),
         _tasks(groups),
         _machines(groups),
+        _threads(groups),
     ]
     found += [_versions(groups), _bounds(groups)]
     return tuple(note for note in found if note)
@@ -73,6 +74,14 @@ def _machines(groups: Sequence[Group]) -> str:
     keys = ("device", "cpu", "cores", "threads")
     machines = {tuple(str(run.hardware.get(key)) for key in keys) for group in groups for run in group.runs}
     return "Times come from different machines or thread counts: do not compare them." if len(machines) > 1 else ""
+
+
+def _threads(groups: Sequence[Group]) -> str:
+    runs = [run for group in groups for run in group.runs if run.hardware.get("device") == "cpu"]
+    counts = sorted({run.hardware["threads"] for run in runs if isinstance(run.hardware.get("threads"), int)})
+    if len(counts) < 2:
+        return ""
+    return f"CPU threads differ ({', '.join(map(str, counts))}): results may differ in the last digits for it."
 
 
 def _versions(groups: Sequence[Group]) -> str:

@@ -19,6 +19,7 @@ from hypertail.lab.statement import percent, statement
 from hypertail.lab.svg import inline_svg, themed
 from hypertail.lab.tables import MISSING, build_tables, human_bytes
 from hypertail.storage.atomic import write_bytes
+from hypertail.streams.report import DatasetReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -198,6 +199,8 @@ def _details(run: RunFile) -> dict[str, Any]:
         "command": run.command,
         "started": run.started,
         "preset": f"{run.preset}, {run.epochs} epochs per experience",
+        "data": " | ".join(line for report in _reports(run) for line in report.lines()),
+        "digest of the data": run.data.digest if run.data else "",
         "time": "; ".join(f"{name} {value:.1f} s" for name, value in run.seconds_by_phase.items()),
         "bytes kept": "; ".join(f"{name} {human_bytes(value)}" for name, value in run.bytes_kept_parts.items()),
         "parameters": "; ".join(f"{name} {value:,}" for name, value in _parameters(run).items()),
@@ -221,6 +224,10 @@ def _described(run: RunFile) -> str:
         return described(RunConfig.from_json(run.config))
     except ConfigError:
         return run.label
+
+
+def _reports(run: RunFile) -> tuple[DatasetReport, ...]:
+    return run.data.reports if run.data else ()
 
 
 def _parameters(run: RunFile) -> dict[str, int]:

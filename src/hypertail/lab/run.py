@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hypertail.errors import ConfigError
-from hypertail.lab.build import build_model, build_strategy
+from hypertail.lab.begun import Begun, read_begun
+from hypertail.lab.build import build_strategy
 from hypertail.lab.config import RunConfig
+from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
+from hypertail.lab.datarecord import DataRecord
 from hypertail.lab.directories import CHECKPOINT, OPTIONS, claimed, is_taken, refuse_busy
-from hypertail.lab.environment import free_memory, hardware, versions
-from hypertail.lab.runfile import FILE_NAME, Curve, RunFile, TaskInfo, accuracy_rows
-from hypertail.lab.trunks import TrainedTrunk, known_precision, trained_trunk
-from hypertail.nets import decompose
-from hypertail.storage.atomic import write_text
+from hypertail.lab.environment import free_memory
+from hypertail.lab.outcome import run_file
+from hypertail.lab.precisions import Precisions, precisions_of, told_precisions
+from hypertail.lab.runfile import FILE_NAME, RunFile
+from hypertail.lab.trunks import TrainedTrunk, trained_trunk
 from hypertail.storage.checkpoint import DamagedCheckpointError
-from hypertail.storage.jsonfile import read_json
-from hypertail.strategies import PartialHypernet, Strategy
-from hypertail.streams import Stream, build_stream
+from hypertail.streams import Stream
 from hypertail.training.features import FeatureCache, warn
-from hypertail.training.precision import Precision, Speed, choose_precision
+from hypertail.training.precision import Precision, Speed
 from hypertail.training.shared import SharedFeatures
-from hypertail.training.trainer import Progress, Result, Trainer, silent
+from hypertail.training.trainer import Progress, Trainer, silent
 
 Existing = Literal["error", "reuse", "replace"]
-
-
-def stream_of(config: RunConfig, data: Path | None = None) -> Stream:
-    """The stream of a configuration."""
-    return build_stream(
-        config.stream,
-        seed=config.seed,
-        data=data,
-        validation=config.validation,
-        image_size=config.image_size,
-        experiences=config.experiences,
-        classes_per_experience=config.classes_per_experience,
-    )
 
 
 def execute(
@@ -53,56 +40,70 @@ def execute(
     *,
     name: str | None = None,
     stream: Callable[[], Stream] | None = None,
-    data: Path | None = None,
+    data: DataPlace = USUAL,
     device: torch.device | str = "cpu",
     existing: Existing = "error",
     cache_bytes: int | None = None,
     shared: SharedFeatures | None = None,
     speed: Speed = "auto",
+    precisions: Precisions | None = None,
     command: str = "",
     progress: Progress = silent,
     on_notice: Callable[[str], None] = warn,
 ) -> RunFile:
     """Run `config` in the directory `out / name` and return what its `run.json` holds.
 
+    The same configuration, data, device and number of CPU threads give the same bits, however busy the machine is.
+    torch uses as many threads as it is told to (`torch.set_num_threads`); the record says how many.
+
     Args:
         config: what to run.
         out: folder of run directories.
         name: of this run's directory; None for `config.run_name`.
         stream: gives the stream, if it is at hand already.
-        data: root of local datasets.
+        data: where datasets lie and how they are read.
         device: where to train.
         existing: what to do where the directory exists: stop with an `error`; `reuse` a finished run, and continue an
             unfinished one after its last experience; or `replace` it.
         cache_bytes: memory for cached inputs; None for a share of what is free.
         shared: features that runs on the same trunk have in common (`shared_features`); None to share nothing.
-        speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the faster one here.
+        speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the rule of
+            `choose_precision`. A run that is reused keeps to the precision it began with.
+        precisions: what `auto` is to mean in place of the rule.
         command: recorded in the file.
         progress: shown to the user.
         on_notice: told what the user should know, such as inputs that do not fit the memory.
 
     Raises:
-        ConfigError: the directory exists, belongs to a run with other options, or another process works in it.
+        ConfigError: the directory exists, belongs to a run with other options, another precision or other data, or
+            another process works in it.
         CheckpointError: a trunk or a checkpoint is damaged, or cannot be written.
     """
     directory = out / (name or config.run_name)
     started = datetime.now(UTC)
+    load = cache(stream or partial(stream_of, config, data))
     refuse_busy(directory)
-    if (finished := _finished(config, directory, existing)) is not None:
-        return finished
+    begun = _begun(config, directory, existing, speed, load)
+    if begun is not None and (directory / FILE_NAME).is_file():
+        return RunFile.read(directory / FILE_NAME)
     with claimed(directory) as claim:
         # once more: another process may have done it meanwhile
-        if (finished := _finished(config, directory, existing)) is not None:
-            return finished
-        device = torch.device(device)
-        learned = stream() if stream is not None else stream_of(config, data)
-        whole = precision_of(replace(config, depth=None, strategy="naive"), learned, speed, device)
+        begun = _begun(config, directory, existing, speed, load)
+        if begun is not None and (directory / FILE_NAME).is_file():
+            return RunFile.read(directory / FILE_NAME)
+        device, learned, threads = torch.device(device), load(), torch.get_num_threads()
+        chosen = told_precisions(config, speed) or precisions or precisions_of(config, learned, speed, device)
+        if begun is None or begun.precisions is None:  # nothing was learned yet
+            begun = Begun(config, chosen, threads, DataRecord.of(learned))
+        chosen = begun.precisions or chosen
+        if begun.threads not in (None, threads) and (directory / CHECKPOINT).is_file() and existing == "reuse":
+            on_notice(
+                f"this run began with {begun.threads} CPU threads and goes on with {threads}: results may differ in "
+                "the last digits from those of an uninterrupted run."
+            )
         trunk_seconds, trunk = 0.0, None
         if config.depth and config.method.trunk_training == "alone":
-            if speed == "auto":
-                # runs that are compared share a trunk, whichever precision was faster at the time
-                whole = known_precision(config, learned, out / "trunks") or whole
-            trunk, trunk_seconds = _trunk(config, learned, out / "trunks", device, whole, progress)
+            trunk, trunk_seconds = _trunk(config, learned, out / "trunks", device, chosen.trunk, progress)
         elif config.depth == 0:
             trunk = nn.Sequential()
         strategy = build_strategy(config, learned, trunk, device)
@@ -119,12 +120,12 @@ def execute(
                 device=device,
                 views=config.views,
                 cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
-                precision=whole,
+                precision=chosen.trunk,
                 shared=None if trains_trunk else shared,
                 on_notice=on_notice,
             ),
             device=device,
-            precision=precision_of(config, learned, speed, device) if config.depth else whole,
+            precision=chosen.steps,
             split=config.measure_on,
             eval_every=config.eval_every,
             checkpoint=directory / CHECKPOINT,
@@ -132,26 +133,18 @@ def execute(
         )
         if existing == "replace":
             claim.clear()
-        write_options(config, directory)
+        begun = replace(begun, config=config, precisions=chosen)
+        begun.write(directory)
         result = trainer.run(resume=existing == "reuse")
-        run = _run_file(
-            config,
-            learned,
-            strategy,
-            result,
-            trunk_seconds,
-            trainer.precision,
-            trainer.cache.precision,
-            device,
-            command,
-            started.isoformat(timespec="seconds"),
-        )
+        run = run_file(begun, learned, strategy, result, trunk_seconds, device, command, started)
         run.write(directory / FILE_NAME, overwrite=existing != "error")
         return run
 
 
-def _finished(config: RunConfig, directory: Path, existing: Existing) -> RunFile | None:
-    """The finished run in `directory`, if there is one to reuse."""
+def _begun(
+    config: RunConfig, directory: Path, existing: Existing, speed: Speed, load: Callable[[], Stream]
+) -> Begun | None:
+    """The run in `directory` that is to be reused; None where there is none."""
     if not is_taken(directory) or existing == "replace":
         return None
     if existing == "error":
@@ -161,38 +154,26 @@ def _finished(config: RunConfig, directory: Path, existing: Existing) -> RunFile
             found="an existing one",
             mend="Use another --out, or --existing reuse to continue, or --existing replace to start again.",
         )
-    options = directory / OPTIONS
-    known = read_options(options) if options.is_file() else None
-    if known is None or known.identity() != config.identity() or not known.records(config):
+    begun = read_begun(directory) if (directory / OPTIONS).is_file() else None
+    if begun is None or begun.config.identity() != config.identity() or not begun.config.records(config):
         raise ConfigError(
             f"run directory {directory}",
             required="a run with the same options, to reuse it",
             found="a run with other options, or none",
             mend="Use another --out, or --existing replace to start again.",
         )
-    return RunFile.read(directory / FILE_NAME) if (directory / FILE_NAME).is_file() else None
-
-
-def read_options(path: Path) -> RunConfig:
-    """The configuration in a run directory's `config.json`.
-
-    Raises:
-        ConfigError: it is damaged, or has options that this version does not know.
-    """
-    try:
-        return RunConfig.from_json(read_json(path))
-    except (ConfigError, ValueError, TypeError, OSError) as error:
+    told = told_precisions(config, speed)
+    if told is not None and begun.precisions not in (None, told):
+        assert begun.precisions is not None
         raise ConfigError(
-            f"options of a run, {path}",
-            required="those that hypertail writes, as JSON",
-            found=f"others ({error})",
-            mend="Use another --out, or --existing replace to start again.",
-        ) from error
-
-
-def write_options(config: RunConfig, directory: Path) -> None:
-    """Write the `config.json` of a run directory."""
-    write_text(directory / OPTIONS, json.dumps(config.to_json(), indent=1) + "\n")
+            f"run directory {directory}",
+            required=f"a run in {told.words} precision, as --speed {speed} says, to reuse it",
+            found=f"one in {begun.precisions.words} precision",
+            mend="Leave --speed out to go on as it began, use another --out, or --existing replace to start again.",
+        )
+    if begun.data is not None:
+        begun.data.refuse_other(DataRecord.of(load()), f"run directory {directory}")
+    return begun
 
 
 def _trunk(
@@ -209,23 +190,6 @@ def _trunk(
         ) from error
 
 
-def precision_of(config: RunConfig, stream: Stream, speed: Speed, device: torch.device) -> Precision:
-    """The precision of a run's steps: what `speed` says, tried on the part of the model that learns."""
-    if config.method.per_sample:
-        # one weight set per sample repeats the authors' steps, at the authors' precision
-        return "full"
-    model = build_model(config, stream, stream.max_classes, "model")
-    trunk, tail = decompose(model, config.depth or 0)
-
-    @torch.no_grad()
-    def features() -> Tensor:
-        images = torch.zeros(config.batch_size, *stream.image_shape).contiguous(memory_format=torch.channels_last)
-        made: Tensor = trunk(images)
-        return made
-
-    return choose_precision(speed, tail, features, device)
-
-
 def shared_features(device: torch.device | str) -> SharedFeatures:
     """For several runs in this process: a part of the memory that is free."""
     return SharedFeatures(free_bytes(torch.device(device)) // 3)
@@ -236,57 +200,3 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return free_memory()
-
-
-def _run_file(
-    config: RunConfig,
-    stream: Stream,
-    strategy: Strategy,
-    result: Result,
-    trunk_seconds: float,
-    precision: Precision,
-    features: Precision,
-    device: torch.device,
-    command: str,
-    started: str,
-) -> RunFile:
-    parts = strategy.memory()
-    extra: dict[str, Any] = {"precision": precision, "precision_of_features": features}
-    if recorded := strategy.diagnostics():
-        extra["diagnostics"] = recorded
-    phases = {"trunk": trunk_seconds, **result.seconds}
-    hypernetwork = tail = trunk = None
-    if isinstance(strategy, PartialHypernet):
-        hypernetwork = sum(parameter.numel() for parameter in strategy.hyper.parameters())
-        tail = sum(parameter.numel() for parameter in strategy.net.tail.parameters())
-        trunk = sum(parameter.numel() for parameter in strategy.trunk.module.parameters())
-    parameters = {} if tail is None or trunk is None else {"trunk": trunk, "tail": tail}
-    return RunFile(
-        stream=config.stream,
-        strategy=config.strategy,
-        depth=config.depth_name,
-        label=config.label,
-        preset=config.preset,
-        seed=config.seed,
-        epochs=config.epochs,
-        config=config.settled().to_json(),
-        tasks=tuple(
-            TaskInfo(experience.name, experience.classes, len(experience.train), len(experience.test))
-            for experience in stream
-        ),
-        accuracy=accuracy_rows(np.asarray(result.accuracy)),
-        seconds=sum(phases.values()),
-        seconds_by_phase=phases,
-        seconds_per_experience=tuple(result.seconds_per_experience),
-        bytes_kept=sum(parts.values()),
-        bytes_kept_parts=parts,
-        bytes_per_experience=tuple(result.bytes_per_experience),
-        hypernetwork_parameters=hypernetwork,
-        parameters=parameters,
-        curves=tuple(Curve(c["task"], c["epoch"], tuple(c["accuracy"])) for c in result.curves),
-        versions=versions(),
-        hardware=hardware(device),
-        command=command,
-        started=started,
-        extra=extra,
-    )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypertail.errors import CheckpointError, DataError
+from hypertail.lab.datarecord import DataRecord
 from hypertail.lab.runschema import check, short
 from hypertail.storage.atomic import write_bytes
 from hypertail.storage.jsonfile import JsonError, read_json
@@ -96,12 +97,12 @@ class RunFile:
     command: str
     started: str  # ISO 8601
     curves: tuple[Curve, ...] = ()
+    data: DataRecord | None = None  # None in files of versions that did not record it
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the file that this version does not know
 
     def __post_init__(self) -> None:
         try:
-            content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
-            check(content, "run", DataError)
+            check(self._content(), "run", DataError)
         except RecursionError as error:
             raise DataError(
                 "run: keys 'config' and 'hardware'",
@@ -122,9 +123,14 @@ class RunFile:
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file, as plain JSON values."""
-        content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
         head = {"format": FORMAT, "format_version": FORMAT_VERSION}
-        return {**self.extra, **head, **content, "metrics": self.metrics}
+        return {**self.extra, **head, **self._content(), "metrics": self.metrics}
+
+    def _content(self) -> dict[str, Any]:
+        content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
+        if self.data is None:
+            del content["data"]
+        return content
 
     @classmethod
     def read(cls, path: str | Path) -> RunFile:
@@ -149,6 +155,8 @@ class RunFile:
         values["curves"] = tuple(
             Curve(curve["task"], curve["epoch"], tuple(curve["accuracy"])) for curve in content.get("curves", [])
         )
+        if "data" in values:
+            values["data"] = DataRecord.from_json(content["data"])
         return cls(**values, extra={key: value for key, value in content.items() if key not in known})
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -262,6 +270,8 @@ def _plain(value: Any) -> Any:
     """`value` with dataclasses as dicts and tuples as lists, as JSON has them."""
     if isinstance(value, TaskInfo | Curve):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, DataRecord):
+        return value.to_json()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

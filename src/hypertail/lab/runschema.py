@@ -9,6 +9,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 
 from hypertail.errors import CheckpointError, DataError
+from hypertail.lab.datarecord import DataRecord
 from hypertail.storage.jsonfile import MAX_INTEGER
 from hypertail.training.metrics import summarise
 
@@ -77,6 +78,18 @@ def _is_curve(value: object) -> bool:
     )
 
 
+def _is_data(value: object) -> bool:
+    if not isinstance(value, Mapping) or not _is_text(value.get("digest")) or not _is_json(value):
+        return False
+    if not isinstance(value.get("reports"), list):
+        return False
+    try:
+        DataRecord.from_json(value)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        return False
+    return True
+
+
 def _list_of(item: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and all(item(part) for part in value)
 
@@ -133,6 +146,8 @@ def check(content: Mapping[str, Any], where: str, error: type[DataError] | type[
             fail(key, required, part or short(content[key]))
     if not _list_of(_is_curve)(content.get("curves", [])):
         fail("curves", "a list of points, each with task, epoch and accuracy", short(content["curves"]))
+    if "data" in content and not _is_data(content["data"]):
+        fail("data", "an object with digest (a text) and reports (a list)", short(content["data"]))
     n, rows = len(content["tasks"]), content["accuracy"]
     if len(rows) != n or any(len(row) != n for row in rows):
         found = f"{len(rows)} rows of {', '.join(sorted({str(len(row)) for row in rows})) or 'no'} values"

@@ -81,13 +81,6 @@ def trained_trunk(
     return TrainedTrunk(trunk, seconds)
 
 
-def known_precision(config: RunConfig, stream: Stream, directory: Path) -> Precision | None:
-    """The precision of the trunk of `config` that `directory` holds already; None if it holds none."""
-    both: tuple[Precision, ...] = ("mixed", "full")
-    kept = (precision for precision in both if _path(config, stream, directory, precision).is_file())
-    return next(kept, None)
-
-
 def _path(config: RunConfig, stream: Stream, directory: Path, precision: Precision) -> Path:
     return directory / f"{_fingerprint(config, stream, precision)}.safetensors"
 

@@ -6,6 +6,7 @@ from hypertail.strategies.latent_replay import LatentReplay
 from hypertail.strategies.naive import Naive
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.output_penalty import OutputPenalty
+from hypertail.strategies.pace import Pace
 from hypertail.strategies.partial_hypernet import PartialHypernet
 from hypertail.strategies.rotations import Rotations
 from hypertail.strategies.strategy import Strategy, Task
@@ -18,6 +19,7 @@ __all__ = [
     "Naive",
     "Optimisation",
     "OutputPenalty",
+    "Pace",
     "PartialHypernet",
     "Rotations",
     "Separate",

@@ -6,14 +6,17 @@ import copy
 from collections.abc import Callable
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypertail.errors import unknown_task
-from hypertail.strategies.multihead import MultiHead
+from hypertail.hyper import Roster
+from hypertail.hyper.roster import ids_in
+from hypertail.nets.cut import stage_named
+from hypertail.nets.statistics import compute_statistics
+from hypertail.strategies.multihead import MultiHead, head_widths
 from hypertail.strategies.optimisation import Optimisation
-from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.pace import Pace
+from hypertail.strategies.strategy import Strategy, Task, load_module, nbytes, prefixed, unprefixed
 from hypertail.strategies.trunk import Trunk
 
 
@@ -24,12 +27,27 @@ class Separate(Strategy):
         trunk: images -> features.
         tail: builds a freshly initialised tail for (task, classes).
         optimisation: optimizer and schedule.
+        pace: where a task takes few steps, the normalisation statistics of its tail are computed anew once it is
+            learned, since their running average is still near where it began.
     """
 
-    def __init__(self, trunk: Trunk, tail: Callable[[int, int], nn.Module], optimisation: Optimisation) -> None:
+    def __init__(
+        self,
+        trunk: Trunk,
+        tail: Callable[[int, int], nn.Module],
+        optimisation: Optimisation,
+        *,
+        pace: Pace = Pace(),  # noqa: B008 -- immutable
+    ) -> None:
         self.trunk, self.make_tail, self.optimisation = trunk, tail, optimisation
-        self.tails: list[nn.Module] = []
-        self.classes: list[int] = []
+        self.pace = pace
+        self.tails: dict[int, nn.Module] = {}
+        self.roster = Roster()
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The ids of the tasks learned."""
+        return tuple(self.roster.classes)
 
     @property
     def frozen_trunk(self) -> nn.Module | None:
@@ -38,15 +56,17 @@ class Separate(Strategy):
 
     def begin(self, task: Task) -> None:
         """Build the task's tail."""
-        self.tails.append(self.make_tail(task.task, task.classes))
-        self.classes.append(task.classes)
-        leaves = {f"tails.{task.task}.{name}": leaf for name, leaf in self.tails[-1].named_parameters()}
+        self.roster.admit(task.task, task.classes, task.name)
+        tail = self.tails[task.task] = self.make_tail(task.task, task.classes).eval()
+        leaves = {f"tails.{task.task}.{name}": leaf for name, leaf in tail.named_parameters()}
         self.optimisation.begin(leaves | self.trunk.parameters(), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
         """One Adam step on the task's own tail."""
         tail = self.tails[task].train()
-        loss = F.cross_entropy(tail(self.trunk(inputs, training=True)), labels)
+        features = self.trunk(inputs, training=True)
+        with stage_named("tail", tail, features):
+            loss = F.cross_entropy(tail(features), labels)
         self.optimisation.descend(loss)
         return loss.detach()
 
@@ -54,32 +74,36 @@ class Separate(Strategy):
         """Freeze the trunk after the first experience; the tail is never touched again."""
         self.optimisation.end()
         self.trunk.freeze()
+        tail = self.tails[task.task]
+        if self.pace.is_short(task.steps) and any(True for _ in tail.buffers()):
+            features = self.trunk.features(task.plain()[0])
+            compute_statistics(tail, dict(tail.named_buffers()), tail.train(), features)
+        tail.eval()
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's tail."""
-        if not 0 <= task < len(self.tails):
-            raise unknown_task(task, len(self.tails))
+        self.roster.check(task)
         return self.tails[task].eval()(self.trunk(inputs, training=False))  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Tensor]:
-        """Trunk and tails."""
-        state = prefixed("trunk", self.trunk.state()) | {"classes": torch.tensor(self.classes, dtype=torch.long)}
-        for number, tail in enumerate(self.tails):
-            state |= prefixed(f"tails.{number}", tail.state_dict())
+        """Trunk, tasks and tails."""
+        state = prefixed("trunk", self.trunk.state()) | self.roster.state()
+        for task, tail in self.tails.items():
+            state |= prefixed(f"tails.{task}", tail.state_dict())
         return state | prefixed("optimizer", self.optimisation.state())
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore trunk and tails."""
+        """Restore trunk, tasks and tails."""
+        self.roster.load_state(state, "tail", holds=ids_in(state, "tails"))
         self.trunk.load_state(unprefixed("trunk", state))
         self.optimisation.load_state(unprefixed("optimizer", state))
-        self.classes = state["classes"].tolist()
-        self.tails = [self.make_tail(task, classes) for task, classes in enumerate(self.classes)]
-        for task, tail in enumerate(self.tails):
-            tail.load_state_dict(unprefixed(f"tails.{task}", state))
+        self.tails = {task: self.make_tail(task, classes).eval() for task, classes in self.roster.classes.items()}
+        for task, tail in self.tails.items():
+            load_module(tail, unprefixed(f"tails.{task}", state), f"tail of task {task}")
 
     def memory(self) -> dict[str, int]:
         """One tail per task."""
-        return {"tails": sum(nbytes(tail.state_dict()) for tail in self.tails)}
+        return {"tails": sum(nbytes(tail.state_dict()) for tail in self.tails.values())}
 
 
 class Joint(Strategy):
@@ -95,10 +119,17 @@ class Joint(Strategy):
 
     def __init__(self, model: nn.Module, optimisation: Optimisation, *, seed: int = 0) -> None:
         self.model, self.optimisation = MultiHead(copy.deepcopy(model), seed), optimisation
+        self.roster = Roster()
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The ids of the tasks learned."""
+        return tuple(self.roster.classes)
 
     def begin(self, task: Task) -> None:
         """Add a head; called once for every task before the first step."""
-        self.model.add_task(task.classes)
+        self.roster.admit(task.task, task.classes, task.name)
+        self.model.add_task(task.classes, task.task)
         self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
@@ -110,6 +141,7 @@ class Joint(Strategy):
 
     def end(self, task: Task) -> None:
         """Nothing to conclude."""
+        self.model.eval()
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""
@@ -117,12 +149,14 @@ class Joint(Strategy):
         return self.model(inputs, task)  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Tensor]:
-        """The model."""
-        return prefixed("model", self.model.state_dict())
+        """The model and its tasks."""
+        return prefixed("model", self.model.state_dict()) | self.roster.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore the model."""
-        self.model.load_heads(unprefixed("model", state))
+        """Restore the model and its tasks."""
+        model = unprefixed("model", state)
+        self.roster.load_state(state, "head", widths=head_widths(model))
+        self.model.load_heads(model, self.roster.classes)
 
     def memory(self) -> dict[str, int]:
         """The model itself (and, in truth, all data)."""

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
+from hypertail.errors import CheckpointError
+from hypertail.hyper import Roster
 from hypertail.seeds import generator
-from hypertail.strategies.multihead import MultiHead
+from hypertail.strategies.multihead import MultiHead, head_widths
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
 
@@ -41,10 +43,17 @@ class EWC(Strategy):
         self.weight, self.fisher_samples = weight, fisher_samples
         self.fisher: dict[str, Tensor] = {}
         self.pull: dict[str, Tensor] = {}
+        self.roster = Roster()
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The ids of the tasks learned."""
+        return tuple(self.roster.classes)
 
     def begin(self, task: Task) -> None:
         """Add the task's head."""
-        self.model.add_task(task.classes)
+        self.roster.admit(task.task, task.classes, task.name)
+        self.model.add_task(task.classes, task.task)
         self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
@@ -103,9 +112,10 @@ class EWC(Strategy):
         return self.model(inputs, task)  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Tensor]:
-        """Model, Fisher sums and kept optimizer moments."""
+        """Model, tasks, Fisher sums and kept optimizer moments."""
         return (
             prefixed("model", self.model.state_dict())
+            | self.roster.state()
             | prefixed("fisher", self.fisher)
             | prefixed("pull", self.pull)
             | prefixed("optimizer", self.optimisation.state())
@@ -113,8 +123,18 @@ class EWC(Strategy):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore all of it."""
-        self.model.load_heads(unprefixed("model", state))
+        model = unprefixed("model", state)
+        self.roster.load_state(state, "head", widths=head_widths(model))
+        self.model.load_heads(model, self.roster.classes)
         self.fisher, self.pull = unprefixed("fisher", state), unprefixed("pull", state)
+        known = dict(self.model.named_parameters())
+        for name in self.fisher.keys() ^ self.pull.keys() | self.fisher.keys() - known.keys():
+            raise CheckpointError(
+                f"Fisher sums of '{name}'",
+                required="both sums of a parameter of the model",
+                found="one of them" if name in known else "no such parameter",
+                mend="Use a file that was not changed after it was written.",
+            )
         self.optimisation.load_state(unprefixed("optimizer", state))
 
     def memory(self) -> dict[str, int]:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypertail.errors import ConfigError
+from hypertail.errors import CheckpointError, ConfigError
+from hypertail.hyper import Roster
 from hypertail.seeds import generator
 from hypertail.strategies.buffer import BufferPolicy, ReplayBuffer
-from hypertail.strategies.multihead import MultiHead
+from hypertail.strategies.multihead import MultiHead, head_widths
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
 from hypertail.strategies.trunk import Trunk
@@ -57,6 +58,12 @@ class LatentReplay(Strategy):
         self.replay_batch, self.coefficient, self.seed = replay_batch, coefficient, seed
         self.buffer = ReplayBuffer(capacity, policy)
         self._generator = generator(seed, "replay", 0)
+        self.roster = Roster()
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The ids of the tasks learned."""
+        return tuple(self.roster.classes)
 
     @property
     def frozen_trunk(self) -> nn.Module | None:
@@ -65,7 +72,8 @@ class LatentReplay(Strategy):
 
     def begin(self, task: Task) -> None:
         """Add the task's head."""
-        self.tail.add_task(task.classes)
+        self.roster.admit(task.task, task.classes, task.name)
+        self.tail.add_task(task.classes, task.task)
         self._generator = generator(self.seed, "replay", task.task)
         leaves = dict(self.tail.named_parameters()) | self.trunk.parameters()
         self.optimisation.begin(leaves, task.steps)
@@ -90,6 +98,7 @@ class LatentReplay(Strategy):
         """Freeze the trunk after the first experience, then store exemplars."""
         self.optimisation.end()
         self.trunk.freeze()
+        self.tail.eval()
         inputs, labels = task.plain()
         self.buffer.add(self.trunk.features(inputs), labels, task.task, generator(self.seed, "buffer", task.task))
 
@@ -99,10 +108,11 @@ class LatentReplay(Strategy):
         return self.tail(self.trunk(inputs, training=False), task)  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Tensor]:
-        """Trunk, tail, buffer and kept optimizer moments."""
+        """Trunk, tail, tasks, buffer and kept optimizer moments."""
         return (
             prefixed("trunk", self.trunk.state())
             | prefixed("tail", self.tail.state_dict())
+            | self.roster.state()
             | prefixed("buffer", self.buffer.state())
             | prefixed("optimizer", self.optimisation.state())
         )
@@ -110,8 +120,25 @@ class LatentReplay(Strategy):
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore all of it."""
         self.trunk.load_state(unprefixed("trunk", state))
-        self.tail.load_heads(unprefixed("tail", state))
-        self.buffer.load_state(unprefixed("buffer", state))
+        tail = unprefixed("tail", state)
+        self.roster.load_state(state, "head", widths=head_widths(tail))
+        self.tail.load_heads(tail, self.roster.classes)
+        buffer = unprefixed("buffer", state)
+        for lost in sorted({"inputs", "labels", "tasks", "seen"} - set(buffer)):
+            raise CheckpointError(
+                "saved buffer of exemplars",
+                required="inputs, labels, tasks and how many were seen",
+                found=f"no '{lost}'",
+                mend="Use a file that was not changed after it was written.",
+            )
+        self.buffer.load_state(buffer)
+        for task in set(self.buffer.tasks.tolist()) - set(self.tasks):
+            raise CheckpointError(
+                f"exemplars of task {task} in the buffer",
+                required=f"exemplars of tasks {', '.join(map(str, self.tasks))}",
+                found=f"some of task {task}",
+                mend="Use a file that was not changed after it was written.",
+            )
         self.optimisation.load_state(unprefixed("optimizer", state))
 
     def memory(self) -> dict[str, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypertail.strategies.multihead import MultiHead
+from hypertail.hyper import Roster
+from hypertail.strategies.multihead import MultiHead, head_widths
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
 
@@ -22,10 +23,17 @@ class Naive(Strategy):
     def __init__(self, model: nn.Module, optimisation: Optimisation, *, seed: int = 0) -> None:
         self.model = MultiHead(model, seed)
         self.optimisation = optimisation
+        self.roster = Roster()
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The ids of the tasks learned."""
+        return tuple(self.roster.classes)
 
     def begin(self, task: Task) -> None:
         """Add the task's head."""
-        self.model.add_task(task.classes)
+        self.roster.admit(task.task, task.classes, task.name)
+        self.model.add_task(task.classes, task.task)
         self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
@@ -38,6 +46,7 @@ class Naive(Strategy):
     def end(self, task: Task) -> None:
         """Nothing is kept but the model."""
         self.optimisation.end()
+        self.model.eval()
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""
@@ -45,12 +54,15 @@ class Naive(Strategy):
         return self.model(inputs, task)  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Tensor]:
-        """Model and kept optimizer moments."""
-        return prefixed("model", self.model.state_dict()) | prefixed("optimizer", self.optimisation.state())
+        """Model, tasks and kept optimizer moments."""
+        state = prefixed("model", self.model.state_dict()) | self.roster.state()
+        return state | prefixed("optimizer", self.optimisation.state())
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore model and moments."""
-        self.model.load_heads(unprefixed("model", state))
+        """Restore model, tasks and moments."""
+        model = unprefixed("model", state)
+        self.roster.load_state(state, "head", widths=head_widths(model))
+        self.model.load_heads(model, self.roster.classes)
         self.optimisation.load_state(unprefixed("optimizer", state))
 
     def memory(self) -> dict[str, int]:

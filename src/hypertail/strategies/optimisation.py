@@ -25,7 +25,7 @@ class Optimisation:
             moving shared weights).
         rates: learning rates of parts, by the first component of their parameters' names: `trunk` for a trunk that
             learns along (alpha of Eq. 5, where `lr` is beta of Eq. 6), `tables` and `residuals` for what the
-            hypernetwork keeps for each task alone.
+            hypernetwork keeps for each task alone. Parts without one learn at `lr`.
 
     Raises:
         ConfigError: an unknown schedule or state, or a learning rate that is not above 0.
@@ -54,13 +54,14 @@ class Optimisation:
         self._base: list[float] = []
         self._steps, self._taken = 1, 0
 
-    def begin(self, parameters: Mapping[str, Tensor], steps: int) -> None:
-        """Start an experience of `steps` steps over `parameters`."""
+    def begin(self, parameters: Mapping[str, Tensor], steps: int, factor: float = 1.0) -> None:
+        """Start an experience of `steps` steps over `parameters`; `factor` multiplies `lr`, but not `rates`."""
         self._remember()
         self.leaves = dict(parameters)
-        groups: dict[float, list[Tensor]] = {self.lr: []}
+        shared = self.lr * factor
+        groups: dict[float, list[Tensor]] = {shared: []}
         for name, leaf in self.leaves.items():
-            groups.setdefault(self.rates.get(name.partition(".")[0], self.lr), []).append(leaf)
+            groups.setdefault(self.rates.get(name.partition(".")[0], shared), []).append(leaf)
         self._base = list(groups)
         fused = next(iter(self.leaves.values())).device.type == "cpu"
         self.adam = torch.optim.Adam([{"params": leaves} for leaves in groups.values()], lr=self.lr, fused=fused)

@@ -25,10 +25,14 @@ from hypertail.hyper import (
 from hypertail.hyper.hypernetwork import NewEmbedding
 from hypertail.hyper.lookahead import Combine, Parameters
 from hypertail.hyper.penalty import Reduction
+from hypertail.hyper.tails import check_tail
+from hypertail.nets.mode import in_mode
+from hypertail.nets.statistics import compute_statistics
 from hypertail.seeds import generator
 from hypertail.strategies.optimisation import Optimisation
 from hypertail.strategies.output_penalty import OutputPenalty
-from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.pace import Pace
+from hypertail.strategies.strategy import Strategy, Task, load_module, nbytes, prefixed, unprefixed
 from hypertail.strategies.trunk import Trunk
 
 VirtualStepName = Literal["sgd", "optimizer"]
@@ -44,7 +48,7 @@ class PartialHypernet(Strategy):
         tail: features -> logits; gives names and shapes.
         hyper: generates the parameters of `tail`.
         optimisation: optimizer and schedule.
-        penalty_weight: lambda of the weight-space penalty (Eq. 7).
+        penalty_weight: lambda of the weight-space penalty (Eq. 7), raised by `pace` where steps are few.
         reduction: the penalty is a `sum` or a `mean` over earlier tasks.
         penalty_form: `closed` (flat in the number of tasks) or `direct` (regenerates every earlier task at each step).
         lookahead: no, first- or second-order look-ahead.
@@ -54,12 +58,15 @@ class PartialHypernet(Strategy):
         channel_vectors: the vectors e_r of the channel-wise heads are `learned` throughout, or `fixed` after e_1.
         output: an output-space term on earlier tasks, added to the penalty.
         curvature: weighs the penalty by what the logits of earlier tasks feel; None for the plain squared distance.
+        pace: slows shared parameters down where a task takes few steps. Its normalisation statistics are then computed
+            anew once it is learned, since their running average is still near where it began.
         per_sample: generate one weight set for every sample of the batch, as the authors' code does.
         record_cosine: keep the cosine between the two gradients at every step (Fig. 12).
         seed: drives fresh embeddings and the tasks drawn for the output-space term.
 
     Raises:
-        ConfigError: `per_sample` with a tail that keeps normalisation statistics.
+        ConfigError: `per_sample` with a tail that keeps normalisation statistics, or a tail with a parameter that
+            cannot be generated, not be weighed by the curvature, or not be differentiated twice (see `check_tail`).
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class PartialHypernet(Strategy):
         channel_vectors: ChannelVectors = "learned",
         output: OutputPenalty | None = None,
         curvature: Curvature | None = None,
+        pace: Pace = Pace(),  # noqa: B008 -- immutable
         per_sample: bool = False,
         record_cosine: bool = False,
         seed: int = 0,
@@ -95,16 +103,23 @@ class PartialHypernet(Strategy):
         check_choice("look-ahead", lookahead, get_args(LookAhead))
         check_choice("channel vectors", channel_vectors, get_args(ChannelVectors))
         check_choice("new embedding", new_embedding, get_args(NewEmbedding))
+        check_tail(tail, curvature=curvature is not None, second_order=lookahead == "second")
         self.trunk, self.optimisation = trunk, optimisation
         self.net = PartialHypernetwork(trunk.module, tail, hyper)
         self.penalty_weight, self.reduction, self.penalty_form = penalty_weight, reduction, penalty_form
         self.lookahead, self.virtual_step, self.combine = lookahead, virtual_step, combine
-        self.channel_vectors = channel_vectors
+        self.channel_vectors, self.pace = channel_vectors, pace
         self.new_embedding, self.output, self.curvature = new_embedding, output, curvature
         self.per_sample, self.record_cosine, self.seed = per_sample, record_cosine, seed
         self.penalty: Callable[[Hypernetwork], Tensor] | None = None
         self._psi: dict[str, Tensor] = {}
+        self._lambda = penalty_weight
         self._cosines: list[Tensor] = []
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The ids of the tasks learned."""
+        return tuple(self.net.classes)
 
     @property
     def frozen_trunk(self) -> nn.Module | None:
@@ -118,14 +133,16 @@ class PartialHypernet(Strategy):
 
     def begin(self, task: Task) -> None:
         """Start the task's embedding and statistics, and take the snapshot H* if there are earlier tasks."""
-        self.net.begin_task(task.task, task.classes)
-        self.hyper.begin_task(task.task, self.new_embedding, generator(self.seed, "embedding", task.task))
+        self.net.begin_task(task.task, task.classes, task.name)
         earlier = [other for other in self.net.classes if other != task.task]
+        random = generator(self.seed, "embedding", task.task)
+        self.hyper.begin_task(task.task, self.new_embedding, random, earlier[-1] if earlier else None)
         if earlier and self.channel_vectors == "fixed":
             self.hyper.fix_channel_vectors()
         self.penalty = self._new_penalty(earlier) if earlier else None
+        self._lambda = self.penalty_weight * self.pace.weight(task.steps)
         self._psi = dict(self.hyper.trainable(task.task, all_rows=self.optimisation.keeps))
-        self.optimisation.begin(self._psi | self.trunk.parameters(), task.steps)
+        self.optimisation.begin(self._psi | self.trunk.parameters(), task.steps, self.pace.rate(task.steps))
         if self.output is not None and earlier:
             self.output.begin(self.net, earlier, generator(self.seed, "output", task.task))
 
@@ -172,7 +189,7 @@ class PartialHypernet(Strategy):
         drawn = [] if self.output is None else self.output.draw()
         own, *others = self.hyper.several([task, *drawn])
         loss = F.cross_entropy(self.net.apply(self.net.crop(own, self.net.classes[task]), features, task), labels)
-        cost = self.penalty_weight * self.penalty(self.hyper)
+        cost = self._lambda * self.penalty(self.hyper)
         if self.output is not None:
             cost = cost + self.output(others, drawn, features)
         total = loss + cost
@@ -182,7 +199,7 @@ class PartialHypernet(Strategy):
     def _cost(self, hyper: Hypernetwork, features: Tensor) -> Tensor:
         """lambda times the penalty, plus the output-space term."""
         assert self.penalty is not None
-        cost = self.penalty_weight * self.penalty(hyper)
+        cost = self._lambda * self.penalty(hyper)
         if self.output is None:
             return cost
         drawn = self.output.draw()
@@ -212,20 +229,35 @@ class PartialHypernet(Strategy):
         self.trunk.freeze()
         self.net.trunk = self.trunk.module
         self.penalty, self._psi = None, {}
-        if self.curvature is not None:
-            inputs, _ = task.plain()
-            features = self.trunk.features(inputs)
-            self.curvature.update(self.net, task.task, features, generator(self.seed, "curvature", task.task))
+        anew = self.pace.is_short(task.steps) and bool(self.net.statistics[task.task])
+        if anew or self.curvature is not None:
+            features = self.trunk.features(task.plain()[0])
+            if anew:
+                weights = {name: weight.detach() for name, weight in self.net.weights(task.task).items()}
+                compute_statistics(
+                    self.net.tail,
+                    self.net.statistics[task.task],
+                    lambda part: self.net.apply(weights, part, task.task, training=True),
+                    features,
+                )
+            if self.curvature is not None:
+                self.curvature.update(self.net, task.task, features, generator(self.seed, "curvature", task.task))
         if self.output is not None:
             self.output.end()
+        self.net.tail.eval()
 
     def prepare(self, task: int) -> Callable[[Tensor], Tensor]:
         """Generate the task's weights once, for any number of batches."""
-        self.net.tail.eval()
-        if self.per_sample:
-            return lambda inputs: self._logits(self.hyper, self.trunk(inputs, training=False), task)
         weights = self.net.weights(task)
-        return lambda inputs: self.net.apply(weights, self.trunk(inputs, training=False), task)
+
+        def predict(inputs: Tensor) -> Tensor:
+            features = self.trunk(inputs, training=False)
+            if not self.per_sample:
+                return self.net.apply(weights, features, task, training=False)
+            with in_mode(False, self.net.tail):
+                return self._logits(self.hyper, features, task)
+
+        return predict
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits under the generated weights of the task."""
@@ -236,21 +268,19 @@ class PartialHypernet(Strategy):
         state = prefixed("trunk", self.trunk.state()) | prefixed("hyper", self.hyper.state_dict())
         for task, statistics in self.net.statistics.items():
             state |= prefixed(f"statistics.{task}", statistics)
-        state["classes"] = torch.tensor(list(self.net.classes.values()), dtype=torch.long)
+        state |= self.net.roster.state()
         if self.curvature is not None:
             state |= prefixed("curvature", self.curvature.state())
         return state | prefixed("optimizer", self.optimisation.state())
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore all of it."""
+        self.net.load_tasks(state)
         self.trunk.load_state(unprefixed("trunk", state))
         self.net.trunk = self.trunk.module
-        for task, classes in enumerate(state["classes"].tolist()):
-            self.net.begin_task(task, classes)
-            self.net.statistics[task] |= unprefixed(f"statistics.{task}", state)
         hyper = unprefixed("hyper", state)
-        self.hyper.grow(hyper["embedding"].shape[0])
-        self.hyper.load_state_dict(hyper)
+        self.hyper.grow(len(hyper.get("embedding", ())))
+        load_module(self.hyper, hyper, "hypernetwork")
         if self.curvature is not None:
             self.curvature.load_state(unprefixed("curvature", state))
         self.optimisation.load_state(unprefixed("optimizer", state))

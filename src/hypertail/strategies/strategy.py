@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from hypertail.errors import CheckpointError
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -17,16 +19,18 @@ class Task:
     """What a strategy is told about the experience it is to learn.
 
     Attributes:
-        task: task id, counted from 0.
+        task: task id, 0 or above; ids may come in any order, and each is learned once.
         classes: number of classes; labels are 0 .. classes-1.
         steps: optimizer steps that will be taken on this experience.
         plain: computes all training inputs without augmentation, with their labels.
+        name: what the user calls the task; no two tasks may have the same name.
     """
 
     task: int
     classes: int
     steps: int
     plain: Callable[[], Batch]
+    name: str | None = None
 
 
 class Strategy(ABC):
@@ -35,6 +39,9 @@ class Strategy(ABC):
     The engine calls `begin(task)`, then `step(...)` for every batch, then `end(task)`, and `predict` at any time
     for tasks begun before. While `frozen_trunk` is None, inputs are images; once it is a module, inputs are what that
     module makes of them, so that the engine can compute features once and keep them.
+
+    Tasks are told apart by their ids, which `state` keeps. Modules are in evaluation mode except where `step` trains
+    them, and a prediction changes nothing.
     """
 
     all_at_once: ClassVar[bool] = False
@@ -45,9 +52,19 @@ class Strategy(ABC):
         """The frozen part that the engine is to apply to images, or None while inputs are images."""
         return None
 
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The ids of the tasks learned, in the order in which they were begun."""
+        ids = self.state().get("tasks")
+        return () if ids is None else tuple(ids.tolist())
+
     @abstractmethod
     def begin(self, task: Task) -> None:
-        """Prepare to learn a task."""
+        """Prepare to learn a task.
+
+        Raises:
+            ConfigError: a task that was learned already; nothing has changed then.
+        """
 
     @abstractmethod
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
@@ -62,7 +79,10 @@ class Strategy(ABC):
         """Logits (batch, classes of the task)."""
 
     def prepare(self, task: int) -> Callable[[Tensor], Tensor]:
-        """A predictor for many batches of one task; strategies that generate weights do so once here."""
+        """A predictor for many batches of one task, to be prepared anew after a step.
+
+        Strategies that generate weights do so once here.
+        """
         return lambda inputs: self.predict(inputs, task)
 
     @abstractmethod
@@ -80,6 +100,30 @@ class Strategy(ABC):
     def diagnostics(self) -> dict[str, list[float]]:
         """What was recorded step by step, if anything was asked for."""
         return {}
+
+
+def load_module(module: nn.Module, state: dict[str, Tensor], what: str) -> None:
+    """Load a state dict that must fit.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing, foreign or of another shape.
+    """
+    own = module.state_dict()
+    wrong = [f"no '{name}'" for name in own if name not in state]
+    wrong += [f"'{name}', which it has not" for name in state if name not in own]
+    wrong += [
+        f"'{name}' of shape {tuple(state[name].shape)} where it has {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"saved {what} does not fit",
+            required=f"the tensors of the {what} as it was built",
+            found=wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+            mend="Build the strategy with the same arguments as the saved one, and use a file that was not changed.",
+        )
+    module.load_state_dict(state)
 
 
 def nbytes(tensors: dict[str, Tensor]) -> int:

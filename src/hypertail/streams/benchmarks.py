@@ -43,6 +43,7 @@ def build_stream(
     cache: bool | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    images_per_class: int | None = None,
 ) -> Stream:
     """Build a stream by name (`STREAMS` lists them).
 
@@ -66,12 +67,17 @@ def build_stream(
         cache: keep the decoded images on disk, to start faster (`docs/privacy.md`). None keeps those of named and of
             downloaded datasets, which are public, and none of your own folders.
         image_column, label_column: of a `hub:` dataset, where the usual ones are not right.
+        images_per_class: keep at most so many training images of each class, 2 or more, chosen by `seed`. What is held
+            out for validation comes out of them; test images stay as they are.
 
     Raises:
         ConfigError: an unknown name or an option out of range.
         DataError: a dataset, folder or image is missing or unusable.
     """
-    options = Options(seed, data, validation, image_size, classes_per_experience, cache, image_column, label_column)
+    columns = image_column, label_column
+    options = Options(
+        seed, data, validation, image_size, classes_per_experience, cache, *columns, images_per_class=images_per_class
+    )
     kind, _, rest = name.partition(":")
     if kind != "hub":
         options.refuse_columns(shown(name))
@@ -166,7 +172,7 @@ def _pair(rest: str, options: Options) -> Stream:
         transforms = look.train_transform(options.size(32)), look.test_transform()
         experiences.append(experience_of(task, dataset, images, chosen, transforms, options))
         sources.append(images)
-    return stream_of(f"pair:{rest}", experiences, sources)
+    return stream_of(f"pair:{rest}", experiences, sources, options)
 
 
 def _noisy(name: str, options: Options, *, noisy: bool) -> Stream:
@@ -189,7 +195,7 @@ def _noisy(name: str, options: Options, *, noisy: bool) -> Stream:
             transforms = look.train_transform(options.size(32)), look.test_transform()
         classes = chosen[task * count : (task + 1) * count]
         experiences.append(experience_of(task, label, images, classes, transforms, options))
-    return stream_of(name, experiences, [images] * len(experiences))
+    return stream_of(name, experiences, [images] * len(experiences), options)
 
 
 def _noises() -> tuple[tuple[str, tuple[Step, ...], tuple[Step, ...]], ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypertail.errors import ConfigError
 from hypertail.streams.datasets import Look
-from hypertail.streams.labelled import LabelledImages, hold_out, of_classes, partition, shuffled
+from hypertail.streams.labelled import LabelledImages, at_most, hold_out, of_classes, partition, shuffled
 from hypertail.streams.options import Options
 from hypertail.streams.report import DatasetReport
 from hypertail.streams.stream import Experience, Stream, Transform
@@ -29,7 +29,7 @@ def in_order(name: str, images: LabelledImages, size: int, look: Look, options: 
         experience_of(task, f"{images.name} {task + 1}", images, group, transforms, options)
         for task, group in enumerate(groups)
     ]
-    return stream_of(name, experiences, [images] * len(experiences))
+    return stream_of(name, experiences, [images] * len(experiences), options)
 
 
 def choose(purpose: str, images: LabelledImages, count: int, options: Options) -> list[int]:
@@ -66,23 +66,33 @@ def experience_of(
     if test is None:
         train, test = hold_out(train, part.classes, TEST_SHARE, options.seed, "test", images.purpose)
         taken = test
+    if options.images_per_class is not None:
+        train = at_most(train, part.classes, options.images_per_class, options.seed, "images per class", images.purpose)
     if options.validation:
         purpose = ("validation", images.purpose)
         train, validation = hold_out(train, part.classes, options.validation, options.seed, *purpose, taken=taken)
     return Experience(task, name, part.classes, train, test, validation, *transforms)
 
 
-def stream_of(name: str, experiences: list[Experience], sources: list[LabelledImages]) -> Stream:
+def stream_of(name: str, experiences: list[Experience], sources: list[LabelledImages], options: Options) -> Stream:
     """The stream of `experiences`, each made of the dataset at the same place in `sources`."""
-    return Stream(name, tuple(experiences), experiences[0].image_shape, reports_of(experiences, sources))
+    reports = reports_of(experiences, sources, options.images_per_class)
+    return Stream(name, tuple(experiences), experiences[0].image_shape, reports)
 
 
-def reports_of(experiences: list[Experience], sources: list[LabelledImages]) -> tuple[DatasetReport, ...]:
-    """One report for each dataset in `sources`, with what the experiences made of it hold out."""
+def reports_of(
+    experiences: list[Experience], sources: list[LabelledImages], images_per_class: int | None = None
+) -> tuple[DatasetReport, ...]:
+    """One report for each dataset in `sources`, with what the experiences made of it hold out and leave out."""
     reports: dict[str, DatasetReport] = {}
     for experience, images in zip(experiences, sources, strict=True):
         if images.report is not None:
-            report = reports.get(images.name, images.report)
+            report = reports.get(images.name)
+            if report is None:
+                report = images.report
+                if images_per_class is not None:
+                    limit = f"of each class at most {images_per_class} training images are kept, chosen by the seed"
+                    report = replace(report, notices=(*report.notices, limit))
             held = dict(report.held_out)
             if images.test is None:
                 held["test"] = held.get("test", 0) + len(experience.test)

@@ -105,6 +105,25 @@ def hold_out(
     return examples.subset(torch.cat(kept).sort().values), examples.subset(torch.cat(held).sort().values)
 
 
+def at_most(examples: Examples, classes: tuple[str, ...], count: int, seed: int, *purpose: object) -> Examples:
+    """At most `count` examples of each class, in their old order.
+
+    Each class is drawn with its own generator, so that its choice does not depend on the other classes, and a larger
+    `count` keeps what a smaller one keeps.
+
+    Args:
+        examples: to choose from.
+        classes: class names; labels index them.
+        count: of each class.
+        seed, purpose: of the generators.
+    """
+    kept = []
+    for label, name in enumerate(classes):
+        rows = (examples.labels == label).nonzero()[:, 0]
+        kept.append(rows[torch.randperm(len(rows), generator=generator(seed, *purpose, name))[:count]])
+    return examples.subset(torch.cat(kept).sort().values)
+
+
 def _too_few(name: str, share: float, before: int) -> DataError:
     if before:
         return DataError(

@@ -24,6 +24,7 @@ class Options:
     cache: bool | None = None
     image_column: str | None = None
     label_column: str | None = None
+    images_per_class: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation < 1:
@@ -46,6 +47,13 @@ class Options:
                 required="2 or more",
                 found=f"{self.classes_per_experience}",
                 mend="Use 2, or leave it out.",
+            )
+        if self.images_per_class is not None and self.images_per_class < 2:
+            raise ConfigError(
+                "images per class",
+                required="2 or more",
+                found=f"{self.images_per_class}",
+                mend="Use 20, say, or leave it out.",
             )
 
     def size(self, default: int) -> int:

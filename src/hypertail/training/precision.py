@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from statistics import median
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
 
 from hypertail.errors import check_choice
 
 Precision = Literal["full", "mixed"]
 Speed = Literal["auto", "full", "mixed"]
 
-GAIN = 0.75
-"""Mixed precision is chosen where a step takes less than this part of the time at full precision: a gain so clear that
-the noise of a busy machine does not decide."""
+SMALLEST_SIDE = 32
+"""Pixels a side from which `auto` takes mixed precision: below, conversions cost more than multiplications save."""
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
@@ -29,14 +23,18 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def choose_precision(speed: Speed, module: nn.Module, inputs: Callable[[], Tensor], device: torch.device) -> Precision:
-    """`full` or `mixed` as told, or for `auto` the one in which `module` is trained faster on this machine.
+def choose_precision(speed: Speed, *, bfloat16: bool, pixels: int, convolutions: bool) -> Precision:
+    """`full` or `mixed` as told; for `auto` by a fixed rule, so that the same command gives the same bits.
+
+    `auto` is `mixed` where all three facts speak for it: the device multiplies bfloat16 matrices, images have
+    `SMALLEST_SIDE` pixels a side or more, and what learns contains convolutions. Nothing is timed: a stopwatch says
+    something else on a busy machine.
 
     Args:
         speed: what was asked for.
-        module: what most of a step goes through; a copy of it is timed.
-        inputs: gives a batch of its inputs, if one is needed.
-        device: where.
+        bfloat16: whether the device multiplies bfloat16 matrices natively (`multiplies_bfloat16`).
+        pixels: of the shorter side of the images.
+        convolutions: whether what learns contains some.
 
     Raises:
         ConfigError: an unknown speed.
@@ -44,23 +42,16 @@ def choose_precision(speed: Speed, module: nn.Module, inputs: Callable[[], Tenso
     check_choice("speed", speed, get_args(Speed))
     if speed != "auto":
         return speed
-    trial, batch = copy.deepcopy(module).to(device).train(), inputs().to(device)
-    if not any(True for _ in trial.parameters()):
-        return "full"
-    taken: dict[Precision, list[float]] = {"full": [], "mixed": []}
-    for _ in range(6):
-        for precision, seconds in taken.items():
-            seconds.append(_time_of_step(trial, batch, precision, device))
-    # the first of each pays for what is prepared once
-    return "mixed" if median(taken["mixed"][1:]) < GAIN * median(taken["full"][1:]) else "full"
+    return "mixed" if bfloat16 and convolutions and pixels >= SMALLEST_SIDE else "full"
 
 
-def _time_of_step(module: nn.Module, batch: Tensor, precision: Precision, device: torch.device) -> float:
-    synchronise: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    synchronise()
-    started = time.perf_counter()
-    with autocast(precision, device):
-        loss = module(batch).float().square().mean()
-    torch.autograd.grad(loss, list(module.parameters()), allow_unused=True)
-    synchronise()
-    return time.perf_counter() - started
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for it: CUDA from compute capability 8.0, CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    except AttributeError:  # a torch that cannot tell
+        return False

@@ -13,13 +13,15 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from hypertail.errors import CheckpointError, ConfigError, TrainingError
+from hypertail.errors import ConfigError, TrainingError
 from hypertail.seeds import generator, seeded
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Strategy, Task
 from hypertail.streams import Experience, Stream
+from hypertail.training.batches import batch_sizes
 from hypertail.training.features import FeatureCache, take
 from hypertail.training.precision import Precision, autocast
+from hypertail.training.resume import check_same_run, enlarged, explained, facts_of
 
 Split = Literal["test", "validation"]
 
@@ -127,10 +129,17 @@ class Trainer:
     def run(self, *, resume: bool = False) -> Result:
         """Learn the stream, or what is left of it, and return what was measured.
 
+        A stream that grew goes on with its new experiences, behind those of the checkpoint, which must be unchanged.
+        Build the strategy as before: the result is bit for bit that of an uninterrupted run of this strategy over the
+        longer stream. A hypernetwork makes room for new tasks by itself; one that is built for more tasks from the
+        start begins with other random numbers, so that it is another run and refused.
+
         Args:
             resume: continue after the last experience in the checkpoint, if there is one.
 
         Raises:
+            CheckpointError: the checkpoint is damaged, or of a run of another strategy, length, batch size, seed,
+                precision, split or of other data.
             TrainingError: the loss became infinite or NaN.
         """
         first = self._restore() if resume and self.checkpoint is not None and self.checkpoint.is_file() else 0
@@ -157,7 +166,7 @@ class Trainer:
         return self.first_epochs if task == 0 else self.epochs
 
     def _steps(self, experience: Experience) -> int:
-        return self._epochs(experience.task) * len(_batches(len(experience.train), self.batch_size))
+        return self._epochs(experience.task) * len(batch_sizes(len(experience.train), self.batch_size))
 
     def _learn(self, group: list[Experience]) -> None:
         strategy, cache = self.strategy, self.cache
@@ -193,7 +202,7 @@ class Trainer:
         for experience in group:
             random = generator(self.seed, "order", experience.task, epoch)
             order = torch.randperm(len(experience.train), generator=random).to(self.device)
-            sizes = _batches(len(order), self.batch_size)
+            sizes = batch_sizes(len(order), self.batch_size)
             batches += [(experience.task, index) for index in order.split(sizes)]
         if len(group) > 1:
             mix = torch.randperm(len(batches), generator=generator(self.seed, "mix", epoch)).tolist()
@@ -269,32 +278,36 @@ class Trainer:
         result = self.result
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
         kept = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
-        facts = {**self._identity(), "learned": learned, "precision": self.precision}
-        facts["precision_of_features"] = self.cache.precision
-        facts |= {name: getattr(result, name) for name in kept}
+        facts = {**self._identity(), "learned": learned, **{name: getattr(result, name) for name in kept}}
+        if self.strategy.frozen_trunk is None:
+            del facts["views"]  # which decide nothing without one
         save_checkpoint(self.checkpoint, tensors | {"accuracy": result.accuracy}, facts)
 
     def _identity(self) -> dict[str, Any]:
-        return {"stream": self.stream.name, "experiences": len(self.stream), "strategy": type(self.strategy).__name__}
+        """What decides the outcome, as far as the trainer knows it."""
+        return {
+            **facts_of(self.stream),
+            "strategy": type(self.strategy).__name__,
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "first_epochs": self.first_epochs,
+            "batch_size": self.batch_size,
+            "split": self.split,
+            "precision": self.precision,
+            "precision_of_features": self.cache.precision,
+            "views": self.cache.views,
+            "seed of views": self.cache.seed,
+        }
 
     def _restore(self) -> int:
         assert self.checkpoint is not None
         tensors, facts = load_checkpoint(self.checkpoint, str(self.device))
-        for key, value in self._identity().items():
-            if facts.get(key) != value:
-                raise CheckpointError(
-                    f"checkpoint {self.checkpoint} belongs to another run",
-                    required=f"{key} {value}",
-                    found=str(facts.get(key)),
-                    mend="Resume with the same stream and strategy, or start again elsewhere.",
-                )
-        # a resumed run goes on as it began, whatever is faster now
-        self.precision = facts.get("precision", "full")
-        self.cache.precision = facts.get("precision_of_features", self.precision)
+        check_same_run(self.checkpoint, facts, self._identity(), may_grow=not self.strategy.all_at_once)
         own = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
-        self.strategy.load_state(own)
+        with explained(self.checkpoint):
+            self.strategy.load_state(own)
         self.result = Result(
-            tensors["accuracy"].cpu(),
+            enlarged(tensors["accuracy"].cpu(), len(self.stream)),
             facts["seconds"],
             facts["seconds_per_experience"],
             facts["bytes_per_experience"],
@@ -302,14 +315,3 @@ class Trainer:
             facts["curves"],
         )
         return int(facts["learned"])
-
-
-def _batches(examples: int, size: int) -> list[int]:
-    """Sizes of the batches of one epoch: a last batch of one, on which statistics mean nothing, joins its neighbour."""
-    sizes = [size] * (examples // size)
-    rest = examples % size
-    if rest == 1 and sizes:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes

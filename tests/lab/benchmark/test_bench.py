@@ -177,17 +177,16 @@ def test_a_step_at_full_precision_is_not_timed_twice() -> None:
 def test_the_precision_is_the_one_that_a_run_would_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def faster(speed: str, module: nn.Module, inputs: Callable[[], Tensor], device: torch.device) -> str:
-        asked.append((speed, tuple(inputs().shape), sum(isinstance(part, nn.Conv2d) for part in module.modules())))
-        return "mixed"
+    def chosen(speed: str, *, bfloat16: bool, pixels: int, convolutions: bool) -> str:
+        asked.append((speed, convolutions))
+        return "mixed" if convolutions else "full"
 
-    monkeypatch.setattr("hypertail.lab.run.choose_precision", faster)
+    monkeypatch.setattr("hypertail.lab.precisions.choose_precision", chosen)
     assert chosen_precision(("hn", 3), TINY, CPU) == "mixed"
+    assert chosen_precision(("hn", 4), TINY, CPU) == "full"
     assert chosen_precision(("naive", None), TINY, CPU) == "mixed"
-    # a batch of features for the tail of HN-3; images for the whole of the naive model
-    assert [(speed, len(shape), shape[0]) for speed, shape, _ in asked] == [("auto", 4, 4)] * 2
-    assert [shape[1] for _, shape, _ in asked] == [80, 3]
-    assert [convolutions for *_, convolutions in asked] == [5, 20]
+    # of the steps, then of the trunk
+    assert asked == [("auto", True), ("auto", True), ("auto", False), ("auto", True), ("auto", True), ("auto", True)]
 
 
 def test_released_with_trunk_starts_from_images_and_the_others_from_features() -> None:

@@ -18,11 +18,14 @@ from rich.console import Console
 
 from hypertail.errors import CheckpointError, ConfigError, TrainingError
 from hypertail.lab import trunks
+from hypertail.lab.begun import Begun
 from hypertail.lab.config import RunConfig
+from hypertail.lab.dataplace import DataPlace, stream_of
 from hypertail.lab.directories import FAILURE
 from hypertail.lab.method import Method
+from hypertail.lab.precisions import Precisions
 from hypertail.lab.presets import PRINTED
-from hypertail.lab.run import execute, stream_of, write_options
+from hypertail.lab.run import execute
 from hypertail.lab.runfile import RunFile
 from hypertail.lab.tuning import runner as trialrunner
 from hypertail.lab.tuning.searchspace import default_space
@@ -31,6 +34,7 @@ from hypertail.lab.tuning.tune import check_space, plan, rungs, tune
 from hypertail.seeds import generator
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.streams import Examples, Stream
+from hypertail.streams import stream as streams
 from hypertail.training.trainer import Trainer
 from tiny import tiny_stream
 
@@ -144,20 +148,34 @@ def test_a_switch_without_effect_is_not_tried() -> None:
 
 
 def test_one_precision_for_all_trials_that_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-
-    def chosen(config: RunConfig, stream: Stream, speed: str, *_: Any) -> str:
-        told.append(speed)
-        return "mixed" if speed == "auto" else speed
-
-    monkeypatch.setattr("hypertail.lab.tuning.tune.precision_of", chosen)
+    """case 1: a search that another machine began goes on in its precision."""
+    monkeypatch.setattr("hypertail.lab.run.precisions_of", lambda *_: Precisions("mixed", "mixed"))
     found, _ = search(tmp_path, TWO, speed="auto")
     assert {run.extra["precision"] for trial in found for run in trial.runs} == {"mixed"}
-    more, _ = search(tmp_path, {"embedding": (8,)}, speed="auto")  # as before, without asking again
+    monkeypatch.setattr("hypertail.lab.run.precisions_of", lambda *_: pytest.fail("asked again"))
+    more, _ = search(tmp_path, {"embedding": (8,)}, speed="auto")
+    assert len(more) == 3
     assert {run.extra["precision"] for trial in more for run in trial.runs} == {"mixed"}
-    assert told == ["auto"]
     search(tmp_path, {"embedding": (4,)}, speed="full")
     assert "Some trials were trained at full precision and some at mixed" in (tmp_path / "trials.md").read_text()
+
+
+def test_trials_on_other_data_are_refused(tmp_path: Path) -> None:
+    """case 4: the table would set results on different images side by side."""
+    search(tmp_path, TWO)
+    other = tiny_stream(3, per_class=6, validation=True, seed=1)
+    with pytest.raises(ConfigError, match=r"data of run directory .*: required the data that it began with, to reuse"):
+        search(tmp_path, TWO, stream=other)
+
+
+def test_the_digest_of_the_data_is_counted_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 3: at two lengths of a stream, four trials."""
+    counted: list[int] = []
+    digest = streams.experiences_digest
+    monkeypatch.setattr(streams, "experiences_digest", lambda given: (counted.append(len(given)), digest(given))[1])
+    search(tmp_path, {"hyper_lr": (1e-3, 2e-3, 3e-3, 4e-3)}, stream=tiny_stream(4, per_class=6, validation=True),
+           search="halving")  # fmt: skip
+    assert counted == [2, 4]
 
 
 # --- a whole search ----------------------------------------------------------------------------------------------
@@ -294,7 +312,7 @@ def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(tmp_path: Path
 def test_a_damaged_record_of_a_failure_is_named(text: str, tmp_path: Path) -> None:
     """case 20: a kill in the middle of writing used to end every later search in a traceback."""
     config = replace(BASE, method=replace(SHORT, hyper_lr=1.0))
-    write_options(config, tmp_path / "trial")
+    Begun(config).write(tmp_path / "trial")
     (tmp_path / "trial" / FAILURE).write_text(text, encoding="latin-1")
     with pytest.raises(
         CheckpointError, match=r"record of a failed trial .*failure\.json': required JSON with a key 'pr"
@@ -444,9 +462,9 @@ def test_the_command_of_the_best_says_all_that_differs_from_the_preset() -> None
         BASE, image_size=16, classes_per_experience=2, preset="printed", method=replace(PRINTED, curvature=True)
     )
     chosen = Trial({"mlp": (20, 10), "standardise": True, "hyper_lr": 1e-3}, None, (), {})
-    assert command_for(chosen, Study(base, (0, 2), ("mlp",)), Path("my data")) == (
+    assert command_for(chosen, Study(base, (0, 2), ("mlp",)), DataPlace(Path("my data"), False)) == (
         "hypertail run tiny --strategy hn-4 --preset printed --seeds 0 2 --epochs 1 --batch-size 8 --image-size 16 "
-        "--classes-per-experience 2 --views 1 --data 'my data' "
+        "--classes-per-experience 2 --views 1 --data 'my data' --no-cache "
         "--hyper-lr 0.001 --standardise --mlp 20 10 --curvature"
     )
 

@@ -21,7 +21,7 @@ from hypertail.lab.benchmark.tables import print_measured
 from hypertail.lab.benchmark.timing import Timing, interleaved
 from hypertail.lab.build import build_strategy
 from hypertail.lab.environment import choose_device, use_threads
-from hypertail.lab.run import precision_of
+from hypertail.lab.precisions import precisions_of
 from hypertail.lab.runfile import label_for
 from hypertail.strategies import Strategy
 from hypertail.training.precision import Precision
@@ -161,7 +161,7 @@ def bench(
 def chosen_precision(model: Model, plan: Sizes, device: torch.device) -> Precision:
     """What `--speed auto` chooses for a run of the model, on this machine and now."""
     stream = random_stream(1, train=plan.batch, test=plan.test)
-    return precision_of(MODES["tuned"].config(model, plan.batch), stream, "auto", device)
+    return precisions_of(MODES["tuned"].config(model, plan.batch), stream, "auto", device).steps
 
 
 def _subject(mode: str, model: Model, plan: Sizes, device: torch.device, precision: Precision) -> Subject:

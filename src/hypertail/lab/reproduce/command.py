@@ -14,6 +14,8 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.config import RunConfig
+from hypertail.lab.dataplace import DataPlace
+from hypertail.lab.readings import Readings
 from hypertail.lab.reproduce.record import record_target
 from hypertail.lab.reproduce.runs import Library, described, directory_name, distinct, run_missing
 from hypertail.lab.reproduce.setting import Setting
@@ -70,7 +72,7 @@ def reproduce(
         _show_plan(needed, library, folder, console)
         return []
     written = []
-    shared = shared_features(device)
+    shared, readings = shared_features(device), Readings(console)
     for target in targets:
         serving = _serving(needed, plans[target.name])
         missing = library.missing(serving) if run else []
@@ -81,11 +83,12 @@ def reproduce(
                 missing,
                 folder,
                 console,
-                data=setting.data,
+                data=DataPlace(setting.data),
                 device=device,
                 speed=speed,
                 line=line,
                 shared=shared,
+                readings=readings,
                 on_finished=made.append,
             )
             library = replace(library, runs=(*library.runs, *made))

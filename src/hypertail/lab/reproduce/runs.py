@@ -16,10 +16,12 @@ from rich.text import Text
 
 from hypertail.errors import ConfigError, DataError, HypertailError
 from hypertail.lab.config import RunConfig
+from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
 from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
+from hypertail.lab.readings import Readings
 from hypertail.lab.reproduce.target import FinishedRun, matching
-from hypertail.lab.run import execute, shared_features, stream_of
+from hypertail.lab.run import execute, shared_features
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
 from hypertail.training.precision import Speed
@@ -114,11 +116,12 @@ def run_missing(
     folder: Path,
     console: Console,
     *,
-    data: Path | None = None,
+    data: DataPlace = USUAL,
     device: torch.device | str = "cpu",
     speed: Speed = "auto",
     line: str = "",
     shared: SharedFeatures | None = None,
+    readings: Readings | None = None,
     on_finished: Callable[[FinishedRun], None] = lambda run: None,
 ) -> None:
     """Make runs one after another, each in a directory of its own below `folder`; one begun before is continued.
@@ -127,11 +130,12 @@ def run_missing(
         configs: what to run.
         folder: of the run directories; trunks are kept in it, too.
         console: where progress is shown.
-        data: root of local datasets.
+        data: where datasets lie and how they are read.
         device: where to train.
         speed: precision of the steps, as `execute` takes it.
         line: the command, recorded in every run.
         shared: features that these runs may have in common with earlier ones.
+        readings: shows what was read of the data, and has shown what earlier runs read.
         on_finished: told of each run.
 
     Raises:
@@ -143,9 +147,11 @@ def run_missing(
             f"folder of runs {folder}", required="a folder, or nothing yet", found="a file", mend="Use another --out."
         )
 
+    readings = readings or Readings(console)
+
     @lru_cache(maxsize=1)
     def load(config: RunConfig) -> Stream:
-        return stream_of(config, data)
+        return readings.show(stream_of(config, data))
 
     shared = shared or shared_features(device)
     with RunProgress(console) as progress:
@@ -180,4 +186,5 @@ def _of_stream(config: RunConfig) -> RunConfig:
         validation=config.validation,
         image_size=config.image_size,
         classes_per_experience=config.classes_per_experience,
+        images_per_class=config.images_per_class,
     )

@@ -6,16 +6,19 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hypertail.errors import TrainingError
+from hypertail.lab.begun import Begun
 from hypertail.lab.config import RunConfig
-from hypertail.lab.directories import FAILURE
+from hypertail.lab.directories import FAILURE, OPTIONS
+from hypertail.lab.precisions import Precisions
 from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import execute, shared_features, write_options
+from hypertail.lab.run import execute, shared_features
 from hypertail.lab.runfile import FILE_NAME
 from hypertail.lab.tuning.searchspace import option, spell
 from hypertail.lab.tuning.trials import Study
@@ -37,6 +40,7 @@ class TrialRunner:
         device: where to train.
         cache_bytes: memory for cached inputs; None for a share of what is free.
         speed: precision of the forward passes while training.
+        precisions: those of earlier trials, which `auto` is to mean; None for the rule.
         line: command line, recorded in each run.
     """
 
@@ -49,11 +53,14 @@ class TrialRunner:
         device: torch.device | str = "cpu",
         cache_bytes: int | None = None,
         speed: Speed = "auto",
+        precisions: Precisions | None = None,
         line: str = "",
     ) -> None:
         self.study, self.folder, self.streams = study, folder, streams
-        self.device, self.cache_bytes, self.speed, self.line = device, cache_bytes, speed, line
+        self.device, self.cache_bytes, self.line = device, cache_bytes, line
+        self.speed, self.precisions = speed, precisions
         self.shared = shared_features(device)
+        self._part = lru_cache(maxsize=1)(self._part_of)  # whose digest is counted once for all trials
 
     def directory(self, config: RunConfig) -> Path:
         """The run directory of a trial with its seed, within a folder named after the switches."""
@@ -94,12 +101,14 @@ class TrialRunner:
                 cache_bytes=self.cache_bytes,
                 shared=self.shared,
                 speed=self.speed,
+                precisions=self.precisions,
                 command=self.line,
                 progress=progress,
                 on_notice=on_notice,
             )
         except TrainingError as error:
-            write_options(config, directory)
+            if not (directory / OPTIONS).is_file():
+                Begun(config).write(directory)
             failure = {"format": "hypertail-failure", "format_version": 1, "problem": str(error)}
             write_text(directory / FAILURE, json.dumps(failure, indent=1) + "\n")
             return f"failed: {error}"
@@ -111,5 +120,8 @@ class TrialRunner:
         )
 
     def _stream(self, config: RunConfig) -> Stream:
-        stream = self.streams(config.seed)
-        return stream if config.experiences is None else stream.first(config.experiences)
+        return self._part(config.seed, config.experiences)
+
+    def _part_of(self, seed: int, experiences: int | None) -> Stream:
+        stream = self.streams(seed)
+        return stream if experiences is None else stream.first(experiences)

@@ -15,11 +15,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hypertail.errors import CheckpointError
+from hypertail.lab.begun import read_options
 from hypertail.lab.config import RunConfig
+from hypertail.lab.dataplace import USUAL, DataPlace
 from hypertail.lab.directories import FAILURE, OPTIONS
 from hypertail.lab.groups import Stat
 from hypertail.lab.presets import preset
-from hypertail.lab.run import read_options
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.lab.tables import MISSING, Table, with_spread
 from hypertail.lab.tuning.searchspace import arguments, option, spell
@@ -131,20 +132,20 @@ def best_of(trials: Iterable[Trial], study: Study) -> Trial | None:
     return min(near, key=lambda trial: trial.size) if study.tolerance else whole[0]
 
 
-def command_for(trial: Trial, study: Study, data: Path | None = None) -> str:
+def command_for(trial: Trial, study: Study, data: DataPlace = USUAL) -> str:
     """The `hypertail run` that uses the switches of `trial`: the whole stream, all training data, test accuracies."""
     base = study.base
     words = ["hypertail", "run", base.stream, "--strategy", base.label.lower(), "--preset", base.preset]
     words += ["--seeds", *map(str, study.seeds), "--epochs", str(base.epochs), "--batch-size", str(base.batch_size)]
-    for name in ("image_size", "classes_per_experience", "views"):
+    for name in ("image_size", "classes_per_experience", "images_per_class", "views"):
         if (value := getattr(base, name)) is not None:
             words += [f"--{option(name)}", str(value)]
-    if data is not None:
-        words += ["--data", str(data)]
-    return shlex.join([*words, *arguments(replace(base.method, **trial.changes), preset(base.preset))])
+    return shlex.join(
+        [*words, *data.arguments(), *arguments(replace(base.method, **trial.changes), preset(base.preset))]
+    )
 
 
-def write_record(trials: Sequence[Trial], study: Study, out: Path, data: Path | None = None) -> None:
+def write_record(trials: Sequence[Trial], study: Study, out: Path, data: DataPlace = USUAL) -> None:
     """Write `trials.json`, `trials.md` and, as soon as there is a best trial, `best.json` to the folder `out`."""
     head = {"format": _FORMAT, "format_version": _VERSION}
     content = {

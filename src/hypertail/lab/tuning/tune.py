@@ -8,19 +8,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
 from rich.text import Text
 
 from hypertail.errors import ConfigError, TrainingError
+from hypertail.lab.begun import precisions_in, read_options
 from hypertail.lab.config import RunConfig
+from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
 from hypertail.lab.directories import OPTIONS
 from hypertail.lab.identity import CONCERNS
+from hypertail.lab.precisions import Precisions
 from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import precision_of, read_options, stream_of
+from hypertail.lab.readings import Readings
 from hypertail.lab.tuning.runner import Streams, TrialRunner
 from hypertail.lab.tuning.searchspace import Space, draws, grid, option, spell
 from hypertail.lab.tuning.trials import (
@@ -36,7 +39,7 @@ from hypertail.lab.tuning.trials import (
     write_record,
 )
 from hypertail.streams import Stream
-from hypertail.training.precision import Precision, Speed
+from hypertail.training.precision import Speed
 
 Search = Literal["grid", "random", "halving"]
 DRAWN = 20
@@ -123,7 +126,7 @@ def tune(
     trials: int | None = None,
     tolerance: float = 0.0,
     streams: Streams | None = None,
-    data: Path | None = None,
+    data: DataPlace = USUAL,
     device: torch.device | str = "cpu",
     cache_bytes: int | None = None,
     speed: Speed = "auto",
@@ -145,10 +148,10 @@ def tune(
         trials: number of draws.
         tolerance: of the trials whose ACA is within so much (0..1) of the highest, the smallest is best.
         streams: from a seed to the stream of `base`, if they are at hand already.
-        data: root of local datasets.
+        data: where datasets lie and how they are read.
         device: where to train.
         cache_bytes: memory for cached inputs; None for a share of what is free.
-        speed: precision of the forward passes while training; `auto` is decided once, for all trials alike.
+        speed: precision of the forward passes while training; `auto` is that of earlier trials, or the rule.
         line: command line, recorded in each run.
 
     Raises:
@@ -159,9 +162,11 @@ def tune(
     study = Study(base, tuple(dict.fromkeys(seeds)), tuple(space), tolerance)
     chosen = [replace(base, method=replace(base.method, **switches)) for switches in plan(space, search, trials)]
 
+    readings = Readings(console)
+
     @lru_cache(maxsize=1)
     def stream(seed: int) -> Stream:
-        return streams(seed) if streams is not None else stream_of(replace(base, seed=seed), data)
+        return readings.show(streams(seed) if streams is not None else stream_of(replace(base, seed=seed), data))
 
     lengths = [base.experiences]
     if search == "halving":
@@ -171,7 +176,8 @@ def tune(
     _check_earlier(runner, [replace(config, experiences=length) for config in chosen for length in lengths])
     if not all(runner.is_finished(replace(config, seed=seed)) for config in chosen for seed in study.seeds):
         # what is wrong with the data is told before anything is written
-        runner.speed = _one_speed(speed, runner, stream(study.seeds[0]))
+        stream(study.seeds[0])
+    runner.precisions = _of_earlier(runner)
     found: list[Trial] = []
     with RunProgress(console) as progress:
         for length in lengths:
@@ -199,15 +205,11 @@ def tune(
     return found
 
 
-def _one_speed(speed: Speed, runner: TrialRunner, stream: Stream) -> Speed:
-    """`auto` as it was decided for earlier trials, or else by timing the model: one precision for all that compare."""
-    base = runner.study.base
+def _of_earlier(runner: TrialRunner) -> Precisions | None:
+    """The precisions of earlier trials, from another machine perhaps: one rule for all that compare."""
     runs = [run for trial in find_trials(runner.folder, runner.study) for run in trial.runs]
-    for precision in [run.extra.get("precision") for run in runs] if speed == "auto" else []:
-        if precision in get_args(Precision):
-            return cast(Precision, precision)
-    whole = replace(base, strategy="naive", depth=None)
-    return precision_of(whole, stream, speed, torch.device(runner.device))
+    known = (precisions_in(run.extra) for run in runs if "precision" in run.extra)
+    return next(known, None)
 
 
 def _better_half(chosen: list[RunConfig], runner: TrialRunner, found: Sequence[Trial]) -> list[RunConfig]:
@@ -276,7 +278,7 @@ def _check_earlier(runner: TrialRunner, planned: Sequence[RunConfig]) -> None:
                 )
 
 
-def _report(found: Sequence[Trial], study: Study, out: Path, console: Console, data: Path | None) -> None:
+def _report(found: Sequence[Trial], study: Study, out: Path, console: Console, data: DataPlace) -> None:
     console.print(to_rich(found, study))
     best = best_of(found, study)
     if best is None:

@@ -1,0 +1,135 @@
+"""The tasks that were learned, by id."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from hypertail.errors import CheckpointError, ConfigError, unknown_task
+
+
+class Roster:
+    """Task id -> number of classes, and the task's name where it has one. Ids may come in any order, with gaps.
+
+    Attributes:
+        classes: task id -> number of classes, in the order in which tasks were begun.
+        names: task id -> name, of tasks that have one.
+    """
+
+    def __init__(self) -> None:
+        self.classes: dict[int, int] = {}
+        self.names: dict[int, str] = {}
+
+    def admit(self, task: int, classes: int, name: str | None = None) -> None:
+        """Take note of a new task.
+
+        Raises:
+            ConfigError: a negative id, no classes, a task learned already, or a name that another task has.
+        """
+        if task < 0 or classes < 1:
+            raise ConfigError(
+                f"task {task}",
+                required="an id of at least 0 and at least 1 class",
+                found=f"id {task} with {classes} classes",
+                mend="Number tasks from 0.",
+            )
+        if task in self.classes:
+            raise ConfigError(
+                f"task {task} was learned already",
+                required=f"an id other than {_listed(self.classes)}",
+                found=f"{classes} classes for task {task}, which has learned {self.classes[task]}",
+                mend="A task is learned once: learning more images into it would ruin what it knows; learn the new "
+                "images as a task of its own.",
+            )
+        if name is not None and name in self.names.values():
+            other = next(own for own, known in self.names.items() if known == name)
+            raise ConfigError(
+                f"task name '{name}'",
+                required="a name that no other task has",
+                found=f"the name of task {other}",
+                mend="Give the new task another name.",
+            )
+        self.classes[task] = classes
+        if name is not None:
+            self.names[task] = name
+
+    def check(self, task: int) -> None:
+        """Refuse a task that was never begun.
+
+        Raises:
+            ConfigError: naming the task.
+        """
+        if task not in self.classes:
+            raise unknown_task(task, len(self.classes))
+
+    def state(self) -> dict[str, Tensor]:
+        """`tasks` and `classes`, one entry for each task, and the names as bytes, `names.ID`."""
+        state = {
+            "tasks": torch.tensor(list(self.classes), dtype=torch.long),
+            "classes": torch.tensor(list(self.classes.values()), dtype=torch.long),
+        }
+        for task, name in self.names.items():
+            state[f"names.{task}"] = torch.tensor(list(name.encode()), dtype=torch.uint8)
+        return state
+
+    def load_state(
+        self,
+        state: Mapping[str, Tensor],
+        what: str,
+        holds: Collection[int] | None = None,
+        widths: Mapping[int, int] | None = None,
+    ) -> None:
+        """Restore what `state` returned, and check that every task's own tensors are there.
+
+        States from before ids were saved hold tasks 0 .. n-1.
+
+        Args:
+            state: of the strategy.
+            what: each task has of its own, such as "head".
+            holds: the ids of tasks whose own tensors are in `state`; None where tasks have none.
+            widths: outputs of each task, where tensors tell; older states say the number of classes by them alone.
+
+        Raises:
+            CheckpointError: naming the tasks whose tensors are missing, or that are not listed.
+        """
+        if "classes" in state:
+            counts = state["classes"].tolist()
+        else:
+            counts = [] if widths is None else [widths[task] for task in sorted(widths)]
+        ids = state["tasks"].tolist() if "tasks" in state else list(range(len(counts)))
+        if len(ids) != len(counts) or len(set(ids)) != len(ids):
+            raise _damaged("tasks", f"{len(counts)} different ids for {len(counts)} class counts", f"ids {ids}")
+        classes = dict(zip(ids, counts, strict=True))
+        if widths is not None:
+            holds = widths
+        for lost in sorted(set(classes) - set(classes if holds is None else holds)):
+            raise _damaged(f"task {lost}", f"the {what} of every task: {_listed(classes)}", f"no {what} of it")
+        for foreign in sorted(set(holds or ()) - set(classes)):
+            raise _damaged(f"task {foreign}", f"the {what} of these tasks alone: {_listed(classes)}", "one of it too")
+        for task, width in (widths or {}).items():
+            if width != classes[task]:
+                raise _damaged(f"task {task}", f"a {what} of {classes[task]} classes", f"one of {width}")
+        names = {task: state[f"names.{task}"].tolist() for task in classes if f"names.{task}" in state}
+        self.classes = classes
+        self.names = {task: bytes(name).decode(errors="replace") for task, name in names.items()}
+
+
+def ids_in(state: Mapping[str, Tensor], prefix: str) -> list[int]:
+    """The ids of tasks with tensors named `prefix.ID` or `prefix.ID.…`, in the order of the state."""
+    ids = (name[len(prefix) + 1 :].partition(".")[0] for name in state if name.startswith(prefix + "."))
+    return list(dict.fromkeys(int(own) for own in ids if own.isascii() and own.isdecimal()))
+
+
+def _damaged(problem: str, required: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"{problem} of the checkpoint",
+        required=required,
+        found=found,
+        mend="The file was changed after it was written, or belongs to another strategy: use one that was not.",
+    )
+
+
+def _listed(tasks: Collection[int]) -> str:
+    return ", ".join(map(str, tasks)) or "none"

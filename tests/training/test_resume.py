@@ -1,0 +1,250 @@
+"""From which checkpoints a run goes on, and how a stream that grew is learned on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from asserts import assert_same_run
+from hypertail.errors import CheckpointError
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.streams import Examples, Experience, Stream
+from hypertail.training import resume
+from hypertail.training.features import FeatureCache
+from hypertail.training.resume import check_same_run, digest_of, enlarged, explained
+from tiny import CONTINUAL, Name, build, tiny_stream, train
+
+STREAM = tiny_stream(3, (2, 3, 2), validation=True)
+LONGER = tiny_stream(5, (2, 3, 2, 2, 3), validation=True)
+
+
+def with_first(stream: Stream, **changes: Any) -> Stream:
+    first, *others = stream.experiences
+    return replace(stream, experiences=(replace(first, **changes), *others))
+
+
+def other_pixels(experience: Experience) -> Examples:
+    images = experience.train.images.clone()
+    images[0, 0, 0, 0] += 1
+    return Examples(images, experience.train.labels)
+
+
+def other_labels(experience: Experience) -> Examples:
+    labels = experience.train.labels.clone()
+    labels[[0, -1]] = labels[[-1, 0]]
+    return Examples(experience.train.images, labels)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a run with the usual options of `train`."""
+    path = tmp_path_factory.mktemp("learned") / "checkpoint.safetensors"
+    train(build("naive", classes=3), STREAM, checkpoint=path, cache=FeatureCache(seed=0))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "required", "found"),
+    [
+        ({"seed": 1}, "seed 0", "1"),
+        ({"epochs": 3}, "epochs 2", "3"),
+        ({"first_epochs": 4}, "epochs of the first experience 2", "4"),
+        ({"batch_size": 4}, "batches of 8", "4"),
+        ({"split": "validation"}, "split test", "validation"),
+        ({"precision": "mixed"}, "precision full", "mixed"),
+        ({"cache": FeatureCache(seed=0, precision="mixed")}, "precision of the features full", "mixed"),
+        ({"cache": FeatureCache(seed=5)}, "seed of views 0", "5"),
+        (
+            {"stream": with_first(STREAM, classes=("class0", "class1", "class2"))},
+            "2 classes in experience 1",
+            "3",
+        ),
+        (
+            {"stream": with_first(STREAM, train=other_pixels(STREAM[0]))},
+            "the images and labels that it had in experience 1",
+            "others",
+        ),
+        (
+            {"stream": with_first(STREAM, train=other_labels(STREAM[0]))},
+            "the images and labels that it had in experience 1",
+            "others",
+        ),
+        (
+            {"stream": with_first(STREAM, classes=("class1", "class0"))},
+            "the images and labels that it had in experience 1",
+            "others",
+        ),
+        ({"stream": tiny_stream(2, (2, 3), validation=True)}, "3 experiences", "2"),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_another_run_is_refused_and_the_difference_named(
+    options: dict[str, Any], required: str, found: str, learned: Path
+) -> None:
+    """case 6: all of it was accepted."""
+    before = learned.read_bytes()
+    stream = options.pop("stream", STREAM)
+    given: dict[str, Any] = {"cache": FeatureCache(seed=0)} | options
+    with pytest.raises(CheckpointError) as error:
+        train(build("naive", classes=3), stream, checkpoint=learned, resume=True, **given)
+    assert str(error.value) == (
+        f"checkpoint {learned} belongs to another run: required {required}; found {found}. "
+        "Resume with the same stream, strategy and options, or start again elsewhere."
+    )
+    assert learned.read_bytes() == before
+
+
+def test_another_strategy_is_refused(learned: Path) -> None:
+    """case 6: by its kind, or by what it cannot take."""
+    with pytest.raises(CheckpointError, match="belongs to another run: required strategy Naive; found EWC"):
+        train(build("ewc", classes=3), STREAM, checkpoint=learned, resume=True)
+    with pytest.raises(CheckpointError, match="Build the strategy with the same arguments"):
+        train(build("naive", net="mlp", classes=3), STREAM, checkpoint=learned, resume=True)
+
+
+def test_a_strategy_of_your_own_that_cannot_take_the_state() -> None:
+    """case 6: torch's own error is explained; others, such as that memory ran out, are not touched."""
+    message = r"checkpoint x: required the state of a strategy that was built like"
+    with pytest.raises(CheckpointError, match=message), explained(Path("x")):
+        nn.Linear(2, 3).load_state_dict(nn.Linear(3, 3).state_dict())
+    with pytest.raises(RuntimeError, match="out of memory"), explained(Path("x")):
+        raise RuntimeError("out of memory")
+
+
+def test_names_do_not_count(learned: Path) -> None:
+    """case 6: the same images in a folder of another name are the same run."""
+    names = tuple(replace(experience, name=f"other {experience.task}") for experience in STREAM)
+    renamed = Stream("renamed", names, STREAM.image_shape)
+    result = train(build("naive", classes=3), renamed, checkpoint=learned, resume=True)
+    assert not result.accuracy[-1].isnan().any()
+
+
+def test_views_count_where_there_is_a_trunk(tmp_path: Path) -> None:
+    """case 6: they decide what is learned behind a frozen trunk, and nothing without one."""
+    for name, refused in (("lr", True), ("naive", False)):
+        path = tmp_path / name
+        train(build(name, classes=3), STREAM, checkpoint=path, cache=FeatureCache(seed=0, views=1))  # type: ignore[arg-type]
+        cache = FeatureCache(seed=0, views=2)
+        if refused:
+            with pytest.raises(CheckpointError, match="required views 1; found 2"):
+                train(build(name, classes=3), STREAM, checkpoint=path, cache=cache, resume=True)  # type: ignore[arg-type]
+        else:
+            train(build(name, classes=3), STREAM, checkpoint=path, cache=cache, resume=True)  # type: ignore[arg-type]
+
+
+OLD = ("stream", "experiences", "strategy", "learned", "seconds", "seconds_per_experience", "bytes_per_experience")
+OLD += ("losses", "curves")
+
+
+def test_an_older_checkpoint_resumes_where_its_facts_agree(learned: Path, tmp_path: Path) -> None:
+    """case 6: it knows neither seed nor data."""
+    tensors, facts = load_checkpoint(learned)
+    path = tmp_path / "old.safetensors"
+    save_checkpoint(path, tensors, {name: facts[name] for name in OLD})
+    result = train(build("naive", classes=3), STREAM, checkpoint=path, resume=True, seed=4)
+    assert torch.equal(result.accuracy.nan_to_num(-1), tensors["accuracy"].nan_to_num(-1))
+    for stream, message in (
+        (replace(STREAM, name="another"), "required stream tiny; found another"),
+        (tiny_stream(4), "required experiences 3; found 4"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            train(build("naive", classes=3), stream, checkpoint=path, resume=True)
+    with pytest.raises(CheckpointError, match="required precision full; found mixed"):
+        train(build("naive", classes=3), STREAM, checkpoint=path, resume=True, precision="mixed")
+
+
+# --- a stream that grew ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONTINUAL)
+@pytest.mark.parametrize("stop_in", [None, 2])
+def test_a_stream_that_grew_goes_on_to_the_same_bits(name: Name, stop_in: int | None, tmp_path: Path) -> None:
+    """case 7: after three experiences, or in the third of them, two more arrive."""
+    path = tmp_path / "checkpoint.safetensors"
+    whole = build(name, classes=3, tasks=5)
+    expected = train(whole, LONGER)
+    try:
+        train(build(name, classes=3, tasks=5), LONGER.first(3), checkpoint=path, stop_in=stop_in)
+    except Exception:
+        assert stop_in is not None
+    torch.rand(7)
+    grown = build(name, classes=3, tasks=5)
+    result = train(grown, LONGER, checkpoint=path, resume=True)
+    assert_same_run(expected, result, whole, grown)
+    assert load_checkpoint(path)[1]["learned"] == 5
+    again = build(name, classes=3, tasks=5)
+    assert_same_run(result, train(again, LONGER, checkpoint=path, resume=True), grown, again)
+
+
+@pytest.mark.parametrize("name", ["hn", "lr"])
+def test_a_strategy_built_for_fewer_tasks_makes_room(name: Name, tmp_path: Path) -> None:
+    """case 7: bit for bit what the same strategy learns of the longer stream at one go."""
+    path = tmp_path / "checkpoint.safetensors"
+    whole, grown = build(name, classes=3, tasks=3), build(name, classes=3, tasks=3)
+    expected = train(whole, LONGER)
+    first = train(build(name, classes=3, tasks=3), LONGER.first(3), checkpoint=path)
+    result = train(grown, LONGER, checkpoint=path, resume=True)
+    assert_same_run(expected, result, whole, grown)
+    assert torch.equal(result.accuracy[:3, :3].nan_to_num(-1), first.accuracy.nan_to_num(-1))
+    assert result.accuracy[:3, 3:].isnan().all()
+    assert len(result.losses) == len(result.bytes_per_experience) == 5
+
+
+def test_a_hypernetwork_built_for_other_tasks_is_refused(tmp_path: Path) -> None:
+    """case 7: one that is built for five starts from other random numbers than one built for three."""
+    path = tmp_path / "checkpoint.safetensors"
+    train(build("hn", classes=3, tasks=3), LONGER.first(3), checkpoint=path)
+    with pytest.raises(CheckpointError, match="Build the strategy with the same arguments"):
+        train(build("hn", classes=3, tasks=5), LONGER, checkpoint=path, resume=True)
+
+
+def test_what_is_learned_at_once_does_not_grow(tmp_path: Path) -> None:
+    """case 7: a joint model would have to see everything again."""
+    path = tmp_path / "checkpoint.safetensors"
+    train(build("joint", classes=3), STREAM, checkpoint=path)
+    with pytest.raises(CheckpointError, match="required 3 experiences, which are learned all at once; found 5"):
+        train(build("joint", classes=3), LONGER, checkpoint=path, resume=True)
+
+
+def test_a_stream_that_grew_in_front_is_another(tmp_path: Path) -> None:
+    """case 7: old experiences must come first, unchanged."""
+    path = tmp_path / "checkpoint.safetensors"
+    train(build("naive", classes=3), LONGER.first(2), checkpoint=path)
+    turned = tuple(replace(experience, task=task) for task, experience in enumerate(reversed(STREAM.experiences)))
+    with pytest.raises(CheckpointError, match=re.escape("required the images and labels that it had in experience 1")):
+        train(build("naive", classes=3), replace(STREAM, experiences=turned), checkpoint=path, resume=True)
+
+
+def test_an_enlarged_matrix_keeps_what_was_measured() -> None:
+    small = torch.tensor([[0.5, torch.nan], [0.25, 1.0]], dtype=torch.float64)
+    large = enlarged(small, 3)
+    assert torch.equal(large[:2, :2].nan_to_num(-1), small.nan_to_num(-1))
+    assert large[2].isnan().all()
+    assert large[:, 2].isnan().all()
+
+
+# --- digests -----------------------------------------------------------------------------------------------------
+
+
+def test_an_experience_is_digested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 6: many checkpoints of many strategies cost one pass over the images."""
+    first, again, other = tiny_stream(1)[0], tiny_stream(1)[0], tiny_stream(1, seed=1)[0]
+    digest = digest_of(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "experiences_digest", lambda given: pytest.fail("digested again"))
+        assert digest_of(first) == digest
+    assert digest_of(again) == digest
+    assert digest_of(other) != digest
+
+
+def test_facts_that_a_checkpoint_lacks_are_not_compared() -> None:
+    own = {"stream": "a", "experiences": 1, "contents": [], "precision": "full", "seed": 3}
+    check_same_run(Path("x"), {"stream": "a", "experiences": 1}, own, may_grow=True)
+    with pytest.raises(CheckpointError, match="required seed 2; found 3"):
+        check_same_run(Path("x"), {"stream": "a", "experiences": 1, "seed": 2}, own, may_grow=True)
