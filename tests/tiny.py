@@ -20,6 +20,7 @@ from hypertail.strategies import (
     Naive,
     Optimisation,
     OutputPenalty,
+    Pace,
     PartialHypernet,
     Separate,
     Strategy,
@@ -181,7 +182,9 @@ def build(
         return Separate(trunk, lambda task, count: decompose(model(count, task), depth)[1], optimisation)
     output = OutputPenalty(output_weight) if output_weight else None
     hyper = hypernetwork(tail, tasks, code=code, residual_rank=residual_rank)
-    return PartialHypernet(trunk, tail, hyper, optimisation, output=output, **options)
+    chosen: dict[str, Any] = {"penalty_weight": 0.5, "curvature": None, "pace": Pace(), "lookahead": "first"}
+    chosen |= {"virtual_step": "sgd", "channel_vectors": "learned"}
+    return PartialHypernet(trunk, tail, hyper, optimisation, output=output, **chosen | options)
 
 
 class InterruptedRunError(Exception):

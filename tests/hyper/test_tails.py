@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hypertail.errors import ConfigError
 from hypertail.hyper import Curvature, PartialHypernetwork, check_tail
 from hypertail.hyper.lookahead import LookAhead
-from hypertail.strategies import Optimisation, PartialHypernet, Task, Trunk
+from hypertail.strategies import Optimisation, Pace, PartialHypernet, Task, Trunk
 from tiny import hypernetwork
 
 WIDTH = 6
@@ -138,7 +138,17 @@ PLAIN: dict[str, tuple[Callable[[], nn.Sequential], str, str]] = {
 def build(tail: nn.Module, *, curvature: bool, lookahead: LookAhead = "none") -> PartialHypernet:
     trunk, hyper = Trunk(nn.Sequential(), learns=False), hypernetwork(tail)
     weighed = Curvature() if curvature else None
-    return PartialHypernet(trunk, tail, hyper, Optimisation(1e-2), lookahead=lookahead, curvature=weighed)
+    return PartialHypernet(
+        trunk,
+        tail,
+        hyper,
+        Optimisation(1e-2),
+        penalty_weight=0.5,
+        output=None,
+        curvature=weighed,
+        pace=Pace(),
+        lookahead=lookahead,
+    )
 
 
 def learn_three(strategy: PartialHypernet, *, maps: bool) -> None:

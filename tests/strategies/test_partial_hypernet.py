@@ -10,7 +10,7 @@ from asserts import assert_same_tensors
 from hypertail.errors import ConfigError
 from hypertail.hyper import ChannelHead, Curvature
 from hypertail.nets import decompose
-from hypertail.strategies import Optimisation, PartialHypernet, Strategy, Task, Trunk
+from hypertail.strategies import Optimisation, Pace, PartialHypernet, Strategy, Task, Trunk
 from hypertail.strategies.partial_hypernet import ChannelVectors
 from tiny import backbone, build, hypernetwork, tiny_stream, train
 
@@ -228,7 +228,17 @@ def test_unknown_channel_vectors() -> None:
 def test_one_weight_set_per_sample_needs_a_tail_without_statistics() -> None:
     trunk, tail = decompose(backbone("resnet"), 2)
     with pytest.raises(ConfigError) as caught:
-        PartialHypernet(Trunk(trunk, learns=True), tail, hypernetwork(tail), Optimisation(), per_sample=True)
+        PartialHypernet(
+            Trunk(trunk, learns=True),
+            tail,
+            hypernetwork(tail),
+            Optimisation(),
+            penalty_weight=0.5,
+            output=None,
+            curvature=None,
+            pace=Pace(),
+            per_sample=True,
+        )
     assert str(caught.value) == (
         "one weight set per sample: required a tail without normalisation statistics (norm 'instance'); "
         "found a tail with batch normalisation. "

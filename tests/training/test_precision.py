@@ -13,7 +13,7 @@ from hypertail.errors import CheckpointError, ConfigError
 from hypertail.hyper import Hypernetwork, Penalty
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.seeds import seeded
-from hypertail.strategies import Optimisation, PartialHypernet, Trunk
+from hypertail.strategies import Optimisation, Pace, PartialHypernet, Trunk
 from hypertail.training.features import FeatureCache
 from hypertail.training.precision import Precision, Speed, autocast, choose_precision, multiplies_bfloat16
 from hypertail.training.trainer import Trainer
@@ -84,7 +84,8 @@ def strategy() -> PartialHypernet:
     with seeded(0, "precision"):
         trunk, tail = decompose(slim_resnet18(2), 3)
         hyper = Hypernetwork({name: tuple(p.shape) for name, p in tail.named_parameters()}, 3, rank=4)
-    return PartialHypernet(Trunk(trunk, learns=False), tail, hyper, Optimisation(1e-3))
+    own = {"penalty_weight": 0.5, "output": None, "curvature": None, "pace": Pace()}
+    return PartialHypernet(Trunk(trunk, learns=False), tail, hyper, Optimisation(1e-3), **own)  # type: ignore[arg-type]
 
 
 def trained(which: Precision, checkpoint: Path | None = None, *, resume: bool = False) -> Trainer:

@@ -100,7 +100,7 @@ class ChannelHead(SeparableHead):
         hidden: int,
         rank: int,
         code: CodeName = "additive",
-        vectors: Vectors = "gaussian",
+        vectors: Vectors = "orthogonal",
     ) -> None:
         super().__init__()
         check_choice("code", code, get_args(CodeName))

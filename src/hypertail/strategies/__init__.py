@@ -11,6 +11,7 @@ from hypertail.strategies.partial_hypernet import PartialHypernet
 from hypertail.strategies.rotations import Rotations
 from hypertail.strategies.strategy import Strategy, Task
 from hypertail.strategies.trunk import Trunk
+from hypertail.strategies.tuned import TailDefaults, tail_defaults, tuned_hypernet
 
 __all__ = [
     "EWC",
@@ -24,6 +25,9 @@ __all__ = [
     "Rotations",
     "Separate",
     "Strategy",
+    "TailDefaults",
     "Task",
     "Trunk",
+    "tail_defaults",
+    "tuned_hypernet",
 ]

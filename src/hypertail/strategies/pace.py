@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypertail.errors import ConfigError
 
 POWER = 2
-"""How much faster the penalty's weight rises than the learning rate falls; see DEVIATIONS.md for what was tried."""
+"""Of the share of the reference steps; see DEVIATIONS.md for what was tried."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,11 @@ class Pace:
         return self.reference is not None and steps < self.reference
 
     def rate(self, steps: int) -> float:
-        """Factor of the learning rate of shared parameters, at most 1: the share of the reference steps."""
-        return min(1.0, max(1, steps) / self.reference) if self.reference is not None else 1.0
+        """Factor of the learning rate of shared parameters, at most 1."""
+        if self.reference is None or steps >= self.reference:
+            return 1.0
+        return float((max(1, steps) / self.reference) ** POWER)
 
     def weight(self, steps: int) -> float:
         """Factor of the penalty's weight, at least 1."""
-        return float(self.rate(steps) ** -POWER)
+        return 1 / self.rate(steps)

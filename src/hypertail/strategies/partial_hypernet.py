@@ -43,6 +43,8 @@ ChannelVectors = Literal["learned", "fixed"]
 class PartialHypernet(Strategy):
     """A hypernetwork generates the tail of each task; a penalty keeps what it generates for earlier tasks.
 
+    `tuned_hypernet` builds one with the values that were measured. Here, what depends on the tail has no default.
+
     Args:
         trunk: images -> features; empty for the full hypernetwork HN-F.
         tail: features -> logits; gives names and shapes.
@@ -76,17 +78,17 @@ class PartialHypernet(Strategy):
         hyper: Hypernetwork,
         optimisation: Optimisation,
         *,
-        penalty_weight: float = 0.5,
+        penalty_weight: float,
+        output: OutputPenalty | None,
+        curvature: Curvature | None,
+        pace: Pace,
         reduction: Reduction = "sum",
         penalty_form: PenaltyForm = "closed",
-        lookahead: LookAhead = "first",
-        virtual_step: VirtualStepName = "sgd",
+        lookahead: LookAhead = "none",
+        virtual_step: VirtualStepName = "optimizer",
         combine: Combine = "mean",
         new_embedding: NewEmbedding = "fresh",
-        channel_vectors: ChannelVectors = "learned",
-        output: OutputPenalty | None = None,
-        curvature: Curvature | None = None,
-        pace: Pace = Pace(),  # noqa: B008 -- immutable
+        channel_vectors: ChannelVectors = "fixed",
         per_sample: bool = False,
         record_cosine: bool = False,
         seed: int = 0,

@@ -1,0 +1,86 @@
+"""A partial hypernetwork with the values that were measured (the preset `tuned`), for any tail, in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from hypertail.hyper import Curvature, Hypernetwork
+from hypertail.seeds import seeded
+from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.output_penalty import OutputPenalty
+from hypertail.strategies.pace import Pace
+from hypertail.strategies.partial_hypernet import PartialHypernet
+from hypertail.strategies.trunk import Trunk
+
+FEW_MATRICES = 5
+"""Generated matrices beside the classifier, up to which adapters of a higher rank pay: one block of a ResNet."""
+
+
+@dataclass(frozen=True)
+class TailDefaults:
+    """What suits a tail, by what it generates.
+
+    Attributes:
+        penalty_weight: lambda of the weight-space penalty.
+        damping: of the curvature, see `Curvature`.
+        residual_rank: of what a task adds to each generated matrix but the classifier.
+        classifier_rank: of what a task adds to the classifier.
+        reference_steps: see `Pace`.
+    """
+
+    penalty_weight: float
+    damping: float
+    residual_rank: int
+    classifier_rank: int
+    reference_steps: int
+
+
+def tail_defaults(tail: nn.Module) -> TailDefaults:
+    """The measured values for a tail: one that is a classifier alone, one block and a classifier, or more."""
+    matrices = sum(parameter.dim() >= 2 for parameter in tail.parameters()) - 1
+    if matrices < 1:
+        return TailDefaults(0.03, 0.3, residual_rank=8, classifier_rank=2, reference_steps=1)
+    rank = 16 if matrices <= FEW_MATRICES else 8
+    return TailDefaults(0.0015, 0.03, residual_rank=rank, classifier_rank=0, reference_steps=400)
+
+
+def tuned_hypernet(trunk: Trunk | nn.Module, tail: nn.Module, *, tasks: int = 1, seed: int = 0) -> PartialHypernet:
+    """A strategy that generates `tail` for each task, with the values of the preset `tuned`.
+
+    Args:
+        trunk: images -> features: a module, which is frozen, or a `Trunk` that learns with the first task. A trunk
+            trained alone (`train_trunk`) or elsewhere is better by some points.
+        tail: features -> logits, with as many outputs as the largest task has classes.
+        tasks: for so many there is room from the start; more may come.
+        seed: of initialisation, fresh embeddings and all else that is random.
+
+    Raises:
+        ConfigError: the tail has a parameter that cannot be generated (see `check_tail`).
+
+    Example:
+        >>> from hypertail.nets import decompose, slim_resnet18
+        >>> strategy = tuned_hypernet(*decompose(slim_resnet18(classes=5), depth=4), tasks=20)
+        >>> sum(parameter.numel() for parameter in strategy.hyper.parameters())
+        37122
+    """
+    usual = tail_defaults(tail)
+    with seeded(seed, "hypernetwork"):
+        hyper = Hypernetwork(
+            {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
+            tasks,
+            residual_rank=usual.residual_rank,
+            classifier_rank=usual.classifier_rank,
+        )
+    return PartialHypernet(
+        trunk if isinstance(trunk, Trunk) else Trunk(trunk, learns=False),
+        tail,
+        hyper.to(next(tail.parameters()).device),
+        Optimisation(3e-3, rates={"trunk": 1e-3, "tables": 1e-2, "residuals": 1e-2}),
+        penalty_weight=usual.penalty_weight,
+        pace=Pace(usual.reference_steps),
+        output=OutputPenalty(0.3, tasks=1, share=0.25),
+        curvature=Curvature(usual.damping),
+        seed=seed,
+    )
