@@ -4,22 +4,12 @@ from pathlib import Path
 
 import torch
 
-from hypertail import (
-    Hypernetwork,
-    Optimisation,
-    PartialHypernet,
-    Trainer,
-    Trunk,
-    build_stream,
-    decompose,
-    slim_resnet18,
-)
+from hypertail import Trainer, build_stream, train_trunk, tuned_hypernet
 
 stream = build_stream("digits", experiences=2)
-trunk, tail = decompose(slim_resnet18(classes=2, channels=1), depth=3)
-shapes = {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()}
-strategy = PartialHypernet(Trunk(trunk, learns=True), tail, Hypernetwork(shapes, tasks=2), Optimisation())
-accuracy = Trainer(stream, strategy, epochs=5, batch_size=32).run().accuracy
+trunk, tail = train_trunk(stream[0], depth=3, epochs=5)
+strategy = tuned_hypernet(trunk, tail, tasks=len(stream))
+accuracy = Trainer(stream, strategy, epochs=6).run().accuracy
 print(f"first task: {accuracy[0, 0]:.1%} when learned, {accuracy[1, 0]:.1%} after the second")
 
 model = strategy.net.materialize(task=0)

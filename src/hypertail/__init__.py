@@ -4,10 +4,10 @@ A network learns task after task: its first layers (trunk) are learned once and 
 last layers (tail) for each task, and a penalty on its outputs for earlier tasks keeps them from changing.
 
 Streams:       `build_stream`, `Stream`, `Experience`, `Examples`
-Main models:   `slim_resnet18`, `decompose`
+Main models:   `slim_resnet18`, `decompose`, `check_cut`, `train_trunk`
 The method:    `Hypernetwork`, `PartialHypernetwork`, `Penalty`, `lookahead_gradients`
-Strategies:    `Naive`, `EWC`, `LatentReplay`, `PartialHypernet`, `Separate`, `Joint`; their parts `Strategy`, `Task`,
-               `Optimisation`, `Trunk`
+Strategies:    `tuned_hypernet`, a `PartialHypernet` with the values that were measured; `Naive`, `EWC`, `LatentReplay`,
+               `Separate`, `Joint`; their parts `Strategy`, `Task`, `Optimisation`, `Trunk`
 Training:      `Trainer`, `Result`, `FeatureCache`
 Errors:        `HypertailError` and its kinds in `hypertail.errors`
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hypertail.errors import HypertailError
     from hypertail.hyper import Hypernetwork, PartialHypernetwork, Penalty, lookahead_gradients
-    from hypertail.nets import decompose, slim_resnet18
+    from hypertail.nets import check_cut, decompose, slim_resnet18
     from hypertail.strategies import (
         EWC,
         Joint,
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
         Strategy,
         Task,
         Trunk,
+        tuned_hypernet,
     )
     from hypertail.streams import Examples, Experience, Stream, build_stream
-    from hypertail.training import FeatureCache, Result, Trainer
+    from hypertail.training import FeatureCache, Result, Trainer, train_trunk
 else:
     # Imported when they are asked for: torch takes seconds, and an interrupt meanwhile should find the program ready.
     _ROOMS = ("errors", "seeds", "storage", "nets", "streams", "hyper", "strategies", "training")
@@ -80,7 +81,10 @@ __all__ = [
     "Trainer",
     "Trunk",
     "build_stream",
+    "check_cut",
     "decompose",
     "lookahead_gradients",
     "slim_resnet18",
+    "train_trunk",
+    "tuned_hypernet",
 ]

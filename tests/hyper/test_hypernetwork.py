@@ -32,9 +32,9 @@ def size(depth: int, tasks: int, classes: int, **options: int) -> int:
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_parameter_counts_of_table_6(depth: int) -> None:
-    assert size(depth, 20, 100) == HN_100[depth] == reference.hypernetwork_size(depth, 20, 100)
-    assert size(depth, 20, 5) == HN_5[depth] == reference.hypernetwork_size(depth, 20, 5)
-    assert size(depth, 10, 10) == reference.hypernetwork_size(depth, 10, 10)
+    assert size(depth, 20, 100, rank=32) == HN_100[depth] == reference.hypernetwork_size(depth, 20, 100)
+    assert size(depth, 20, 5, rank=32) == HN_5[depth] == reference.hypernetwork_size(depth, 20, 5)
+    assert size(depth, 10, 10, rank=32) == reference.hypernetwork_size(depth, 10, 10)
 
 
 @pytest.mark.parametrize(("rank", "count"), TABLE_3.items())
@@ -91,7 +91,7 @@ def test_library_init_leaves_torch_defaults() -> None:
     shapes = {"conv.weight": (16, 16, 3, 3)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        hyper = Hypernetwork(shapes, 5, init="library")
+        hyper = Hypernetwork(shapes, 5, rank=32, vectors="gaussian", init="library")
     bound = 1 / math.sqrt(32 + 32)
     weight = hyper.separable_heads()["conv.weight"].matrix().detach()
     assert float(weight.abs().max()) == pytest.approx(bound, rel=0.01)
@@ -191,9 +191,9 @@ def test_empty_tail() -> None:
 @pytest.mark.parametrize(
     ("sizes", "found"),
     [
-        ({"tasks": 0}, "tasks=0, embedding=32, mlp=(50, 32), rank=32, residual_rank=0"),
-        ({"tasks": 2, "embedding": 0}, "tasks=2, embedding=0, mlp=(50, 32), rank=32, residual_rank=0"),
-        ({"tasks": 2, "mlp": (50, 0)}, "tasks=2, embedding=32, mlp=(50, 0), rank=32, residual_rank=0"),
+        ({"tasks": 0}, "tasks=0, embedding=32, mlp=(50, 32), rank=36, residual_rank=0"),
+        ({"tasks": 2, "embedding": 0}, "tasks=2, embedding=0, mlp=(50, 32), rank=36, residual_rank=0"),
+        ({"tasks": 2, "mlp": (50, 0)}, "tasks=2, embedding=32, mlp=(50, 0), rank=36, residual_rank=0"),
         ({"tasks": 2, "rank": -1}, "tasks=2, embedding=32, mlp=(50, 32), rank=-1, residual_rank=0"),
     ],
 )
@@ -201,8 +201,8 @@ def test_sizes_below_one(sizes: dict[str, int], found: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Hypernetwork({"weight": (2, 2)}, **sizes)  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1, residual_rank of at least 0; "
-        f"found {found}. Give positive sizes."
+        "size of the hypernetwork: required tasks, embedding, mlp and rank of at least 1, the other ranks of at least "
+        f"0; found {found}, classifier_rank=0. Give positive sizes."
     )
 
 

@@ -112,7 +112,25 @@ def test_growing_changes_no_existing_task() -> None:
 
 
 def test_a_negative_rank() -> None:
-    with pytest.raises(ConfigError) as error:
-        Hypernetwork(SHAPES, 2, residual_rank=-1)
-    assert "residual_rank of at least 0" in str(error.value)
-    assert "residual_rank=-1" in str(error.value)
+    for name in ("residual_rank", "classifier_rank"):
+        with pytest.raises(ConfigError) as error:
+            Hypernetwork(SHAPES, 2, **{name: -1})  # type: ignore[arg-type]
+        assert "the other ranks of at least 0" in error.value.required
+        assert f"{name}=-1" in error.value.found
+
+
+def test_a_task_adds_to_its_classifier_alone() -> None:
+    shapes = {"classifier.weight": (5, 16), "classifier.bias": (5,)}
+    hyper = Hypernetwork(shapes, 2, classifier_rank=2)
+    for task in range(2):
+        hyper.begin_task(task, "fresh", torch.Generator().manual_seed(task))
+    before = [hyper(task)["classifier.weight"].detach().clone() for task in range(2)]
+    residuals = hyper.task_residuals()["classifier.weight"]
+    with torch.no_grad():
+        residuals.outputs[0].normal_(generator=torch.Generator().manual_seed(3))
+    change = hyper(0)["classifier.weight"].detach() - before[0]
+    twin = torch.einsum("oc,ct,ci->oi", residuals.outputs[0], residuals.filters[0], residuals.inputs[0]).detach()
+    torch.testing.assert_close(change, twin)
+    assert int(torch.linalg.matrix_rank(change)) == 2
+    assert torch.equal(hyper(1)["classifier.weight"], before[1])
+    assert not [name for name in hyper.trainable(1) if name.startswith("residuals") and name.endswith(".0")]

@@ -16,7 +16,6 @@ from hypertail.lab.config import RunConfig, expand
 from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
 from hypertail.lab.directories import is_taken, refuse_busy
 from hypertail.lab.info import Info
-from hypertail.lab.method import Method
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.readings import Readings, threads_line
 from hypertail.lab.report import write_report
@@ -152,10 +151,7 @@ def print_info(info: Info, console: Console) -> None:
 
 def quickstart(out: Path, epochs: int, seeds: Sequence[int], console: Console, line: str) -> Path:
     """Compare naive, EWC, LR-2, HN-2, HN-F and separate tails on `digits`; print and return the report's path."""
-    # few images: smaller batches for more steps, a stronger and blunter penalty since each step is large, and fewer
-    # images for EWC's per-sample gradients
-    method = Method(trunk_epochs=epochs, penalty_weight=0.25, damping=0.3, fisher_samples=64)
-    base = RunConfig(stream="digits", strategy="naive", epochs=epochs, batch_size=32, method=method)
+    base = RunConfig(stream="digits", strategy="naive", epochs=epochs)
     configs = expand(QUICKSTART, (), seeds, base)
     console.print("Five tasks of two handwritten digits each, learned one after another by six strategies.\n")
     runs = run_all(configs, out, console, existing="replace", line=line)

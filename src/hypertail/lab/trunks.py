@@ -13,13 +13,13 @@ from torch import nn
 
 from hypertail.lab.build import build_model
 from hypertail.lab.config import RunConfig
-from hypertail.nets import Standardise, decompose
+from hypertail.nets import decompose
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
-from hypertail.strategies import Naive, Optimisation, Rotations, Strategy
+from hypertail.strategies import Naive, Optimisation
 from hypertail.streams import Stream
-from hypertail.training.features import FeatureCache
 from hypertail.training.precision import Precision
-from hypertail.training.trainer import Progress, Trainer, silent
+from hypertail.training.pretrain import standardised, train_body
+from hypertail.training.trainer import Progress, silent
 
 
 class TrainedTrunk(NamedTuple):
@@ -52,32 +52,25 @@ def trained_trunk(
         body.load_state_dict(state)
         seconds = float(facts["seconds"])
     else:
-        epochs = config.method.trunk_epochs or config.epochs
-        learner: Strategy = naive
-        if config.method.trunk_rotations:
-            # four orientations of each image are more to see
-            learner, epochs = Rotations(naive, seed=config.seed), 2 * epochs
-        Trainer(
-            stream.first(1),
-            learner,
+        rotations, epochs = config.method.trunk_rotations, config.method.trunk_epochs or config.epochs
+        train_body(
+            stream,
+            naive,
             epochs=epochs,
+            rotations=rotations,
             batch_size=config.batch_size,
             seed=config.seed,
             device=device,
             precision=precision,
             split=config.measure_on,
-            progress=lambda done, total, text: progress(done, total, f"trunk: {text}"),
-        ).run()
+            progress=progress,
+        )
         seconds = time.perf_counter() - started
-        save_checkpoint(path, body.state_dict(), {"seconds": seconds, "stream": stream.name, "epochs": epochs})
+        facts = {"seconds": seconds, "stream": stream.name, "epochs": 2 * epochs if rotations else epochs}
+        save_checkpoint(path, body.state_dict(), facts)
     trunk, _ = decompose(body, config.depth)
     if config.method.standardise and config.depth:
-        inputs = FeatureCache(seed=config.seed, device=device)
-        inputs.set_trunk(trunk.eval())
-        features = inputs.plain(stream[0])
-        standardise = Standardise(features.shape[1]).to(device)
-        standardise.fit(features.split(250))
-        return TrainedTrunk(nn.Sequential(trunk, standardise), seconds)
+        trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
     return TrainedTrunk(trunk, seconds)
 
 

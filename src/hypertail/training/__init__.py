@@ -2,6 +2,7 @@
 
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features import FeatureCache
+from hypertail.training.pretrain import train_trunk
 from hypertail.training.trainer import Result, Trainer
 
-__all__ = ["FeatureCache", "Result", "Trainer", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FeatureCache", "Result", "Trainer", "load_checkpoint", "save_checkpoint", "train_trunk"]

@@ -2,16 +2,115 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import nn
 
-from hypertail.nets import Frozen, Standardise, decompose, slim_resnet18
-from hypertail.nets.channels import channel_axis
+from hypertail.nets import Standardise, decompose, slim_resnet18
 from hypertail.seeds import seeded
 from hypertail.strategies import Naive, Optimisation, Rotations, Strategy
 from hypertail.streams import Experience, Stream
 from hypertail.training.features import FeatureCache
 from hypertail.training.precision import Precision
 from hypertail.training.trainer import Progress, Split, Trainer, silent
+
+
+def train_trunk(
+    first: Experience,
+    *,
+    classes: int | None = None,
+    depth: int = 3,
+    epochs: int = 30,
+    batch_size: int = 64,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    precision: Precision = "full",
+    progress: Progress = silent,
+) -> tuple[nn.Module, nn.Sequential]:
+    """`(trunk, tail)` of a slim ResNet-18: the trunk trained on an experience, the tail fresh.
+
+    Args:
+        first: the experience to train on. Each class is learned at four orientations, in twice the epochs.
+        classes: outputs of the tail: the most classes of a task to come; None for those of `first`.
+        depth: residual blocks in the trunk, 1 to 4.
+        epochs: passes over the training data.
+        batch_size: images per step.
+        seed: of initialisation, batches and augmentation.
+        device: where to train.
+        precision: of the forward passes.
+        progress: shown to the user.
+
+    Raises:
+        ConfigError: a depth out of range, or images that are not square.
+        TrainingError: the loss became infinite or NaN.
+    """
+    stream = Stream(first.name, (first,), first.image_shape)
+    with seeded(seed, "model"):
+        model = slim_resnet18(len(first.classes), channels=first.image_shape[0])
+    with seeded(seed, "tail"):
+        fresh = slim_resnet18(classes or len(first.classes), channels=first.image_shape[0])
+    _, tail = decompose(fresh.to(device, memory_format=torch.channels_last), depth)  # type: ignore[call-overload]
+    naive = Naive(model.to(device, memory_format=torch.channels_last), Optimisation(), seed=seed)  # type: ignore[call-overload]
+    train_body(
+        stream,
+        naive,
+        epochs=epochs,
+        rotations=True,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )
+    trunk, _ = decompose(naive.model.body, depth)
+    return standardised(trunk, first, seed=seed, device=device), tail
+
+
+def train_body(
+    stream: Stream,
+    naive: Naive,
+    *,
+    epochs: int,
+    rotations: bool,
+    batch_size: int,
+    seed: int,
+    device: torch.device | str,
+    precision: Precision = "full",
+    split: Split = "test",
+    progress: Progress = silent,
+) -> None:
+    """Train the model of `naive` on the first experience of `stream`.
+
+    Args:
+        stream: of whose first experience it learns.
+        naive: holds the model.
+        epochs: passes over the training data; twice as many with rotations, which are more to see.
+        rotations: learn each class at four orientations, a label of its own each (`Rotations`).
+        batch_size: images per step.
+        seed: of batches, augmentation and orientations.
+        device: where to train.
+        precision: of the forward passes.
+        split: of whose data the accuracy is measured.
+        progress: shown to the user.
+    """
+    learner: Strategy = Rotations(naive, seed=seed) if rotations else naive
+    Trainer(
+        stream.first(1),
+        learner,
+        epochs=2 * epochs if rotations else epochs,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        precision=precision,
+        split=split,
+        progress=lambda done, total, text: progress(done, total, f"trunk: {text}"),
+    ).run()
+
+
+def standardised(trunk: nn.Module, first: Experience, *, seed: int, device: torch.device | str) -> nn.Sequential:
+    """The trunk with a last stage that standardises its features, by their statistics on an experience."""
+    inputs = FeatureCache(seed=seed, device=device)
+    inputs.set_trunk(trunk.eval())
+    features = inputs.plain(first)
+    standardise = Standardise(features.shape[1]).to(device)
+    standardise.fit(features.split(250))
+    return nn.Sequential(trunk, standardise)
