@@ -31,7 +31,7 @@ def finish(strategy: EWC, task: int) -> None:
     strategy.end(Task(task, 2, 1, lambda: data(task)))
 
 
-def ewc(**options: float) -> EWC:
+def ewc(**options: float | str) -> EWC:
     strategy = build("ewc", **options)  # type: ignore[arg-type]
     assert isinstance(strategy, EWC)
     return strategy
@@ -66,7 +66,7 @@ def test_two_sums_equal_the_sum_over_tasks() -> None:
             if task == 2:
                 costs.append((ours.detach(), theirs.detach()))
                 with torch.no_grad():
-                    for leaf in theta.values():
+                    for leaf in strategy.optimisation.leaves.values():
                         leaf += 0.05
                     costs.append((strategy.penalty(), reference.ewc_penalty(anchors, theta)))
         images, labels = data(task)
@@ -106,6 +106,21 @@ def test_a_large_weight_keeps_parameters_near_their_anchor() -> None:
         theta = dict(strategy.model.named_parameters())
         distances.append(sum(float((strategy.fisher[n] * (theta[n] - anchor[n]) ** 2).detach().sum()) for n in anchor))
     assert distances[1] < 0.1 * distances[0]
+
+
+@pytest.mark.parametrize("state", ["fresh", "kept"])
+def test_heads_of_earlier_tasks_stay_as_they_were(state: str) -> None:
+    """The penalty pulls them nowhere, but its rounding error would do for a step of Adam."""
+    strategy = ewc(weight=1e4, state=state)
+    heads: dict[str, Tensor] = {}
+    for task in range(3):
+        learn(strategy, task)
+        finish(strategy, task)
+        now = {name: leaf.detach().clone() for name, leaf in strategy.model.heads.named_parameters()}
+        for name, before in heads.items():
+            assert torch.equal(before, now[name]), name
+        heads = now
+    assert len(heads) == 6
 
 
 def test_few_samples_stand_for_all_classes() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import build, tiny_stream
 from torch import Tensor
 
 from hypertail.errors import ConfigError
 from hypertail.strategies import Pace, PartialHypernet, Separate, Task
+from tiny import build, tiny_stream
 
 STREAM = tiny_stream(3)
 

@@ -54,7 +54,13 @@ class EWC(Strategy):
         """Add the task's head."""
         self.roster.admit(task.task, task.classes, task.name)
         self.model.add_task(task.classes, task.task)
-        self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
+        self.optimisation.begin(self._learning(task.task), task.steps)
+
+    def _learning(self, task: int) -> dict[str, Tensor]:
+        # Heads of other tasks stay: nothing but the penalty would reach them, whose gradient at the anchor is rounding
+        # error, and Adam makes whole steps of that.
+        others = tuple(f"heads.{other}." for other in self.roster.classes if other != task)
+        return {name: leaf for name, leaf in self.model.named_parameters() if not name.startswith(others)}
 
     def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
         """One Adam step on the cross-entropy plus the penalty; the cross-entropy is returned."""
@@ -67,9 +73,9 @@ class EWC(Strategy):
         """sum_jp F_jp (theta_p - theta*_jp)^2 up to a constant, without lambda."""
         leaves = self.optimisation.leaves
         total = next(iter(leaves.values())).new_zeros(())
-        for name, fisher in self.fisher.items():
-            theta = leaves[name]
-            total = total + (fisher * theta * theta - 2 * self.pull[name] * theta).sum()
+        for name, theta in leaves.items():
+            if name in self.fisher:
+                total = total + (self.fisher[name] * theta * theta - 2 * self.pull[name] * theta).sum()
         return total
 
     def end(self, task: Task) -> None:

@@ -55,6 +55,22 @@ def test_a_library_looks_below_its_folders_and_says_what_it_cannot_use(tmp_path:
     assert library.missing([HN, replace(HN, seed=1)]) == [replace(HN, seed=1)]
 
 
+@pytest.mark.parametrize(("epochs", "counts"), [(200, True), (199, False)])
+def test_an_older_run_whose_tasks_were_long_counts_as_one_of_now(tmp_path: Path, epochs: int, counts: bool) -> None:
+    """An option that would have changed nothing: each task of `finished` takes two steps an epoch."""
+    config = replace(HN, epochs=epochs, batch_size=64)
+    path = written(config, tmp_path)
+    content = json.loads(path.read_text())
+    del content["config"]["method"]["reference_steps"]
+    for task in content["tasks"]:
+        task["train"] = 128
+    path.write_text(json.dumps(content))
+    library = Library.of([tmp_path])
+    assert len(library.finished([config])) == counts
+    before = replace(config, method=replace(config.method, reference_steps=1))
+    assert len(library.finished([before])) == (not counts)
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"folder of runs '.*no': required a folder .*; found nothing there. Check --from."

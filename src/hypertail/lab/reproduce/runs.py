@@ -17,6 +17,7 @@ from rich.text import Text
 from hypertail.errors import ConfigError, DataError, HypertailError
 from hypertail.lab.config import RunConfig
 from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
+from hypertail.lab.method import settled
 from hypertail.lab.presets import preset
 from hypertail.lab.progress import RunProgress
 from hypertail.lab.readings import Readings
@@ -24,8 +25,24 @@ from hypertail.lab.reproduce.target import FinishedRun, matching
 from hypertail.lab.run import execute, shared_features
 from hypertail.lab.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
+from hypertail.training.batches import batch_sizes
 from hypertail.training.precision import Speed
 from hypertail.training.shared import SharedFeatures
+
+
+def options_of(run: RunFile) -> RunConfig:
+    """The options of a finished run. What it did before there was an option counts as the usual value, if that would
+    have changed nothing: tasks of at least `reference_steps` steps learn as they did.
+
+    Raises:
+        ConfigError: it has options that this version does not know.
+    """
+    config = RunConfig.from_json(run.config)
+    if "reference_steps" in run.config.get("method", {}):
+        return config
+    usual = replace(config, method=replace(config.method, reference_steps=None))
+    steps = min(config.epochs * len(batch_sizes(task.train, config.batch_size)) for task in run.tasks)
+    return usual if steps >= settled(usual.settled().method.reference_steps) else config
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Library:
                     continue
                 try:
                     run = RunFile.read(file)
-                    runs[file.resolve()] = FinishedRun(run, RunConfig.from_json(run.config), file.parent)
+                    runs[file.resolve()] = FinishedRun(run, options_of(run), file.parent)
                 except HypertailError as error:
                     unread.append(f"{file}: {error}")
         return cls(tuple(runs.values()), tuple(unread))
