@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import reference
+from hypertail.errors import ConfigError
 from hypertail.nets import slim_resnet18
 from hypertail.seeds import seeded
 from hypertail.strategies import EWC, Optimisation, Task
@@ -47,6 +48,52 @@ def test_fisher_diagonal_equals_one_backward_pass_per_sample() -> None:
     for name, value in expected.items():
         torch.testing.assert_close(strategy.fisher[name], value, rtol=1e-4, atol=1e-8)
         assert value.any(), name
+
+
+def test_exact_fisher_diagonal_is_the_expectation_over_the_labels() -> None:
+    with seeded(0, "model"):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 3))
+    strategy = EWC(model, Optimisation(), fisher_kind="exact")
+    x, y = torch.randn(9, 3, 2, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(9, dtype=torch.long)
+    task = Task(0, 3, 1, lambda: (x, y))
+    strategy.begin(task)
+    strategy.end(task)
+    expected = {name: torch.zeros_like(leaf) for name, leaf in strategy.model.named_parameters()}
+    for image in x:
+        p = strategy.model(image[None], 0).softmax(1)[0]
+        for probability in p:
+            leaves = list(strategy.model.parameters())
+            gradients = torch.autograd.grad(probability.log(), leaves, retain_graph=True)
+            for name, gradient in zip(expected, gradients, strict=True):
+                expected[name] += probability.detach() * gradient.square() / len(x)
+    for name, value in expected.items():
+        torch.testing.assert_close(strategy.fisher[name], value)
+
+
+def test_a_task_learned_well_is_held_by_the_exact_fisher_only() -> None:
+    """At probability 1 - e of the label, e of the exact Fisher is left and e^2 of the empirical one."""
+    totals: dict[str, list[float]] = {"empirical": [], "exact": []}
+    for kind, found in totals.items():
+        for scale in (1.0, 10.0):
+            model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+            strategy = EWC(model, Optimisation(), fisher_kind=kind)  # type: ignore[arg-type]
+            images, labels = torch.eye(2).view(2, 2, 1, 1), torch.arange(2)
+            task = Task(0, 2, 1, lambda: (images, labels))  # noqa: B023
+            strategy.begin(task)
+            with torch.no_grad():
+                strategy.model.body[1].weight.copy_(torch.eye(2))
+                strategy.model.heads["0"].weight.copy_(scale * torch.eye(2))
+                strategy.model.heads["0"].bias.zero_()
+            strategy.end(task)
+            found.append(float(strategy.fisher["heads.0.weight"].sum()))
+    e = [float(torch.sigmoid(torch.tensor(-scale))) for scale in (1.0, 10.0)]
+    assert totals["exact"] == pytest.approx([2 * e[i] * (1 - e[i]) for i in (0, 1)], rel=1e-3)
+    assert totals["empirical"] == pytest.approx([2 * e[i] ** 2 for i in (0, 1)], rel=1e-3)
+
+
+def test_an_unknown_kind_of_fisher_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Fisher diagonal.*empirical.*exact"):
+        EWC(nn.Sequential(nn.Flatten(), nn.Linear(2, 2)), Optimisation(), fisher_kind="true")  # type: ignore[arg-type]
 
 
 def test_two_sums_equal_the_sum_over_tasks() -> None:

@@ -268,3 +268,24 @@ def test_heads_count_on_without_ids_and_are_not_replaced() -> None:
     other.load_heads(dict(model.state_dict()))
     assert other.widths == model.widths
     assert_same_tensors(model.state_dict(), other.state_dict())
+
+
+@pytest.mark.parametrize("name", ["naive", "ewc", "lr", "separate", "hn"])
+def test_tasks_are_found_by_name(name: str) -> None:
+    """Cases 29 and 35: tasks are known by id or name, and both survive a checkpoint."""
+    strategy = build(name, net="cnn", depth=2)
+    for task, called in ((5, "bakery"), (2, "pharmacy")):
+        inputs = torch.zeros(4, 3, 8, 8)
+        strategy.begin(Task(task, 2, 1, lambda: (inputs, torch.tensor([0, 1, 0, 1])), called))  # noqa: B023
+    assert (strategy.id_of("bakery"), strategy.id_of("pharmacy")) == (5, 2)
+    with pytest.raises(ConfigError, match=r"unknown task 'bakry'.*Did you mean 'bakery'"):
+        strategy.id_of("bakry")
+
+
+def test_a_hypernetwork_serves_by_name() -> None:
+    strategy = build("hn", net="cnn", depth=2)
+    assert isinstance(strategy, PartialHypernet)
+    strategy.begin(Task(3, 2, 1, lambda: (torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])), "bakery"))
+    images = torch.zeros(2, 3, 8, 8)
+    assert torch.equal(strategy.net(images, "bakery"), strategy.net(images, 3))
+    assert torch.equal(strategy.net.materialize("bakery")(images), strategy.net.materialize(3)(images))

@@ -128,13 +128,13 @@ class PartialHypernetwork:
         bias = name.removesuffix("weight") + "bias"
         return {key: value.narrow(dim, 0, classes) if key in (name, bias) else value for key, value in weights.items()}
 
-    def weights(self, task: int) -> Weights:
-        """The generated tail parameters of a learned task.
+    def weights(self, task: int | str) -> Weights:
+        """The generated tail parameters of a learned task, told by its id or name.
 
         Raises:
             ConfigError: the task was never begun.
         """
-        self.roster.check(task)
+        task = self.roster.find(task)
         return self.crop(self.hyper(task), self.classes[task])
 
     def apply(self, weights: Weights, features: Tensor, task: int, *, training: bool | None = None) -> Tensor:
@@ -165,12 +165,13 @@ class PartialHypernetwork:
 
         return vmap(one)(weights, features)
 
-    def forward(self, images: Tensor, task: int) -> Tensor:
-        """Logits of `images` for `task`, trunk and tail in evaluation mode; nothing changes.
+    def forward(self, images: Tensor, task: int | str) -> Tensor:
+        """Logits of `images` for the task of that id or name, trunk and tail in evaluation mode; nothing changes.
 
         Raises:
             ConfigError: the task was never begun.
         """
+        task = self.roster.find(task)
         weights = self.weights(task)
         with in_mode(False, self.trunk):
             features = self.trunk(images)
@@ -179,8 +180,10 @@ class PartialHypernetwork:
     __call__ = forward
 
     @torch.no_grad()
-    def materialize(self, task: int) -> nn.Sequential:
-        """A plain module with the generated weights of `task` and no trace of the hypernetwork, in evaluation mode.
+    def materialize(self, task: int | str) -> nn.Sequential:
+        """A plain module with the weights of a task (an id or a name), in evaluation mode.
+
+        There is no trace of the hypernetwork in it.
 
         It holds no image or feature, and no memory in common with the hypernetwork. To export it, make the example
         input afresh, such as `torch.zeros(2, 3, 32, 32)`, as examples/02 does: `torch.export.save` writes the example
@@ -189,6 +192,7 @@ class PartialHypernetwork:
         Raises:
             ConfigError: the task was never begun.
         """
+        task = self.roster.find(task)
         tail = copy.deepcopy(self.tail)
         weights = self.weights(task)
         name = self.hyper.classifier

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from hypertail.errors import CheckpointError, ConfigError, unknown_task
+from hypertail.errors import CheckpointError, ConfigError, unknown_name, unknown_task
 
 
 class Roster:
@@ -64,6 +64,20 @@ class Roster:
         if task not in self.classes:
             raise unknown_task(task, len(self.classes))
 
+    def find(self, task: int | str) -> int:
+        """The id of a task that was begun, told by its id or its name.
+
+        Raises:
+            ConfigError: there is no such task; for a name, with the nearest one.
+        """
+        if isinstance(task, int):
+            self.check(task)
+            return task
+        for known, name in self.names.items():
+            if name == task:
+                return known
+        raise unknown_name("task", task, self.names.values())
+
     def state(self) -> dict[str, Tensor]:
         """`tasks` and `classes`, one entry for each task, and the names as bytes, `names.ID`."""
         state = {
@@ -111,8 +125,12 @@ class Roster:
         for task, width in (widths or {}).items():
             if width != classes[task]:
                 raise _damaged(f"task {task}", f"a {what} of {classes[task]} classes", f"one of {width}")
-        names = {task: state[f"names.{task}"].tolist() for task in classes if f"names.{task}" in state}
         self.classes = classes
+        self.load_names(state)
+
+    def load_names(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the names alone."""
+        names = {task: state[f"names.{task}"].tolist() for task in ids_in(state, "names")}
         self.names = {task: bytes(name).decode(errors="replace") for task, name in names.items()}
 
 

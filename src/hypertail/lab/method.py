@@ -119,7 +119,7 @@ class Method:
     """Exemplars replayed at each step."""
     replay_coefficient: float = 1.0
     """Coefficient c of the replay loss."""
-    ewc_weight: float = 1.0
+    ewc_weight: float = 1e4
     """Lambda of EWC."""
     fisher_samples: int = 256
     """At most so many images estimate the Fisher diagonal of a task."""

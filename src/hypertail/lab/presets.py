@@ -33,6 +33,7 @@ PRINTED = Method(
     hyper_lr=None,
     task_lr=None,
     curvature=False,
+    ewc_weight=1.0,
 )
 
 RELEASED = Method(
@@ -66,6 +67,7 @@ RELEASED = Method(
     hyper_lr=None,
     task_lr=None,
     curvature=False,
+    ewc_weight=1.0,
     per_sample=True,
 )
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from hypertail.errors import CheckpointError
+from hypertail.hyper.roster import Roster
 
 Batch = tuple[Tensor, Tensor]
 
@@ -57,6 +58,16 @@ class Strategy(ABC):
         """The ids of the tasks learned, in the order in which they were begun."""
         ids = self.state().get("tasks")
         return () if ids is None else tuple(ids.tolist())
+
+    def id_of(self, name: str) -> int:
+        """The id of the task that was begun under `name`.
+
+        Raises:
+            ConfigError: there is none; the message names the nearest.
+        """
+        roster = Roster()
+        roster.load_names(self.state())
+        return roster.find(name)
 
     @abstractmethod
     def begin(self, task: Task) -> None:

@@ -211,6 +211,11 @@ class Stream:
         """The experience with this task id."""
         return self.experiences[task]
 
+    def task_name(self, task: int) -> str | None:
+        """The name of an experience as that of its task: None where another experience has it too."""
+        name = self[task].name
+        return name if sum(experience.name == name for experience in self) == 1 else None
+
     def first(self, n: int) -> Stream:
         """The stream of the first `n` experiences.
 

@@ -173,8 +173,7 @@ class Trainer:
         steps = sum(self._steps(experience) for experience in group)
         cache.set_trunk(strategy.frozen_trunk)
         tasks = [
-            Task(experience.task, len(experience.classes), steps, partial(self._plain, experience))
-            for experience in group
+            Task(e.task, len(e.classes), steps, partial(self._plain, e), self.stream.task_name(e.task)) for e in group
         ]
         for task in tasks:
             strategy.begin(task)
