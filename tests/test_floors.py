@@ -22,9 +22,9 @@ FLOORS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"storage"}),),
     (frozenset({"nets"}), frozenset({"streams"})),
     (frozenset({"hyper"}),),
-    (frozenset({"strategies"}), frozenset({"export"})),
+    (frozenset({"strategies"}),),
     (frozenset({"training"}),),
-    (frozenset({"lab"}), frozenset({"learner"})),
+    (frozenset({"lab"}),),
     (frozenset({"cli", "__main__"}),),
 )
 ROOF = "__init__"  # the package's own __init__.py: sees every floor, is seen by none

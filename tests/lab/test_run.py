@@ -178,6 +178,8 @@ SWITCHES: dict[str, Case] = {
     "mlp": Case((20, 10)),
     "rank": Case(4, depth=3),
     "residual_rank": Case(3, depth=3),
+    "classifier_rank": Case(1),
+    "reference_steps": Case(1, depth=3),
     "task_lr": Case(2e-2, depth=3),
     "code": Case("product", depth=3),
     "channel_vectors": Case("learned", depth=3),
@@ -198,8 +200,8 @@ SWITCHES: dict[str, Case] = {
     "buffer_policy": Case("reservoir", "lr"),
     "replay_batch": Case(2, "lr"),
     "replay_coefficient": Case(0.25, "lr", 3),
-    "ewc_weight": Case(1e4, "ewc"),
-    "fisher_samples": Case(2, "ewc", among=(("ewc_weight", 1e4),)),
+    "ewc_weight": Case(1e8, "ewc"),
+    "fisher_samples": Case(2, "ewc", among=(("ewc_weight", 1e8),)),
 }
 ELSEWHERE = {
     "penalty_form",
