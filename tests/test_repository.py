@@ -197,3 +197,10 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, f"{example.name} failed:\n{result.stdout}\n{result.stderr}"
+
+
+def test_the_page_of_the_defaults_is_what_its_runs_say() -> None:
+    folder = ROOT / "results" / "defaults"
+    code = "import table; print(table.page(), end='')"
+    made = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert made == (folder / "README.md").read_text(encoding="utf-8")

@@ -35,6 +35,7 @@ from hypertail.seeds import generator
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.streams import Examples, Stream
 from hypertail.streams import stream as streams
+from hypertail.training import pretrain
 from hypertail.training.trainer import Trainer
 from tiny import tiny_stream
 
@@ -406,7 +407,7 @@ def test_the_trunk_of_a_real_stream_is_trained_without_the_images_held_out(
         given.append(stream)
         return Trainer(stream, *args, **options)
 
-    monkeypatch.setattr(trunks, "Trainer", trainer)
+    monkeypatch.setattr(pretrain, "Trainer", trainer)
     config = replace(BASE, stream="digits", image_size=8, experiences=1, batch_size=64)
     stream = stream_of(config)
     trunks.trained_trunk(config, stream, tmp_path, torch.device("cpu"))
