@@ -16,12 +16,11 @@ from hypertail.lab.runfile import RunFile
 HERE = Path(__file__).resolve().parent
 SETTINGS = {
     "digits1": "digits, 1 epoch (5 steps a task)",
-    "digits6": "digits, 6 epochs (27 steps)",
-    "digits20": "digits, 20 epochs (90 steps)",
+    "digits6": "digits, 6 epochs (30 steps)",
+    "digits20": "digits, 20 epochs (100 steps)",
     "c100-20": "Split-CIFAR100, 20 images a class, 10 epochs (20 steps)",
     "c100-e1": "Split-CIFAR100, 1 epoch (40 steps)",
     "c10": "Split-CIFAR10 (5,000 images), 10 epochs (160 steps)",
-    "tiny": "Split-TinyImageNet (24,000 images, 32 pixels), 10 epochs (190 steps)",
     "c100": "Split-CIFAR100, 10 epochs (400 steps)",
 }
 SAME = """
