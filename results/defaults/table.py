@@ -85,9 +85,19 @@ def table(setting: str, title: str) -> str:
     return f"\n## {title}\n\n" + "\n".join(lines) + "\n" + note
 
 
+def threads() -> str:
+    """Accuracies of one and of two CPU threads, seed by seed."""
+    runs = [RunFile.read(path) for path in sorted((HERE / "threads").glob("*/run.json"))]
+    lines = ["| | seed | ACA, 1 thread | ACA, 2 threads |", "|---|--:|--:|--:|"]
+    for two in sorted(runs, key=lambda run: (run.label, run.seed)):
+        (one,) = (run for run in runs_of("now", "digits6")[two.label] if run.seed == two.seed)
+        lines.append(f"| {two.label} | {two.seed} | {cell([one], 'aca')} | {cell([two], 'aca')} |")
+    return "\n## CPU threads, digits, 6 epochs\n\n" + "\n".join(lines) + "\n"
+
+
 def page() -> str:
     """The whole page."""
-    return HEAD + "".join(table(*setting) for setting in SETTINGS.items())
+    return HEAD + "".join(table(*setting) for setting in SETTINGS.items()) + threads()
 
 
 if __name__ == "__main__":
