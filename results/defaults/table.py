@@ -21,13 +21,18 @@ SETTINGS = {
     "c100-20": "Split-CIFAR100, 20 images a class, 10 epochs (20 steps)",
     "c100-e1": "Split-CIFAR100, 1 epoch (40 steps)",
     "c10": "Split-CIFAR10 (5,000 images), 10 epochs (160 steps)",
+    "tiny": "Split-TinyImageNet (24,000 images, 32 pixels), 10 epochs (190 steps)",
     "c100": "Split-CIFAR100, 10 epochs (400 steps)",
 }
-SAME = """
+COMMITTED = {"c100": "split-cifar100", "tiny": "split-tinyimagenet"}
+NOTES = {
+    "tiny": "\n*Before* are the committed runs of [../reproduced](../reproduced), on another machine.\n",
+    "c100": """
 HN-2, HN-3 and Separate are the committed runs of [../reproduced](../reproduced): at 400 steps a task nothing changed.
 Over the first two experiences on one machine, weights and accuracies of HN-2 and HN-3 are the same to the bit before
 and now (HN-2 86.1, HN-3 84.7). HN-4 was run again on that machine.
-"""
+""",
+}
 ROWS = ("HN-2", "Separate-2", "HN-3", "Separate-3", "HN-4", "Separate-4", "Naive")
 HEAD = """# The defaults, from 5 to 400 steps a task
 
@@ -48,17 +53,19 @@ def runs_of(version: str, setting: str) -> dict[str, list[RunFile]]:
     return found
 
 
-def runs_of_400_steps(version: str) -> dict[str, list[RunFile]]:
-    """Split-CIFAR100 at 10 epochs: the committed runs, of which the change left all but HN-4 as they are."""
+def committed(version: str, setting: str) -> dict[str, list[RunFile]]:
+    """The same with the runs in ../reproduced: all before; at 400 steps also those now that the change left alone."""
     library = Library.of([HERE.parent / "reproduced" / "runs"])
-    found = runs_of(version, "c100")
+    found = runs_of(version, setting)
     for strategy, depth in ((s, d) for s in ("hn", "separate") for d in (2, 3, 4)):
-        config = RunConfig("split-cifar100", strategy, depth)
+        config = RunConfig(COMMITTED[setting], strategy, depth, image_size=32 if setting == "tiny" else None)
         if version == "before":
             task_lr = None if depth == 4 else config.method.task_lr  # nothing learned at it at depth 4
             config = replace(config, method=replace(config.method, classifier_rank=0, task_lr=task_lr))
+            if setting == "tiny":
+                config = replace(config, method=replace(config.method, reference_steps=1))
         for run in library.finished([config]):
-            found.setdefault(run.run.label, []).append(run.run)
+            found.setdefault(run.run.label, [run.run])
     return found
 
 
@@ -71,7 +78,7 @@ def cell(runs: list[RunFile], metric: str) -> str:
 
 
 def table(setting: str, title: str) -> str:
-    runs = runs_of if setting != "c100" else lambda version, _: runs_of_400_steps(version)
+    runs = committed if setting in COMMITTED else runs_of
     before, now = runs("before", setting), runs("now", setting)
     rows = [label for label in ROWS if label in before or label in now]
     if not rows:
@@ -81,7 +88,7 @@ def table(setting: str, title: str) -> str:
         old, new = before.get(label, []), now.get(label, [])
         cells = [cell(old, "aca"), cell(old, "forgetting"), cell(new, "aca"), cell(new, "forgetting")]
         lines.append(f"| {label} | {' | '.join(cells)} | {max(len(old), len(new))} |")
-    note = SAME if setting == "c100" else ""
+    note = NOTES.get(setting, "")
     return f"\n## {title}\n\n" + "\n".join(lines) + "\n" + note
 
 
