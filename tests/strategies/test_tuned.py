@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hypertail.lab.build import build_strategy
 from hypertail.lab.config import RunConfig
 from hypertail.nets import decompose, slim_resnet18
-from hypertail.strategies import PartialHypernet, Task, tuned_hypernet
+from hypertail.strategies import PartialHypernet, Task, tuned, tuned_hypernet
 from hypertail.training import Trainer, train_trunk
 from tiny import tiny_stream
 
@@ -66,3 +67,8 @@ def test_a_task_of_its_own_name() -> None:
     strategy = tuned_hypernet(trunk, tail)
     strategy.begin(replace(Task(7, 2, 1, lambda: (torch.zeros(4, 160, 2, 2), torch.zeros(4).long())), name="bakery"))
     assert strategy.net.roster.names == {7: "bakery"}
+
+
+def test_the_example_of_its_docstring() -> None:
+    assert doctest.testmod(tuned).attempted == 3
+    assert doctest.testmod(tuned).failed == 0

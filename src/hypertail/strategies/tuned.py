@@ -63,7 +63,7 @@ def tuned_hypernet(trunk: Trunk | nn.Module, tail: nn.Module, *, tasks: int = 1,
         >>> from hypertail.nets import decompose, slim_resnet18
         >>> strategy = tuned_hypernet(*decompose(slim_resnet18(classes=5), depth=4), tasks=20)
         >>> sum(parameter.numel() for parameter in strategy.hyper.parameters())
-        37122
+        37062
     """
     usual = tail_defaults(tail)
     with seeded(seed, "hypernetwork"):
