@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method
-from hypertail.lab.run import execute
-from hypertail.lab.tables import to_markdown
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.run import execute
+from hypertail.lab.reports.tables import to_markdown
+from hypertail.recipes.method import Method
 
 method = Method(trunk_epochs=5, penalty_weight=0.25, damping=0.3)  # a short stream of few, large steps
 runs = [

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hypertail import Optimisation, Strategy, Task, Trainer, build_stream, slim_resnet18
-from hypertail.strategies.multihead import MultiHead
+from hypertail.strategies.parts.multihead import MultiHead
 
 
 class Cautious(Strategy):

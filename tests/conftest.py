@@ -11,9 +11,11 @@ import jaxtyping
 import pytest
 import torch
 
+import support.shape_checks  # noqa: F401 - the hook below looks for it as an attribute of `support`
+
 # Before anything imports hypertail: functions are wrapped as their module is imported.
-jaxtyping.install_import_hook("hypertail", "shape_checks.check_shapes")
-pytest.register_assert_rewrite("asserts", "reference")
+jaxtyping.install_import_hook("hypertail", "support.shape_checks.check_shapes")
+pytest.register_assert_rewrite("support.asserts", "support.reference")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from hypertail.lab.config import RunConfig
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reproduce.runs import Library
-from hypertail.lab.runfile import RunFile
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = {

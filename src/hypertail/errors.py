@@ -13,12 +13,12 @@ class HypertailError(Exception):
         problem: the offending thing, in a few words.
         required: what would have been right.
         found: what was there instead.
-        mend: what the user can do about it.
+        hint: what the user can do about it.
     """
 
-    def __init__(self, problem: str, *, required: str, found: str, mend: str) -> None:
-        self.problem, self.required, self.found, self.mend = problem, required, found, mend
-        super().__init__(f"{problem}: required {required}; found {found}. {mend}")
+    def __init__(self, problem: str, *, required: str, found: str, hint: str) -> None:
+        self.problem, self.required, self.found, self.hint = problem, required, found, hint
+        super().__init__(f"{problem}: required {required}; found {found}. {hint}")
 
 
 class ConfigError(HypertailError):
@@ -58,7 +58,7 @@ def unknown_task(task: int, learned: int) -> ConfigError:
         f"unknown task {task}",
         required=f"one of the {learned} tasks learned",
         found=str(task),
-        mend="Learn the task first.",
+        hint="Learn the task first.",
     )
 
 
@@ -66,10 +66,10 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
     """The error for an unknown name, naming the nearest valid one.
 
     Example:
-        >>> print(unknown_name("strategy", "nave", ["naive", "ewc"]).mend)
+        >>> print(unknown_name("strategy", "nave", ["naive", "ewc"]).hint)
         Did you mean 'naive'?
     """
     known = sorted(choices)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    mend = f"Did you mean '{near[0]}'?" if near else "Choose one of them."
-    return ConfigError(f"unknown {kind} '{name}'", required=f"one of {', '.join(known)}", found=f"'{name}'", mend=mend)
+    hint = f"Did you mean '{near[0]}'?" if near else "Choose one of them."
+    return ConfigError(f"unknown {kind} '{name}'", required=f"one of {', '.join(known)}", found=f"'{name}'", hint=hint)

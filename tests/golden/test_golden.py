@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 import torch
 
-from hypertail.lab.config import RunConfig, expand
-from hypertail.lab.dataplace import DataPlace
-from hypertail.lab.directories import CHECKPOINT
-from hypertail.lab.presets import preset
-from hypertail.lab.run import execute
+from hypertail.lab.experiments.config import RunConfig, expand
+from hypertail.lab.experiments.dataplace import DataPlace
+from hypertail.lab.experiments.directories import CHECKPOINT
+from hypertail.lab.experiments.run import execute
+from hypertail.recipes.presets import preset
 from hypertail.storage.checkpoint import load_checkpoint
 
 STORED = Path(__file__).with_name("runs.json")

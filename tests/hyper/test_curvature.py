@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from asserts import assert_same_tensors
 from hypertail.errors import CheckpointError
 from hypertail.hyper import Curvature, PartialHypernetwork
-from tiny import hypernetwork
+from support.asserts import assert_same_tensors
+from support.tiny import hypernetwork
 
 Factors = tuple[dict[str, Tensor], dict[str, Tensor]]
 

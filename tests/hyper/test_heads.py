@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import reference
 from hypertail.errors import ConfigError
 from hypertail.hyper import ChannelHead, LinearHead, SeparableHead, TaskTable
 from hypertail.hyper.heads import CodeName
+from support import reference
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
 HIDDEN = 5

@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-import reference
-from asserts import (
+from hypertail.errors import ConfigError
+from hypertail.hyper import ChannelHead, Hypernetwork, LinearHead
+from hypertail.hyper.heads import CodeName
+from hypertail.nets import decompose, slim_resnet18
+from support import reference
+from support.asserts import (
     assert_every_learning_parameter_gets_gradient,
     assert_generated_matches_tail,
     assert_same_tensors,
     state_of,
 )
-from hypertail.errors import ConfigError
-from hypertail.hyper import ChannelHead, Hypernetwork, LinearHead
-from hypertail.hyper.heads import CodeName
-from hypertail.nets import decompose, slim_resnet18
-from tiny import BACKBONES, DEPTHS, backbone, hypernetwork, shapes_of
+from support.tiny import BACKBONES, DEPTHS, backbone, hypernetwork, shapes_of
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
 HN_5 = {0: 769_377, 1: 713_622, 2: 616_022, 3: 420_822, 4: 30_422}
@@ -191,10 +191,10 @@ def test_empty_tail() -> None:
 @pytest.mark.parametrize(
     ("sizes", "found"),
     [
-        ({"tasks": 0}, "tasks=0, embedding=32, mlp=(50, 32), rank=36, residual_rank=0"),
-        ({"tasks": 2, "embedding": 0}, "tasks=2, embedding=0, mlp=(50, 32), rank=36, residual_rank=0"),
-        ({"tasks": 2, "mlp": (50, 0)}, "tasks=2, embedding=32, mlp=(50, 0), rank=36, residual_rank=0"),
-        ({"tasks": 2, "rank": -1}, "tasks=2, embedding=32, mlp=(50, 32), rank=-1, residual_rank=0"),
+        ({"tasks": 0}, "tasks=0, embedding=32, mlp=(50, 32), rank=36, adapter_rank=0"),
+        ({"tasks": 2, "embedding": 0}, "tasks=2, embedding=0, mlp=(50, 32), rank=36, adapter_rank=0"),
+        ({"tasks": 2, "mlp": (50, 0)}, "tasks=2, embedding=32, mlp=(50, 0), rank=36, adapter_rank=0"),
+        ({"tasks": 2, "rank": -1}, "tasks=2, embedding=32, mlp=(50, 32), rank=-1, adapter_rank=0"),
     ],
 )
 def test_sizes_below_one(sizes: dict[str, int], found: str) -> None:

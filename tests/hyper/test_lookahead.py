@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import reference
 from hypertail.hyper import Hypernetwork, LookAhead, Penalty, adam_step, lookahead_gradients, sgd_step
 from hypertail.hyper.heads import CodeName
 from hypertail.seeds import seeded
+from support import reference
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
 ORDERS: tuple[LookAhead, ...] = ("none", "first", "second")

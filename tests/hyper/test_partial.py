@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asserts import assert_materialized_equals_generated, assert_same_tensors, state_of
 from hypertail.errors import ConfigError
 from hypertail.hyper import Hypernetwork, PartialHypernetwork
 from hypertail.hyper.heads import CodeName
 from hypertail.nets import decompose
-from tiny import BACKBONES, DEPTHS, backbone, hypernetwork, shapes_of
+from support.asserts import assert_materialized_equals_generated, assert_same_tensors, state_of
+from support.tiny import BACKBONES, DEPTHS, backbone, hypernetwork, shapes_of
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
 

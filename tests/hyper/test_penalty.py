@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-import reference
-from asserts import assert_gradients_close, assert_penalty_zero_at_snapshot
 from hypertail.hyper import Curvature, Hypernetwork, Penalty, direct_penalty
 from hypertail.hyper.heads import CodeName
 from hypertail.nets import decompose
 from hypertail.seeds import seeded
-from tiny import BACKBONES, DEPTHS, backbone, hypernetwork
+from support import reference
+from support.asserts import assert_gradients_close, assert_penalty_zero_at_snapshot
+from support.tiny import BACKBONES, DEPTHS, backbone, hypernetwork
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
 REDUCTIONS: tuple[Literal["sum", "mean"], ...] = ("sum", "mean")

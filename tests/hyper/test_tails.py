@@ -10,7 +10,7 @@ from hypertail.errors import ConfigError
 from hypertail.hyper import Curvature, PartialHypernetwork, check_tail
 from hypertail.hyper.lookahead import LookAhead
 from hypertail.strategies import Optimisation, Pace, PartialHypernet, Task, Trunk
-from tiny import hypernetwork
+from support.tiny import hypernetwork
 
 WIDTH = 6
 

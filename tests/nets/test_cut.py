@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asserts import assert_same_tensors, state_of
 from hypertail.errors import ConfigError
 from hypertail.nets import check_cut, decompose
 from hypertail.nets.cut import stage_named
-from tiny import BACKBONES, DEPTHS, backbone
+from support.asserts import assert_same_tensors, state_of
+from support.tiny import BACKBONES, DEPTHS, backbone
 
 
 class Net(nn.Module):

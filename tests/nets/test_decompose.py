@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from asserts import assert_same_tensors, assert_tail_after_trunk_equals_model, state_of
 from hypertail.errors import ConfigError
 from hypertail.nets import Frozen, decompose, slim_resnet18
-from tiny import BACKBONES, DEPTHS, backbone
+from support.asserts import assert_same_tensors, assert_tail_after_trunk_equals_model, state_of
+from support.tiny import BACKBONES, DEPTHS, backbone
 
 
 def images(count: int = 6) -> torch.Tensor:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asserts import assert_same_tensors, state_of
 from hypertail.nets import Frozen, Standardise, decompose, folded
-from tiny import backbone
+from support.asserts import assert_same_tensors, state_of
+from support.tiny import backbone
 
 
 def images(size: int = 8) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hypertail.nets import decompose, slim_resnet18, stage_names
-from reference import tail_shapes
+from support.reference import tail_shapes
 
 FEATURES = {
     0: (3, 32, 32),

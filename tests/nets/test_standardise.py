@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asserts import assert_same_tensors, state_of
 from hypertail.errors import ConfigError
 from hypertail.nets import Frozen, Standardise
+from support.asserts import assert_same_tensors, state_of
 
 
 def features(*shape: int) -> Tensor:

@@ -12,10 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from asserts import assert_same_tensors
 from hypertail.errors import CheckpointError
 from hypertail.storage import checkpoint
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from support.asserts import assert_same_tensors
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -123,7 +123,7 @@ def test_damaged(damage: str, tmp_path: Path) -> None:
         load_checkpoint(path)
     assert caught.value.problem == f"cannot read checkpoint {path}"
     assert caught.value.required == "a whole safetensors file"
-    assert caught.value.mend == "The file is damaged; use an older copy or start again."
+    assert caught.value.hint == "The file is damaged; use an older copy or start again."
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asserts import assert_same_tensors, assert_trunk_unchanged, state_of
 from hypertail.nets import Frozen
 from hypertail.strategies import Joint, Optimisation, Separate, Trunk
-from tiny import backbone, build, tiny_stream, train
+from support.asserts import assert_same_tensors, assert_trunk_unchanged, state_of
+from support.tiny import backbone, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2))
 

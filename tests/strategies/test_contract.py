@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from asserts import (
+from hypertail.hyper import Curvature
+from hypertail.strategies import EWC, LatentReplay, Naive, PartialHypernet, Separate, Strategy, Task
+from support.asserts import (
     assert_every_learning_parameter_gets_gradient,
     assert_prediction_independent_of_batch,
     assert_same_run,
     assert_same_tensors,
     assert_trunk_unchanged,
 )
-from hypertail.hyper import Curvature
-from hypertail.strategies import EWC, LatentReplay, Naive, PartialHypernet, Separate, Strategy, Task
-from tiny import CONTINUAL, DEPTHS, WITH_TRUNK, InterruptedRunError, Name, build, tiny_stream, train
+from support.tiny import CONTINUAL, DEPTHS, WITH_TRUNK, InterruptedRunError, Name, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), per_class=6)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -43,8 +43,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hn-optimizer-step": {"name": "hn", "virtual_step": "optimizer", "reduction": "mean"},
     "hn-output": {"name": "hn", "output_weight": 0.3},
     "hn-curvature": {"name": "hn", "curvature": Curvature},
-    "hn-residuals": {"name": "hn", "residual_rank": 2, "curvature": Curvature},
-    "hn-residuals-second": {"name": "hn", "residual_rank": 2, "lookahead": "second", "output_weight": 0.3},
+    "hn-adapters": {"name": "hn", "adapter_rank": 2, "curvature": Curvature},
+    "hn-adapters-second": {"name": "hn", "adapter_rank": 2, "lookahead": "second", "output_weight": 0.3},
     "hn-given-trunk": {"name": "hn", "learns": False},
     "hn-batch-statistics": {"name": "hn", "statistics": "batch"},
     "separate": {"name": "separate"},

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import reference
 from hypertail.errors import ConfigError
 from hypertail.nets import slim_resnet18
 from hypertail.seeds import seeded
 from hypertail.strategies import EWC, Optimisation, Task
-from tiny import build, tiny_stream, train
+from support import reference
+from support.tiny import build, tiny_stream, train
 
 STREAM = tiny_stream(3)
 

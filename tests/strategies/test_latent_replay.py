@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from hypertail.errors import ConfigError
 from hypertail.strategies import LatentReplay, Optimisation, Task, Trunk
-from hypertail.strategies.multihead import MultiHead
-from tiny import backbone, build, tiny_stream, train
+from hypertail.strategies.parts.multihead import MultiHead
+from support.tiny import backbone, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2))
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from asserts import assert_same_tensors
 from hypertail.errors import ConfigError
 from hypertail.hyper import ChannelHead, Curvature
 from hypertail.nets import decompose
 from hypertail.strategies import Optimisation, Pace, PartialHypernet, Strategy, Task, Trunk
 from hypertail.strategies.partial_hypernet import ChannelVectors
-from tiny import backbone, build, hypernetwork, tiny_stream, train
+from support.asserts import assert_same_tensors
+from support.tiny import backbone, build, hypernetwork, tiny_stream, train
 
 STREAM = tiny_stream(3)
 
@@ -49,11 +49,11 @@ def test_rows_of_learned_tasks_never_move_with_fresh_optimizer_state(options: di
 
 @pytest.mark.parametrize("state", ["fresh", "kept"])
 def test_residuals_of_learned_tasks_never_move(state: Literal["fresh", "kept"]) -> None:
-    first, whole = (hypernet(residual_rank=2, state=state, depth=1) for _ in range(2))
+    first, whole = (hypernet(adapter_rank=2, state=state, depth=1) for _ in range(2))
     train(first, STREAM.first(1), epochs=1)
     train(whole, STREAM, epochs=1)
-    for name, before in first.hyper.task_residuals().items():
-        after = whole.hyper.task_residuals()[name]
+    for name, before in first.hyper.task_adapters().items():
+        after = whole.hyper.task_adapters()[name]
         assert before.outputs[0].any(), name
         assert torch.equal(before(0), after(0)), name
         assert after.outputs[2].any(), name

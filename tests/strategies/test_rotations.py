@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asserts import assert_same_tensors
 from hypertail.errors import ConfigError
 from hypertail.strategies import Naive, Rotations, Task
 from hypertail.strategies.rotations import turned
-from tiny import build, tiny_stream, train
+from support.asserts import assert_same_tensors
+from support.tiny import build, tiny_stream, train
 
 STREAM = tiny_stream(2, (2, 3))
 
@@ -39,7 +39,7 @@ def test_images_that_are_not_square_are_refused() -> None:
             "rotations as labels",
             required="square images",
             found="images of 4 x 6 pixels",
-            mend="Give --image-size, or train the trunk on classes alone (--no-trunk-rotations).",
+            hint="Give --image-size, or train the trunk on classes alone (--no-trunk-rotations).",
         )
     )
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asserts import assert_same_tensors
 from hypertail.hyper import Curvature
 from hypertail.strategies import EWC, Joint, LatentReplay, Naive, PartialHypernet, Separate, Strategy, Task, Trunk
-from tiny import backbone, build, tiny_stream, train
+from support.asserts import assert_same_tensors
+from support.tiny import backbone, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), per_class=6)
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from asserts import assert_same_tensors
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.hyper import Curvature
 from hypertail.strategies import PartialHypernet, Rotations, Strategy, Task
-from hypertail.strategies.multihead import MultiHead
-from tiny import Name, backbone, build, tiny_stream
+from hypertail.strategies.parts.multihead import MultiHead
+from support.asserts import assert_same_tensors
+from support.tiny import Name, backbone, build, tiny_stream
 
 CLASSES = {0: 2, 1: 3, 2: 2, 3: 3}
 STREAM = tiny_stream(4, tuple(CLASSES.values()), per_class=4)

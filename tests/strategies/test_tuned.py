@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hypertail.lab.build import build_strategy
-from hypertail.lab.config import RunConfig
+from hypertail.lab.experiments.config import RunConfig
 from hypertail.nets import decompose, slim_resnet18
+from hypertail.recipes.build import build_strategy
 from hypertail.strategies import PartialHypernet, Task, tuned, tuned_hypernet
 from hypertail.training import Trainer, train_trunk
-from tiny import tiny_stream
+from support.tiny import tiny_stream
 
 STREAM = tiny_stream(3, size=16)
 

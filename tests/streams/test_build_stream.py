@@ -14,8 +14,8 @@ from torch import Tensor
 from hypertail.errors import ConfigError
 from hypertail.seeds import generator
 from hypertail.streams import STREAMS, Examples, Experience, Stream, build_stream, experience_from_folder
-from hypertail.streams.datasets import DATASETS
-from streams.image_sources import noise_image, write_classes, write_folder
+from hypertail.streams.sources.named import DATASETS
+from support.image_sources import noise_image, write_classes, write_folder
 
 
 @pytest.fixture(scope="module")

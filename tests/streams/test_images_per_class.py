@@ -10,8 +10,8 @@ import torch
 
 from hypertail.errors import ConfigError
 from hypertail.streams import Examples, Stream, build_stream
-from hypertail.streams.labelled import at_most
-from streams.image_sources import noise_image
+from hypertail.streams.sources.labelled import at_most
+from support.image_sources import noise_image
 
 
 def images_of(examples: Examples | None) -> set[bytes]:

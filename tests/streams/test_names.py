@@ -12,10 +12,10 @@ import pytest
 
 from hypertail.errors import DataError
 from hypertail.streams import build_stream, experience_from_folder
-from hypertail.streams.folders import image_folder
-from hypertail.streams.hub import HubSource, hub_dataset
 from hypertail.streams.names import printable, shown
-from streams.image_sources import noise_image, write_folder
+from hypertail.streams.sources.folders import image_folder
+from hypertail.streams.sources.hub import HubSource, hub_dataset
+from support.image_sources import noise_image, write_folder
 
 LATIN = os.fsdecode(b"caf\xe9")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hypertail.streams import DatasetReport, LeftOut, Stream, build_stream
-from streams.image_sources import write_classes, write_folder
+from support.image_sources import write_classes, write_folder
 
 REPORT = DatasetReport(
     "photos",

@@ -14,10 +14,10 @@ from hypertail.hyper import Hypernetwork, Penalty
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.seeds import seeded
 from hypertail.strategies import Optimisation, Pace, PartialHypernet, Trunk
-from hypertail.training.features import FeatureCache
+from hypertail.training.features.cache import FeatureCache
 from hypertail.training.precision import Precision, Speed, autocast, choose_precision, multiplies_bfloat16
 from hypertail.training.trainer import Trainer
-from tiny import CONTINUAL, Name, build, tiny_stream
+from support.tiny import CONTINUAL, Name, build, tiny_stream
 
 CPU = torch.device("cpu")
 
@@ -114,7 +114,7 @@ def test_mixed_training_is_near_full_training_and_keeps_float32_weights() -> Non
 @pytest.mark.parametrize("name", CONTINUAL)
 def test_every_strategy_learns_in_mixed_precision(name: Name, depth: int) -> None:
     stream = tiny_stream(3, (2, 3, 2))
-    learner = build(name, depth=depth, classes=3, residual_rank=2)
+    learner = build(name, depth=depth, classes=3, adapter_rank=2)
     cache = FeatureCache(seed=0, views=1, precision="mixed")
     result = Trainer(stream, learner, epochs=2, batch_size=8, precision="mixed", cache=cache).run()
     assert torch.tensor(result.losses).isfinite().all()

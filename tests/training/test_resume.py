@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from asserts import assert_same_run
 from hypertail.errors import CheckpointError
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.streams import Examples, Experience, Stream
 from hypertail.training import resume
-from hypertail.training.features import FeatureCache
+from hypertail.training.features.cache import FeatureCache
 from hypertail.training.resume import check_same_run, digest_of, enlarged, explained
-from tiny import CONTINUAL, Name, build, tiny_stream, train
+from support.asserts import assert_same_run
+from support.tiny import CONTINUAL, Name, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), validation=True)
 LONGER = tiny_stream(5, (2, 3, 2, 2, 3), validation=True)

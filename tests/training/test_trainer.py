@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asserts import assert_same_run
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.seeds import seeded
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.strategies import Naive, Optimisation, Strategy, Task
 from hypertail.streams import Stream
 from hypertail.training.trainer import Trainer
-from tiny import CONTINUAL, Name, build, plain, tiny_stream, train
+from support.asserts import assert_same_run
+from support.tiny import CONTINUAL, Name, build, plain, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), validation=True)
 

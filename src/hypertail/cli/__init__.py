@@ -18,8 +18,8 @@ from rich.text import Text
 from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run, tune
 from hypertail.cli.command import Command
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
+from hypertail.environment import own_version
 from hypertail.errors import ConfigError, HypertailError
-from hypertail.lab.environment import own_version
 
 COMMANDS: Mapping[str, Command[Any]] = {
     "run": Command(run.Run, run.execute, run.default, run.stopped),
@@ -61,7 +61,7 @@ def _refuse_repeated(args: Sequence[str]) -> None:
                 f"option {option}",
                 required="each option once",
                 found=f"it is given {options.count(option)} times",
-                mend=f"Give it once; an option for several values takes them together, as in {option} A B.",
+                hint=f"Give it once; an option for several values takes them together, as in {option} A B.",
             )
 
 

@@ -8,9 +8,9 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from hypertail.streams.cache_files import clear_cache, list_cache
 from hypertail.streams.names import shown
 from hypertail.streams.report import plural
+from hypertail.streams.sources.cache_files import clear_cache, list_cache
 
 
 @dataclass(frozen=True)

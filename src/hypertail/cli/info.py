@@ -10,10 +10,10 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from hypertail.lab.commands import print_info
-from hypertail.lab.config import parse_depth
-from hypertail.lab.info import describe
-from hypertail.lab.presets import PRESETS, preset
+from hypertail.lab.experiments.batch import print_info
+from hypertail.lab.experiments.config import parse_depth
+from hypertail.lab.experiments.sizes import describe
+from hypertail.recipes.presets import PRESETS, preset
 
 
 @dataclass(frozen=True)

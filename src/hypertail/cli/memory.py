@@ -45,7 +45,7 @@ def out_of_memory(error: BaseException, options: object) -> TrainingError:
         "memory of this process",
         required="room for the images of a step and for kept features",
         found=f"no more ({found})",
-        mend=_advice(options),
+        hint=_advice(options),
     )
 
 

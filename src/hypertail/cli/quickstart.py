@@ -9,8 +9,8 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import arg
 
-from hypertail.lab.commands import quickstart
-from hypertail.lab.environment import use_threads
+from hypertail.environment import use_threads
+from hypertail.lab.experiments.batch import quickstart
 
 
 @dataclass(frozen=True)

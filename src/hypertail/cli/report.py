@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from hypertail.lab.commands import report
+from hypertail.lab.experiments.batch import report
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from hypertail.lab.environment import choose_device, use_threads
-from hypertail.lab.presets import PRESETS
-from hypertail.lab.reproduce.command import reproduce
+from hypertail.environment import choose_device, use_threads
+from hypertail.lab.reproduce.reproduce import reproduce
 from hypertail.lab.reproduce.setting import SCALES, Setting
 from hypertail.lab.reproduce.targets import TARGETS
+from hypertail.recipes.presets import PRESETS
 from hypertail.training.precision import Speed
 
 

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from hypertail.environment import choose_device, use_threads
 from hypertail.errors import ConfigError
-from hypertail.lab.commands import print_tables, run_all
-from hypertail.lab.config import STRATEGIES, RunConfig, expand
-from hypertail.lab.dataplace import DataPlace
-from hypertail.lab.environment import choose_device, use_threads
-from hypertail.lab.method import Method
-from hypertail.lab.presets import PRESETS, preset
-from hypertail.lab.run import Existing
+from hypertail.lab.experiments.batch import print_tables, run_all
+from hypertail.lab.experiments.config import STRATEGIES, RunConfig, expand
+from hypertail.lab.experiments.dataplace import DataPlace
+from hypertail.lab.experiments.run import Existing
+from hypertail.recipes.method import Method
+from hypertail.recipes.presets import PRESETS, preset
 from hypertail.streams import STREAMS
 from hypertail.training.precision import Speed
 from hypertail.training.trainer import Split
@@ -79,7 +79,7 @@ class Reading:
                 "options --cache and --no-cache",
                 required="one of them, or none",
                 found="both",
-                mend="Leave one of them out.",
+                hint="Leave one of them out.",
             )
         keep = True if self.cache else False if self.no_cache else None
         return DataPlace(root, keep, self.image_column, self.label_column)

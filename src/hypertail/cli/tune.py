@@ -13,12 +13,12 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.cli import run
-from hypertail.lab.config import RunConfig, expand_strategies
-from hypertail.lab.environment import choose_device, use_threads
-from hypertail.lab.method import Method
-from hypertail.lab.presets import PRESETS
+from hypertail.environment import choose_device, use_threads
+from hypertail.lab.experiments.config import RunConfig, expand_strategies
 from hypertail.lab.tuning.searchspace import default_space, parse_space
 from hypertail.lab.tuning.tune import DRAWN, Search, check_space, tune
+from hypertail.recipes.method import Method
+from hypertail.recipes.presets import PRESETS
 
 
 @dataclass(frozen=True)

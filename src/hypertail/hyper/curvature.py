@@ -121,7 +121,7 @@ class Curvature:
                 "saved strategy without curvature",
                 required="the factors of its tasks",
                 found="none",
-                mend="Build the strategy with curvature=None, as the saved one, or use a file that was not changed.",
+                hint="Build the strategy with curvature=None, as the saved one, or use a file that was not changed.",
             )
         self.tasks = int(state["tasks"])
         for own, prefix in ((self.inputs, "inputs:"), (self.outputs, "outputs:"), (self.taps, "taps:")):

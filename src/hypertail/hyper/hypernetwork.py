@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hypertail.errors import ConfigError, check_choice
 from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable, Vectors
-from hypertail.hyper.residuals import Residuals
+from hypertail.nets.adapter import TaskAdapters
 
 Initialisation = Literal["he", "library"]
 NewEmbedding = Literal["fresh", "copied"]
@@ -35,7 +35,7 @@ class Hypernetwork(nn.Module):
         rank: size d of the vector of each output channel in channel-wise heads.
         code: how channel-wise heads join task and channel, see `ChannelHead`.
         vectors: how the vectors of output channels start, see `ChannelHead`.
-        residual_rank: rank of what each task adds to channel-wise heads for itself, see `Residuals`; 0: nothing.
+        adapter_rank: rank of what each task adds to channel-wise heads for itself, see `TaskAdapters`; 0: nothing.
         classifier_rank: rank of what each task adds to the classifier weight for itself; 0: nothing.
         init: `he` scales every head so that the generated weights have He variance; `library` leaves torch's
             defaults (generated convolutions then have a standard deviation near 0.41).
@@ -55,7 +55,7 @@ class Hypernetwork(nn.Module):
         rank: int = 36,
         code: CodeName = "additive",
         vectors: Vectors = "orthogonal",
-        residual_rank: int = 0,
+        adapter_rank: int = 0,
         classifier_rank: int = 0,
         init: Initialisation = "he",
         classifier: str | None = None,
@@ -67,15 +67,15 @@ class Hypernetwork(nn.Module):
                 "hypernetwork without outputs",
                 required="at least one tail parameter",
                 found="an empty tail",
-                mend="Choose a smaller depth, so that the tail keeps layers with parameters.",
+                hint="Choose a smaller depth, so that the tail keeps layers with parameters.",
             )
-        if min(tasks, embedding, *mlp, rank, residual_rank + 1, classifier_rank + 1) < 1:
+        if min(tasks, embedding, *mlp, rank, adapter_rank + 1, classifier_rank + 1) < 1:
             raise ConfigError(
                 "size of the hypernetwork",
                 required="tasks, embedding, mlp and rank of at least 1, the other ranks of at least 0",
-                found=f"tasks={tasks}, embedding={embedding}, mlp={mlp}, rank={rank}, residual_rank={residual_rank}, "
+                found=f"tasks={tasks}, embedding={embedding}, mlp={mlp}, rank={rank}, adapter_rank={adapter_rank}, "
                 f"classifier_rank={classifier_rank}",
-                mend="Give positive sizes.",
+                hint="Give positive sizes.",
             )
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
         matrices = [name for name, shape in self.shapes.items() if len(shape) == 2]
@@ -86,7 +86,7 @@ class Hypernetwork(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU())
         self.heads = nn.ModuleDict()
         self.tables = nn.ModuleDict()
-        self.residuals = nn.ModuleDict()
+        self.adapters = nn.ModuleDict()
         for name, shape in self.shapes.items():
             if len(shape) < 2:
                 self.tables[_key(name)] = TaskTable(
@@ -95,11 +95,11 @@ class Hypernetwork(nn.Module):
             elif name == self.classifier:
                 self.heads[_key(name)] = LinearHead(shape, mlp[1])
                 if classifier_rank:
-                    self.residuals[_key(name)] = Residuals(shape, tasks, classifier_rank)
+                    self.adapters[_key(name)] = TaskAdapters(shape, tasks, classifier_rank)
             else:
                 self.heads[_key(name)] = ChannelHead(shape, mlp[1], rank, code, vectors)
-                if residual_rank:
-                    self.residuals[_key(name)] = Residuals(shape, tasks, residual_rank)
+                if adapter_rank:
+                    self.adapters[_key(name)] = TaskAdapters(shape, tasks, adapter_rank)
         if init == "he":
             self._scale_to_he()
 
@@ -116,9 +116,9 @@ class Hypernetwork(nn.Module):
         """Parameter name -> its task table."""
         return {_name(key): table for key, table in self.tables.items() if isinstance(table, TaskTable)}
 
-    def task_residuals(self) -> dict[str, Residuals]:
-        """Parameter name -> what tasks add to it; empty without residuals."""
-        return {_name(key): own for key, own in self.residuals.items() if isinstance(own, Residuals)}
+    def task_adapters(self) -> dict[str, TaskAdapters]:
+        """Parameter name -> what tasks add to it; empty without adapters."""
+        return {_name(key): own for key, own in self.adapters.items() if isinstance(own, TaskAdapters)}
 
     def hidden(self, tasks: Int[Tensor, "*tasks"]) -> Float[Tensor, "*tasks hidden"]:
         """h_j: the hidden units that feed the heads."""
@@ -131,7 +131,7 @@ class Hypernetwork(nn.Module):
     def several(self, tasks: Sequence[int]) -> list[dict[str, Tensor]]:
         """The weights of several tasks; what heads share between tasks is computed once."""
         hidden = self.mlp(torch.stack([self.embedding[task] for task in tasks]))
-        heads, tables, residuals = self.separable_heads(), self.task_tables(), self.task_residuals()
+        heads, tables, adapters = self.separable_heads(), self.task_tables(), self.task_adapters()
         generated = {name: head(hidden) for name, head in heads.items()}
 
         def weight(name: str, number: int, task: int) -> Tensor:
@@ -139,7 +139,7 @@ class Hypernetwork(nn.Module):
                 row: Tensor = tables[name](task)
                 return row.view(self.shapes[name])
             own: Tensor = generated[name][number]
-            return own + heads[name].shape_rows(residuals[name](task)) if name in residuals else own
+            return own + heads[name].shape_rows(adapters[name](task)) if name in adapters else own
 
         return [{name: weight(name, *each) for name in self.shapes} for each in enumerate(tasks)]
 
@@ -148,8 +148,8 @@ class Hypernetwork(nn.Module):
         hidden, numbers = self.hidden(tasks), tasks.tolist()
         heads = self.separable_heads()
         generated = {name: head(hidden) for name, head in heads.items()}
-        for name, residuals in self.task_residuals().items():
-            rows = torch.stack([residuals(task) for task in numbers])
+        for name, adapters in self.task_adapters().items():
+            rows = torch.stack([adapters(task) for task in numbers])
             generated[name] = generated[name] + heads[name].shape_rows(rows)
         for name, table in self.task_tables().items():
             rows = torch.stack([table(task) for task in numbers])
@@ -157,14 +157,14 @@ class Hypernetwork(nn.Module):
         return {name: generated[name] for name in self.shapes}
 
     def trainable(self, task: int, *, all_rows: bool = False) -> dict[str, nn.Parameter]:
-        """The parameters that a step on `task` may move: all of psi but task-table rows and residuals of other tasks.
+        """The parameters that a step on `task` may move: all of psi but task-table rows and adapters of other tasks.
 
         Args:
             task: the task being learned.
             all_rows: include the table rows of other tasks. Their gradient is zero, but the momentum of an
                 optimizer whose state is kept across experiences still moves them.
         """
-        foreign = {f"residuals.{name}" for name, _ in self.residuals.named_parameters() if _of_another(name, task)}
+        foreign = {f"adapters.{name}" for name, _ in self.adapters.named_parameters() if _of_another(name, task)}
         if not all_rows:
             foreign |= {f"tables.{name}" for name, _ in self.tables.named_parameters() if _of_another(name, task)}
         return {
@@ -188,7 +188,7 @@ class Hypernetwork(nn.Module):
     def begin_task(
         self, task: int, embedding: NewEmbedding, generator: torch.Generator, previous: int | None = None
     ) -> None:
-        """Start a new task: its residuals, and its embedding.
+        """Start a new task: its adapters, and its embedding.
 
         Args:
             task: the new task.
@@ -203,8 +203,8 @@ class Hypernetwork(nn.Module):
         else:
             fresh = torch.randn(self.embedding.shape[1], generator=generator)
             self.embedding[task] = fresh.to(self.embedding)
-        for residuals in self.task_residuals().values():
-            residuals.begin(task, generator)
+        for adapters in self.task_adapters().values():
+            adapters.begin(task, generator)
 
     @torch.no_grad()
     def grow(self, tasks: int) -> None:
@@ -215,8 +215,8 @@ class Hypernetwork(nn.Module):
             self.embedding = nn.Parameter(torch.cat((self.embedding, room)))
             for table in self.task_tables().values():
                 table.grow(tasks)
-            for residuals in self.task_residuals().values():
-                residuals.grow(tasks)
+            for adapters in self.task_adapters().values():
+                adapters.grow(tasks)
 
     @torch.no_grad()
     def _scale_to_he(self) -> None:

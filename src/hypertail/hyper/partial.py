@@ -49,7 +49,7 @@ class PartialHypernetwork:
                 "hypernetwork and tail do not match",
                 required=f"heads for {_listed(shapes)}",
                 found=_listed(hyper.shapes),
-                mend="Build the hypernetwork from the shapes of tail.named_parameters().",
+                hint="Build the hypernetwork from the shapes of tail.named_parameters().",
             )
         _check_classifier(tail, hyper.classifier)
         self.trunk, self.tail, self.hyper = trunk, tail.eval(), hyper
@@ -74,7 +74,7 @@ class PartialHypernetwork:
                 f"task id {task}",
                 required=f"an id below {MOST_TASKS}: there is a row of the hypernetwork for each id up to the highest",
                 found=str(task),
-                mend="Number tasks from 0.",
+                hint="Number tasks from 0.",
             )
         width = self.width
         if classes > width:
@@ -82,7 +82,7 @@ class PartialHypernetwork:
                 f"task {task} has too many classes",
                 required=f"at most {width} classes, the width of the heads",
                 found=str(classes),
-                mend=f"Build the hypernetwork with a classifier of at least {classes} outputs.",
+                hint=f"Build the hypernetwork with a classifier of at least {classes} outputs.",
             )
         self.roster.admit(task, classes, name)
         self.hyper.grow(task + 1)
@@ -107,7 +107,7 @@ class PartialHypernetwork:
                         f"statistics of task {task}",
                         required=f"'{name}' of shape {tuple(self._fresh[name].shape)}",
                         found="none" if value is None else f"shape {tuple(value.shape)}",
-                        mend="Use a file that was not changed, and a tail like that of the saved strategy.",
+                        hint="Use a file that was not changed, and a tail like that of the saved strategy.",
                     )
             # copies: what is trained later must not change the state that was loaded
             self.statistics[task] = {name: value.clone() for name, value in own.items() if value is not None}
@@ -227,7 +227,7 @@ def _check_classifier(tail: nn.Module, name: str | None) -> None:
             f"classifier '{name}' of the tail",
             required="the weight of the nn.Linear that gives the logits",
             found=f"a parameter of {type(layer).__name__}",
-            mend="Name it: Hypernetwork(shapes, tasks, classifier='head.weight').",
+            hint="Name it: Hypernetwork(shapes, tasks, classifier='head.weight').",
         )
 
 

@@ -33,14 +33,14 @@ class Roster:
                 f"task {task}",
                 required="an id of at least 0 and at least 1 class",
                 found=f"id {task} with {classes} classes",
-                mend="Number tasks from 0.",
+                hint="Number tasks from 0.",
             )
         if task in self.classes:
             raise ConfigError(
                 f"task {task} was learned already",
                 required=f"an id other than {_listed(self.classes)}",
                 found=f"{classes} classes for task {task}, which has learned {self.classes[task]}",
-                mend="A task is learned once: learning more images into it would ruin what it knows; learn the new "
+                hint="A task is learned once: learning more images into it would ruin what it knows; learn the new "
                 "images as a task of its own.",
             )
         if name is not None and name in self.names.values():
@@ -49,7 +49,7 @@ class Roster:
                 f"task name '{name}'",
                 required="a name that no other task has",
                 found=f"the name of task {other}",
-                mend="Give the new task another name.",
+                hint="Give the new task another name.",
             )
         self.classes[task] = classes
         if name is not None:
@@ -145,7 +145,7 @@ def _damaged(problem: str, required: str, found: str) -> CheckpointError:
         f"{problem} of the checkpoint",
         required=required,
         found=found,
-        mend="The file was changed after it was written, or belongs to another strategy: use one that was not.",
+        hint="The file was changed after it was written, or belongs to another strategy: use one that was not.",
     )
 
 

@@ -88,5 +88,5 @@ def _check_weighed(name: str, layer: nn.Module, *, inside: bool) -> None:
     )
 
 
-def _refusal(name: str, layer: nn.Module, required: str, found: str, mend: str) -> ConfigError:
-    return ConfigError(f"tail parameter '{name}' of {type(layer).__name__}", required=required, found=found, mend=mend)
+def _refusal(name: str, layer: nn.Module, required: str, found: str, hint: str) -> ConfigError:
+    return ConfigError(f"tail parameter '{name}' of {type(layer).__name__}", required=required, found=found, hint=hint)

@@ -2,8 +2,9 @@
 
 from hypertail.nets.channels import channel_axis
 from hypertail.nets.cut import check_cut
-from hypertail.nets.decompose import Frozen, decompose, stage_names
+from hypertail.nets.decompose import decompose, stage_names
 from hypertail.nets.fold import folded
+from hypertail.nets.frozen import Frozen
 from hypertail.nets.resnet import slim_resnet18
 from hypertail.nets.standardise import Standardise
 

@@ -28,5 +28,5 @@ def channel_axis(layer: nn.Module) -> int:
         f"channels of a {type(layer).__name__}",
         required="a linear layer, a convolution or a normalisation layer",
         found=type(layer).__name__,
-        mend="Name the axis of the channels yourself.",
+        hint="Name the axis of the channels yourself.",
     )

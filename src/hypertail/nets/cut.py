@@ -40,7 +40,7 @@ def check_cut(model: nn.Module, trunk: nn.Module, tail: nn.Module, probe: Tensor
         "trunk and tail are not the model",
         required="tail(trunk(x)) equal to model(x)",
         found=found,
-        mend=_LOST,
+        hint=_LOST,
     )
 
 
@@ -86,14 +86,14 @@ def _run(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
                 f"{at} ({type(stage).__name__}) cannot take what it is given",
                 required="inputs that fit the layer",
                 found=f"shape {given}: {first}",
-                mend=_LOST,
+                hint=_LOST,
             ) from error
         if not isinstance(value, Tensor):
             raise ConfigError(
                 f"{at} ({type(stage).__name__})",
                 required="one tensor as its output",
                 found=type(value).__name__,
-                mend="Wrap the stage in a module that returns the one tensor the next stage needs.",
+                hint="Wrap the stage in a module that returns the one tensor the next stage needs.",
             )
     return value
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 
 from hypertail.errors import ConfigError
@@ -39,14 +38,14 @@ def decompose(
             f"cannot decompose a {type(model).__name__}",
             required="an nn.Sequential of stages",
             found=type(model).__name__,
-            mend=_PAIR,
+            hint=_PAIR,
         )
     if type(model).forward is not nn.Sequential.forward:
         raise ConfigError(
             f"cannot decompose a {type(model).__name__}",
             required="an nn.Sequential that runs its stages in a row",
             found="a forward method of its own",
-            mend=_PAIR,
+            hint=_PAIR,
         )
     stages = _stages(model)
     names = [name for name, _ in stages]
@@ -56,7 +55,7 @@ def decompose(
                 f"no stage '{at}' to cut at",
                 required=f"one of {', '.join(names)}",
                 found=at,
-                mend="Name one of them.",
+                hint="Name one of them.",
             )
         cut = names.index(at)
     else:
@@ -66,7 +65,7 @@ def decompose(
                 "depth of decomposition",
                 required=f"an integer from 0 to {deepest}",
                 found=str(depth),
-                mend="Depth counts the frozen stages after the first; the classifier always belongs to the tail.",
+                hint="Depth counts the frozen stages after the first; the classifier always belongs to the tail.",
             )
         cut = depth + 1 if depth else 0
     _check_apart(stages[:cut], stages[cut:])
@@ -97,30 +96,5 @@ def _check_apart(trunk: list[tuple[str, nn.Module]], tail: list[tuple[str, nn.Mo
                     "trunk and tail share a layer",
                     required="parameters that belong to one of the two",
                     found=f"stages '{owners[id(tensor)]}' and '{name}' with the same tensor",
-                    mend="Cut elsewhere, or copy the layer (copy.deepcopy) into one of the two stages.",
+                    hint="Cut elsewhere, or copy the layer (copy.deepcopy) into one of the two stages.",
                 )
-
-
-class Frozen(nn.Module):
-    """A module that no longer learns: no gradients, and normalisation statistics fixed for good.
-
-    `.train()` on it, or on a module that contains it, leaves it in evaluation mode, so that the features of an
-    image depend on that image alone.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        for parameter in module.parameters():
-            parameter.requires_grad_(False)
-        self.train(False)
-
-    def train(self, mode: bool = True) -> Frozen:
-        """Stay in evaluation mode whatever is asked."""
-        super().train(False)
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The output of the frozen module, detached."""
-        with torch.no_grad():
-            return self.module(x)  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ import copy
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from hypertail.nets.decompose import Frozen
+from hypertail.nets.frozen import Frozen
 from hypertail.nets.resnet import BasicBlock
 
 

@@ -35,7 +35,7 @@ class Standardise(nn.Module):
                 "axis of the channels",
                 required="an axis after the first, which is that of the batch",
                 found="0",
-                mend="Give 1 for images, or -1 for tokens of (n, tokens, channels).",
+                hint="Give 1 for images, or -1 for tokens of (n, tokens, channels).",
             )
         self.axis = axis
         self.register_buffer("mean", torch.zeros(channels))
@@ -63,7 +63,7 @@ class Standardise(nn.Module):
                 "mean and deviation of features",
                 required="at least one feature",
                 found="none",
-                mend="Fit on the features of the first experience.",
+                hint="Fit on the features of the first experience.",
             )
         mean = total / count
         std = (squares / count - mean**2).clamp_min(0).sqrt()
@@ -92,5 +92,5 @@ class Standardise(nn.Module):
                 "features to standardise",
                 required=f"{len(self.mean)} channels along axis {self.axis}",
                 found=f"features of shape {tuple(x.shape)}",
-                mend="Channels are axis 1 of images and axis -1 of tokens: build Standardise(channels, axis).",
+                hint="Channels are axis 1 of images and axis -1 of tokens: build Standardise(channels, axis).",
             )

@@ -43,7 +43,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
             f"facts of checkpoint {path}",
             required="what JSON can hold, with finite numbers",
             found=str(error),
-            mend="Save other values as tensors.",
+            hint="Save other values as tensors.",
         ) from error
     sums = json.dumps({name: _digest_of(name, tensor) for name, tensor in own.items()}, sort_keys=True)
     header = {"format": FORMAT, "version": str(VERSION), "facts": text, "sums": sums, "digest": _digest(text, sums)}
@@ -54,7 +54,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
             f"cannot write checkpoint {path}",
             required="room on the disk, and leave to write there",
             found=str(error),
-            mend="Free some room, or write elsewhere; the file that was there before is kept.",
+            hint="Free some room, or write elsewhere; the file that was there before is kept.",
         ) from error
 
 
@@ -70,7 +70,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
             f"no checkpoint {path}",
             required="a file written by save_checkpoint",
             found="nothing there",
-            mend="Check the path.",
+            hint="Check the path.",
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -102,14 +102,14 @@ def _version_of(path: Path, header: dict[str, str]) -> int:
             f"{path} is not a hypertail checkpoint",
             required=f"format {FORMAT}",
             found=str(header.get("format")),
-            mend="Check the path.",
+            hint="Check the path.",
         )
     if int(text) > VERSION:
         raise CheckpointError(
             f"checkpoint {path} is too new",
             required=f"version {VERSION} or older",
             found=text,
-            mend="Upgrade hypertail: pip install -U hypertail.",
+            hint="Upgrade hypertail: pip install -U hypertail.",
         )
     return int(text)
 
@@ -142,5 +142,5 @@ def _digest(facts: str, sums: str) -> str:
 
 
 def _damaged(path: Path, required: str, found: str, problem: str = "checkpoint {} is damaged") -> CheckpointError:
-    mend = "The file is damaged; use an older copy or start again."
-    return DamagedCheckpointError(problem.format(path), required=required, found=found, mend=mend)
+    hint = "The file is damaged; use an older copy or start again."
+    return DamagedCheckpointError(problem.format(path), required=required, found=found, hint=hint)

@@ -1,16 +1,17 @@
 """Strategies: algorithms that learn a stream of experiences."""
 
-from hypertail.strategies.bounds import Joint, Separate
+from hypertail.hyper.output_penalty import OutputPenalty
 from hypertail.strategies.ewc import EWC
+from hypertail.strategies.joint import Joint
 from hypertail.strategies.latent_replay import LatentReplay
 from hypertail.strategies.naive import Naive
-from hypertail.strategies.optimisation import Optimisation
-from hypertail.strategies.output_penalty import OutputPenalty
-from hypertail.strategies.pace import Pace
 from hypertail.strategies.partial_hypernet import PartialHypernet
+from hypertail.strategies.parts.optimisation import Optimisation
+from hypertail.strategies.parts.pace import Pace
+from hypertail.strategies.parts.trunk import Trunk
 from hypertail.strategies.rotations import Rotations
+from hypertail.strategies.separate import Separate
 from hypertail.strategies.strategy import Strategy, Task
-from hypertail.strategies.trunk import Trunk
 from hypertail.strategies.tuned import TailDefaults, tail_defaults, tuned_hypernet
 
 __all__ = [

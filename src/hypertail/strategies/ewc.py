@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from hypertail.errors import CheckpointError, check_choice
 from hypertail.hyper import Roster
 from hypertail.seeds import generator
-from hypertail.strategies.multihead import MultiHead, head_widths
-from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.parts.multihead import MultiHead, head_widths
+from hypertail.strategies.parts.optimisation import Optimisation
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
 
 Fisher = Literal["empirical", "exact"]
@@ -157,7 +157,7 @@ class EWC(Strategy):
                 f"Fisher sums of '{name}'",
                 required="both sums of a parameter of the model",
                 found="one of them" if name in known else "no such parameter",
-                mend="Use a file that was not changed after it was written.",
+                hint="Use a file that was not changed after it was written.",
             )
         self.optimisation.load_state(unprefixed("optimizer", state))
 

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.hyper import Roster
 from hypertail.seeds import generator
-from hypertail.strategies.buffer import BufferPolicy, ReplayBuffer
-from hypertail.strategies.multihead import MultiHead, head_widths
-from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.parts.buffer import BufferPolicy, ReplayBuffer
+from hypertail.strategies.parts.multihead import MultiHead, head_widths
+from hypertail.strategies.parts.optimisation import Optimisation
+from hypertail.strategies.parts.trunk import Trunk
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
-from hypertail.strategies.trunk import Trunk
 
 
 class LatentReplay(Strategy):
@@ -52,7 +52,7 @@ class LatentReplay(Strategy):
                 "latent replay without exemplars",
                 required="a buffer and a replay batch of at least 1",
                 found=f"buffer {capacity}, replay batch {replay_batch}",
-                mend="Use the naive strategy to train without replay.",
+                hint="Use the naive strategy to train without replay.",
             )
         self.trunk, self.tail, self.optimisation = trunk, MultiHead(tail, seed), optimisation
         self.replay_batch, self.coefficient, self.seed = replay_batch, coefficient, seed
@@ -129,7 +129,7 @@ class LatentReplay(Strategy):
                 "saved buffer of exemplars",
                 required="inputs, labels, tasks and how many were seen",
                 found=f"no '{lost}'",
-                mend="Use a file that was not changed after it was written.",
+                hint="Use a file that was not changed after it was written.",
             )
         self.buffer.load_state(buffer)
         for task in set(self.buffer.tasks.tolist()) - set(self.tasks):
@@ -137,7 +137,7 @@ class LatentReplay(Strategy):
                 f"exemplars of task {task} in the buffer",
                 required=f"exemplars of tasks {', '.join(map(str, self.tasks))}",
                 found=f"some of task {task}",
-                mend="Use a file that was not changed after it was written.",
+                hint="Use a file that was not changed after it was written.",
             )
         self.optimisation.load_state(unprefixed("optimizer", state))
 

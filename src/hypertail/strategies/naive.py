@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hypertail.hyper import Roster
-from hypertail.strategies.multihead import MultiHead, head_widths
-from hypertail.strategies.optimisation import Optimisation
+from hypertail.strategies.parts.multihead import MultiHead, head_widths
+from hypertail.strategies.parts.optimisation import Optimisation
 from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
 
 

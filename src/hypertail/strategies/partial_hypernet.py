@@ -24,16 +24,16 @@ from hypertail.hyper import (
 )
 from hypertail.hyper.hypernetwork import NewEmbedding
 from hypertail.hyper.lookahead import Combine, Parameters
+from hypertail.hyper.output_penalty import OutputPenalty
 from hypertail.hyper.penalty import Reduction
 from hypertail.hyper.tails import check_tail
 from hypertail.nets.mode import in_mode
 from hypertail.nets.statistics import compute_statistics
 from hypertail.seeds import generator
-from hypertail.strategies.optimisation import Optimisation
-from hypertail.strategies.output_penalty import OutputPenalty
-from hypertail.strategies.pace import Pace
+from hypertail.strategies.parts.optimisation import Optimisation
+from hypertail.strategies.parts.pace import Pace
+from hypertail.strategies.parts.trunk import Trunk
 from hypertail.strategies.strategy import Strategy, Task, load_module, nbytes, prefixed, unprefixed
-from hypertail.strategies.trunk import Trunk
 
 VirtualStepName = Literal["sgd", "optimizer"]
 PenaltyForm = Literal["closed", "direct"]
@@ -98,7 +98,7 @@ class PartialHypernet(Strategy):
                 "one weight set per sample",
                 required="a tail without normalisation statistics (norm 'instance')",
                 found="a tail with batch normalisation",
-                mend="Build the model with norm='instance', or generate weights once per batch.",
+                hint="Build the model with norm='instance', or generate weights once per batch.",
             )
         check_choice("virtual step", virtual_step, get_args(VirtualStepName))
         check_choice("form of the penalty", penalty_form, get_args(PenaltyForm))

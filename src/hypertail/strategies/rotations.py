@@ -73,7 +73,7 @@ def turned(images: Float[Tensor, "n c side side"], turns: Int[Tensor, " n"]) -> 
             "rotations as labels",
             required="square images",
             found=f"images of {images.shape[-2]} x {images.shape[-1]} pixels",
-            mend="Give --image-size, or train the trunk on classes alone (--no-trunk-rotations).",
+            hint="Give --image-size, or train the trunk on classes alone (--no-trunk-rotations).",
         )
     result = torch.empty_like(images)
     for turn in range(TURNS):

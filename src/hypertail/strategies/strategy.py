@@ -132,7 +132,7 @@ def load_module(module: nn.Module, state: dict[str, Tensor], what: str) -> None:
             f"saved {what} does not fit",
             required=f"the tensors of the {what} as it was built",
             found=wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
-            mend="Build the strategy with the same arguments as the saved one, and use a file that was not changed.",
+            hint="Build the strategy with the same arguments as the saved one, and use a file that was not changed.",
         )
     module.load_state_dict(state)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from hypertail.hyper import Curvature, Hypernetwork
+from hypertail.hyper.output_penalty import OutputPenalty
 from hypertail.seeds import seeded
-from hypertail.strategies.optimisation import Optimisation
-from hypertail.strategies.output_penalty import OutputPenalty
-from hypertail.strategies.pace import Pace
 from hypertail.strategies.partial_hypernet import PartialHypernet
-from hypertail.strategies.trunk import Trunk
+from hypertail.strategies.parts.optimisation import Optimisation
+from hypertail.strategies.parts.pace import Pace
+from hypertail.strategies.parts.trunk import Trunk
 
 FEW_MATRICES = 5
 """Generated matrices beside the classifier, up to which adapters of a higher rank pay: one block of a ResNet."""
@@ -25,14 +25,14 @@ class TailDefaults:
     Attributes:
         penalty_weight: lambda of the weight-space penalty.
         damping: of the curvature, see `Curvature`.
-        residual_rank: of what a task adds to each generated matrix but the classifier.
+        adapter_rank: of what a task adds to each generated matrix but the classifier.
         classifier_rank: of what a task adds to the classifier.
         reference_steps: see `Pace`.
     """
 
     penalty_weight: float
     damping: float
-    residual_rank: int
+    adapter_rank: int
     classifier_rank: int
     reference_steps: int
 
@@ -41,9 +41,9 @@ def tail_defaults(tail: nn.Module) -> TailDefaults:
     """The measured values for a tail: one that is a classifier alone, one block and a classifier, or more."""
     matrices = sum(parameter.dim() >= 2 for parameter in tail.parameters()) - 1
     if matrices < 1:
-        return TailDefaults(0.03, 0.3, residual_rank=8, classifier_rank=2, reference_steps=1)
+        return TailDefaults(0.03, 0.3, adapter_rank=8, classifier_rank=2, reference_steps=1)
     rank = 16 if matrices <= FEW_MATRICES else 8
-    return TailDefaults(0.0015, 0.03, residual_rank=rank, classifier_rank=0, reference_steps=400)
+    return TailDefaults(0.0015, 0.03, adapter_rank=rank, classifier_rank=0, reference_steps=400)
 
 
 def tuned_hypernet(trunk: Trunk | nn.Module, tail: nn.Module, *, tasks: int = 1, seed: int = 0) -> PartialHypernet:
@@ -70,14 +70,14 @@ def tuned_hypernet(trunk: Trunk | nn.Module, tail: nn.Module, *, tasks: int = 1,
         hyper = Hypernetwork(
             {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
             tasks,
-            residual_rank=usual.residual_rank,
+            adapter_rank=usual.adapter_rank,
             classifier_rank=usual.classifier_rank,
         )
     return PartialHypernet(
         trunk if isinstance(trunk, Trunk) else Trunk(trunk, learns=False),
         tail,
         hyper.to(next(tail.parameters()).device),
-        Optimisation(3e-3, rates={"trunk": 1e-3, "tables": 1e-2, "residuals": 1e-2}),
+        Optimisation(3e-3, rates={"trunk": 1e-3, "tables": 1e-2, "adapters": 1e-2}),
         penalty_weight=usual.penalty_weight,
         pace=Pace(usual.reference_steps),
         output=OutputPenalty(0.3, tasks=1, share=0.25),

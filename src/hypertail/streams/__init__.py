@@ -1,9 +1,9 @@
 """Streams of tasks: named benchmarks, image folders and hub datasets, in memory as uint8."""
 
 from hypertail.streams.benchmarks import STREAMS, build_stream, experience_from_folder
-from hypertail.streams.decode import read_images
 from hypertail.streams.noise import Autocontrast, GaussianBlur, Grayscale, RandomGaussianBlur, Solarize
 from hypertail.streams.report import DatasetReport, LeftOut
+from hypertail.streams.sources.decode import read_images
 from hypertail.streams.stream import Examples, Experience, Stream, Transform
 from hypertail.streams.transforms import Compose, Normalise, RandomCrop, RandomFlip, Resize, Step, ToFloat
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.streams.cutting import choose, experience_of, in_order, reports_of, stream_of
-from hypertail.streams.datasets import DATASETS, DIGITS, IMAGENET, digits, named_dataset
-from hypertail.streams.folders import image_folder
-from hypertail.streams.hub import HubSource, hub_dataset
 from hypertail.streams.names import shown
 from hypertail.streams.noise import Autocontrast, GaussianBlur, Grayscale, RandomGaussianBlur, Solarize
 from hypertail.streams.options import Options
+from hypertail.streams.sources.folders import image_folder
+from hypertail.streams.sources.hub import HubSource, hub_dataset
+from hypertail.streams.sources.named import DATASETS, DIGITS, IMAGENET, digits, named_dataset
 from hypertail.streams.stream import Experience, Stream, Transform
 from hypertail.streams.transforms import Compose, Step, ToFloat
 
@@ -160,7 +160,7 @@ def _pair(rest: str, options: Options) -> Stream:
             f"stream 'pair:{rest}'",
             required="two datasets, pair:A,B",
             found=f"{len(names)}",
-            mend="For example pair:svhn,cifar10.",
+            hint="For example pair:svhn,cifar10.",
         )
     count, keep = options.classes_per_experience or 5, options.cache is not False
     experiences, sources = [], []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypertail.errors import ConfigError
-from hypertail.streams.datasets import Look
-from hypertail.streams.labelled import LabelledImages, at_most, hold_out, of_classes, partition, shuffled
 from hypertail.streams.options import Options
 from hypertail.streams.report import DatasetReport
+from hypertail.streams.sources.labelled import LabelledImages, at_most, hold_out, of_classes, partition, shuffled
+from hypertail.streams.sources.named import Look
 from hypertail.streams.stream import Experience, Stream, Transform
 
 TEST_SHARE = 0.2  # held out where a source has no test set
@@ -43,7 +43,7 @@ def choose(purpose: str, images: LabelledImages, count: int, options: Options) -
             f"classes taken from '{images.name}'",
             required=f"at most its {len(images.classes)} classes",
             found=f"{count}",
-            mend="Lower the classes per experience.",
+            hint="Lower the classes per experience.",
         )
     return shuffled(len(images.classes), options.seed, purpose, images.purpose)[:count]
 

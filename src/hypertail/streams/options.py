@@ -32,28 +32,28 @@ class Options:
                 "validation share",
                 required="0 <= share < 1",
                 found=f"{self.validation}",
-                mend="Use 0.1, say.",
+                hint="Use 0.1, say.",
             )
         if self.image_size is not None and self.image_size < 8:
             raise ConfigError(
                 "image size",
                 required="8 pixels a side or more",
                 found=f"{self.image_size}",
-                mend="Use 32, say.",
+                hint="Use 32, say.",
             )
         if self.classes_per_experience is not None and self.classes_per_experience < 2:
             raise ConfigError(
                 "classes per experience",
                 required="2 or more",
                 found=f"{self.classes_per_experience}",
-                mend="Use 2, or leave it out.",
+                hint="Use 2, or leave it out.",
             )
         if self.images_per_class is not None and self.images_per_class < 2:
             raise ConfigError(
                 "images per class",
                 required="2 or more",
                 found=f"{self.images_per_class}",
-                mend="Use 20, say, or leave it out.",
+                hint="Use 20, say, or leave it out.",
             )
 
     def size(self, default: int) -> int:
@@ -72,5 +72,5 @@ class Options:
                     f"{what} column of stream '{stream}'",
                     required="none, unless for hub:OWNER/NAME",
                     found=f"'{column}'",
-                    mend="Leave it out.",
+                    hint="Leave it out.",
                 )

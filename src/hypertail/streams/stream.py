@@ -49,14 +49,14 @@ class Examples:
                 "images of an example set",
                 required="a uint8 tensor (n, channels, height, width) on the CPU",
                 found=f"{images.dtype} {tuple(images.shape)} on {images.device.type}",
-                mend="Store raw pixels 0..255; transforms make the floats.",
+                hint="Store raw pixels 0..255; transforms make the floats.",
             )
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1] or labels.device.type != "cpu":
             raise DataError(
                 "labels of an example set",
                 required=f"an int64 tensor ({len(images)},) on the CPU, one label an image",
                 found=f"{labels.dtype} {tuple(labels.shape)} on {labels.device.type}",
-                mend="Give one integer class id per image.",
+                hint="Give one integer class id per image.",
             )
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Experience:
                 f"classes of {what}",
                 required="two or more different classes",
                 found=", ".join(self.classes) or "none",
-                mend="Put at least two classes in every experience, each under its own name.",
+                hint="Put at least two classes in every experience, each under its own name.",
             )
         for part, examples in (
             ("training", self.train),
@@ -118,21 +118,21 @@ class Experience:
 
     def _check(self, what: str, examples: Examples) -> None:
         if len(examples) == 0:
-            raise DataError(what, required="at least one image", found="none", mend="Add images to it.")
+            raise DataError(what, required="at least one image", found="none", hint="Add images to it.")
         low, high = int(examples.labels.min()), int(examples.labels.max())
         if low < 0 or high >= len(self.classes):
             raise DataError(
                 f"labels of the {what}",
                 required=f"class ids 0 to {len(self.classes) - 1}",
                 found=f"ids {low} to {high}",
-                mend="Number the classes of each experience from 0.",
+                hint="Number the classes of each experience from 0.",
             )
         if examples.images.shape[1:] != self.train.images.shape[1:]:
             raise DataError(
                 f"images of the {what}",
                 required=f"the shape of the training images, {tuple(self.train.images.shape[1:])}",
                 found=f"{tuple(examples.images.shape[1:])}",
-                mend="Bring all images to one size.",
+                hint="Bring all images to one size.",
             )
 
     @property
@@ -167,7 +167,7 @@ class Stream:
                 f"stream '{self.name}'",
                 required="at least one experience",
                 found="none",
-                mend="Give it one or more experiences.",
+                hint="Give it one or more experiences.",
             )
         tasks = [experience.task for experience in self.experiences]
         if tasks != list(range(len(tasks))):
@@ -175,7 +175,7 @@ class Stream:
                 f"task ids of stream '{self.name}'",
                 required=f"0 to {len(tasks) - 1} in order",
                 found=", ".join(str(task) for task in tasks),
-                mend="Number the experiences from 0 in the order they are learned.",
+                hint="Number the experiences from 0 in the order they are learned.",
             )
         for experience in self.experiences:
             if experience.image_shape != tuple(self.image_shape):
@@ -183,7 +183,7 @@ class Stream:
                     f"images of experience {experience.task} ('{experience.name}') in stream '{self.name}'",
                     required=f"the stream's image shape {tuple(self.image_shape)}",
                     found=f"{experience.image_shape}",
-                    mend="Bring all experiences to one image size and number of channels.",
+                    hint="Bring all experiences to one image size and number of channels.",
                 )
 
     @cached_property
@@ -227,6 +227,6 @@ class Stream:
                 f"number of experiences of stream '{self.name}'",
                 required=f"1 to {len(self)}",
                 found=str(n),
-                mend="Ask for fewer experiences, or put fewer classes in each.",
+                hint="Ask for fewer experiences, or put fewer classes in each.",
             )
         return replace(self, experiences=self.experiences[:n])

@@ -1,7 +1,7 @@
 """The engine: the loop over experiences, cached features, metrics and checkpoints."""
 
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
-from hypertail.training.features import FeatureCache
+from hypertail.training.features.cache import FeatureCache
 from hypertail.training.pretrain import train_trunk
 from hypertail.training.trainer import Result, Trainer
 

@@ -134,7 +134,7 @@ def as_matrix(R: NDArray[np.float64] | Tensor) -> NDArray[np.float64]:
             "accuracy matrix",
             required="a square matrix with at least one row",
             found=f"shape {tuple(matrix.shape)}",
-            mend="Give one row and one column per experience; NaN where nothing was measured.",
+            hint="Give one row and one column per experience; NaN where nothing was measured.",
         )
     wrong = (matrix < 0) | (matrix > 1)
     if wrong.any():
@@ -143,6 +143,6 @@ def as_matrix(R: NDArray[np.float64] | Tensor) -> NDArray[np.float64]:
             f"accuracy matrix, entry ({i}, {j})",
             required="a value in 0..1, or NaN where nothing was measured",
             found=f"{matrix[i, j]:g}",
-            mend="Divide percentages by 100.",
+            hint="Divide percentages by 100.",
         )
     return matrix

@@ -9,7 +9,7 @@ from hypertail.nets import Standardise, decompose, slim_resnet18
 from hypertail.seeds import seeded
 from hypertail.strategies import Naive, Optimisation, Rotations, Strategy
 from hypertail.streams import Experience, Stream
-from hypertail.training.features import FeatureCache
+from hypertail.training.features.cache import FeatureCache
 from hypertail.training.precision import Precision
 from hypertail.training.trainer import Progress, Split, Trainer, silent
 

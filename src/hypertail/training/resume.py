@@ -103,7 +103,7 @@ def explained(path: Path) -> Iterator[None]:
             f"checkpoint {path}",
             required="the state of a strategy that was built like this one",
             found=f"another ({' '.join(str(error).split())[:200]})",
-            mend="Build the strategy with the same arguments, or start again elsewhere.",
+            hint="Build the strategy with the same arguments, or start again elsewhere.",
         ) from error
 
 
@@ -112,5 +112,5 @@ def _another(path: Path, required: str, found: str) -> CheckpointError:
         f"checkpoint {path} belongs to another run",
         required=required,
         found=found,
-        mend="Resume with the same stream, strategy and options, or start again elsewhere.",
+        hint="Resume with the same stream, strategy and options, or start again elsewhere.",
     )

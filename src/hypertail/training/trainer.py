@@ -19,7 +19,7 @@ from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Strategy, Task
 from hypertail.streams import Experience, Stream
 from hypertail.training.batches import batch_sizes
-from hypertail.training.features import FeatureCache, take
+from hypertail.training.features.cache import FeatureCache, take
 from hypertail.training.precision import Precision, autocast
 from hypertail.training.resume import check_same_run, enlarged, explained, facts_of
 
@@ -107,14 +107,14 @@ class Trainer:
                 "length of training",
                 required="at least 1 epoch and batches of at least 2",
                 found=f"epochs={epochs}, first_epochs={first_epochs}, batch_size={batch_size}",
-                mend="Give larger numbers.",
+                hint="Give larger numbers.",
             )
         if split == "validation" and any(experience.validation is None for experience in stream):
             raise ConfigError(
                 "no validation data to measure on",
                 required="a stream with a validation split",
                 found=f"stream {stream.name} without one",
-                mend="Hold some training data out, for example with --validation 0.1.",
+                hint="Hold some training data out, for example with --validation 0.1.",
             )
         self.stream, self.strategy = stream, strategy
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
@@ -228,7 +228,7 @@ class Trainer:
                 f"loss of task {tasks[step]} in epoch {epoch + 1}, step {step + 1}",
                 required="a finite loss",
                 found=str(float(losses[step])),
-                mend=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
+                hint=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
             )
 
     def _check_state(self, task: int) -> None:
@@ -240,7 +240,7 @@ class Trainer:
                     f"'{name}' after learning task {task}",
                     required="finite numbers",
                     found="infinite ones or NaN",
-                    mend=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
+                    hint=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
                 )
 
     def _has_checkpoint(self) -> bool:

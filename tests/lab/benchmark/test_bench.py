@@ -181,7 +181,7 @@ def test_the_precision_is_the_one_that_a_run_would_choose(monkeypatch: pytest.Mo
         asked.append((speed, convolutions))
         return "mixed" if convolutions else "full"
 
-    monkeypatch.setattr("hypertail.lab.precisions.choose_precision", chosen)
+    monkeypatch.setattr("hypertail.lab.experiments.precisions.choose_precision", chosen)
     assert chosen_precision(("hn", 3), TINY, CPU) == "mixed"
     assert chosen_precision(("hn", 4), TINY, CPU) == "full"
     assert chosen_precision(("naive", None), TINY, CPU) == "mixed"

@@ -14,21 +14,21 @@ from matplotlib.text import Text
 
 from hypertail.errors import DataError
 from hypertail.hyper import Hypernetwork
-from hypertail.lab import drawing, figures
-from hypertail.lab.build import build_hypernetwork
-from hypertail.lab.reproduce import figure4, figure6, figure7, figure8, figure11, figure12, samples
+from hypertail.lab.records.runfile import Curve
+from hypertail.lab.reports import drawing, figures
 from hypertail.lab.reproduce.captions import caption
+from hypertail.lab.reproduce.figures import figure4, figure6, figure7, figure8, figure11, figure12, samples
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun, Target
 from hypertail.lab.reproduce.timeline import accuracy_line, timeline
-from hypertail.lab.runfile import Curve
 from hypertail.nets import decompose, slim_resnet18
+from hypertail.recipes.build import build_hypernetwork
 from hypertail.storage.checkpoint import save_checkpoint
 from hypertail.streams import Examples, Experience
 from hypertail.streams.noise import Solarize
 from hypertail.streams.transforms import Compose, Normalise, ToFloat
-from lab.reproduce.made_runs import all_finished, finished
-from lab.sample_runs import tiny_run
+from support.made_runs import all_finished, finished
+from support.sample_runs import tiny_run
 
 NAN = float("nan")
 CPU = Setting()

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from hypertail.errors import ConfigError, DataError
-from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method
-from hypertail.lab.reproduce.command import reproduce
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.reproduce.reproduce import reproduce
 from hypertail.lab.reproduce.runs import Library, described, directory_name, distinct, run_missing
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun
-from lab.reproduce.made_runs import finished
+from hypertail.recipes.method import Method
+from support.made_runs import finished
 
 HN = RunConfig("digits", "hn", 3)
 SMOKE = Setting(scale="smoke", strategies=("naive", "separate-4"))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hypertail.errors import HypertailError
-from hypertail.lab.presets import PRESETS
 from hypertail.lab.reproduce.setting import SCALES, Setting
+from hypertail.recipes.presets import PRESETS
 
 KNOWN = ("naive", "lr-2", "hn-2", "hn-3", "hn-f")
 

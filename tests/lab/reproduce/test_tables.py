@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from hypertail.lab.reproduce import table1, table2, table3, table4, table5, table6, updates
-from hypertail.lab.reproduce.paper import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6
+from hypertail.lab.reproduce.printed import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6
 from hypertail.lab.reproduce.setting import Setting
+from hypertail.lab.reproduce.tables import table1, table2, table3, table4, table5, table6, updates
 from hypertail.lab.reproduce.target import Cell, FinishedRun, Number, Output, PaperTable
 from hypertail.lab.reproduce.targets import TARGETS
-from lab.reproduce.made_runs import all_finished
+from support.made_runs import all_finished
 
 CPU = Setting()
 SEEDS = Setting(seeds=(0, 1, 2))

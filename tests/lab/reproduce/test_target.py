@@ -7,11 +7,11 @@ import io
 
 import pytest
 
-from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.reports.tables import latex_table, markdown_table
 from hypertail.lab.reproduce.target import Number, PaperTable, matching
-from hypertail.lab.tables import latex_table, markdown_table
-from lab.reproduce.made_runs import all_finished, finished
+from hypertail.recipes.method import Method
+from support.made_runs import all_finished, finished
 
 TABLE = PaperTable(
     "table9",

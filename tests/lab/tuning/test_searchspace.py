@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from hypertail.errors import ConfigError
-from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method
-from hypertail.lab.presets import PRINTED, TUNED
+from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.tuning.searchspace import Range, Space, arguments, default_space, draws, grid, parse_space, spell
+from hypertail.recipes.method import Method
+from hypertail.recipes.presets import PRINTED, TUNED
 
 BASE = RunConfig("tiny", "hn", 4)
 

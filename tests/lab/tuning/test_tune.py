@@ -17,27 +17,27 @@ import torch
 from rich.console import Console
 
 from hypertail.errors import CheckpointError, ConfigError, TrainingError
-from hypertail.lab import trunks
-from hypertail.lab.begun import Begun
-from hypertail.lab.config import RunConfig
-from hypertail.lab.dataplace import DataPlace, stream_of
-from hypertail.lab.directories import FAILURE
-from hypertail.lab.method import Method
-from hypertail.lab.precisions import Precisions
-from hypertail.lab.presets import PRINTED
-from hypertail.lab.run import execute
-from hypertail.lab.runfile import RunFile
+from hypertail.lab.experiments import trunks
+from hypertail.lab.experiments.begun import Begun
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.dataplace import DataPlace, stream_of
+from hypertail.lab.experiments.directories import FAILURE
+from hypertail.lab.experiments.precisions import Precisions
+from hypertail.lab.experiments.run import execute
+from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.tuning import runner as trialrunner
 from hypertail.lab.tuning.searchspace import default_space
 from hypertail.lab.tuning.trials import Study, Trial, best_of, build_table, command_for, find_trials, write_record
 from hypertail.lab.tuning.tune import check_space, plan, rungs, tune
+from hypertail.recipes.method import Method
+from hypertail.recipes.presets import PRINTED
 from hypertail.seeds import generator
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.streams import Examples, Stream
 from hypertail.streams import stream as streams
 from hypertail.training import pretrain
 from hypertail.training.trainer import Trainer
-from tiny import tiny_stream
+from support.tiny import tiny_stream
 
 SHORT = Method(trunk_epochs=1, penalty_weight=0.05)
 BASE = RunConfig(
@@ -150,10 +150,10 @@ def test_a_switch_without_effect_is_not_tried() -> None:
 
 def test_one_precision_for_all_trials_that_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """case 1: a search that another machine began goes on in its precision."""
-    monkeypatch.setattr("hypertail.lab.run.precisions_of", lambda *_: Precisions("mixed", "mixed"))
+    monkeypatch.setattr("hypertail.lab.experiments.run.precisions_of", lambda *_: Precisions("mixed", "mixed"))
     found, _ = search(tmp_path, TWO, speed="auto")
     assert {run.extra["precision"] for trial in found for run in trial.runs} == {"mixed"}
-    monkeypatch.setattr("hypertail.lab.run.precisions_of", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr("hypertail.lab.experiments.run.precisions_of", lambda *_: pytest.fail("asked again"))
     more, _ = search(tmp_path, {"embedding": (8,)}, speed="auto")
     assert len(more) == 3
     assert {run.extra["precision"] for trial in more for run in trial.runs} == {"mixed"}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from hypertail.environment import choose_device, use_threads
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.lab.benchmark.memory import PeakMemory, peak_memory
 from hypertail.lab.benchmark.modes import FULL_OF, MODELS, MODES, Model, modes_of, named_models
@@ -19,10 +20,9 @@ from hypertail.lab.benchmark.report import Measured, facts, write_json
 from hypertail.lab.benchmark.subjects import Subject, bare_epoch, build_at, build_subject, random_stream
 from hypertail.lab.benchmark.tables import print_measured
 from hypertail.lab.benchmark.timing import Timing, interleaved
-from hypertail.lab.build import build_strategy
-from hypertail.lab.environment import choose_device, use_threads
-from hypertail.lab.precisions import precisions_of
-from hypertail.lab.runfile import label_for
+from hypertail.lab.experiments.precisions import precisions_of
+from hypertail.lab.records.runfile import label_for
+from hypertail.recipes.build import build_strategy
 from hypertail.strategies import Strategy
 from hypertail.training.precision import Precision
 from hypertail.training.trainer import Trainer
@@ -100,7 +100,7 @@ def bench(
     chosen = named_models(models)
     profiled = named_models([profile]) if profile is not None else {}
     if repeats is not None and repeats < 1:
-        raise ConfigError("repeats", required="1 or more", found=str(repeats), mend="Leave --repeats out, or give 3.")
+        raise ConfigError("repeats", required="1 or more", found=str(repeats), hint="Leave --repeats out, or give 3.")
     use_threads(threads)
     place = choose_device(device)
     plan = sizes or (QUICK if quick else FULL)
@@ -187,7 +187,7 @@ def time_subjects(what: str, subjects: dict[str, Subject], plan: Sizes) -> dict[
                 f"benchmark of {what}, {name}",
                 required="finite numbers after the timed steps",
                 found="infinity or NaN",
-                mend="They make timings meaningless; take fewer --repeats.",
+                hint="They make timings meaningless; take fewer --repeats.",
             )
     return timings
 

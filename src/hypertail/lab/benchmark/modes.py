@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hypertail.errors import ConfigError, unknown_name
-from hypertail.lab.config import RunConfig
-from hypertail.lab.presets import preset
-from hypertail.lab.runfile import label_for
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.records.runfile import label_for
+from hypertail.recipes.presets import preset
 from hypertail.training.precision import Precision
 
 Model = tuple[str, int | None]
@@ -33,7 +33,7 @@ def named_models(names: Sequence[str]) -> dict[str, Model]:
         ConfigError: an unknown name, or none at all.
     """
     if not names:
-        raise ConfigError("models of a benchmark", required="at least one", found="none", mend="Name hn-3, say.")
+        raise ConfigError("models of a benchmark", required="at least one", found="none", hint="Name hn-3, say.")
     chosen = {}
     for name in names:
         if name.lower() not in KNOWN:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 
+from hypertail.environment import hardware, versions
 from hypertail.lab.benchmark.memory import PeakMemory
 from hypertail.lab.benchmark.modes import RATIOS, floor_of
 from hypertail.lab.benchmark.profile import Profile
 from hypertail.lab.benchmark.timing import Timing
-from hypertail.lab.environment import hardware, versions
 from hypertail.storage.atomic import write_text
 from hypertail.training.precision import Precision
 

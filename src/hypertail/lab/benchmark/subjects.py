@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hypertail.lab.benchmark.modes import MODES, Model
-from hypertail.lab.build import build_model, build_strategy
-from hypertail.lab.config import RunConfig
+from hypertail.lab.experiments.config import RunConfig
 from hypertail.nets import Standardise, decompose, folded
+from hypertail.recipes.build import build_model, build_strategy
 from hypertail.seeds import generator
 from hypertail.strategies import PartialHypernet, Strategy, Task
 from hypertail.streams import Compose, Examples, Experience, Normalise, RandomCrop, RandomFlip, Stream
-from hypertail.training.features import FeatureCache, take
+from hypertail.training.features.cache import FeatureCache, take
 from hypertail.training.precision import Precision, autocast
 
 CLASSES, SIDE = 5, 32

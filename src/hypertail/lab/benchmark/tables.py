@@ -11,7 +11,7 @@ from hypertail.lab.benchmark.modes import MODES
 from hypertail.lab.benchmark.profile import Profile
 from hypertail.lab.benchmark.report import Measured, ratios, targets
 from hypertail.lab.benchmark.timing import Timing
-from hypertail.lab.tables import human_bytes
+from hypertail.lab.reports.tables import human_bytes
 
 TO_RELEASED = {
     "on features": "ratio_to_released{}",

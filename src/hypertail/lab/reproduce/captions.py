@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypertail.lab.config import RunConfig
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun, matching
-from hypertail.lab.runfile import RunFile
 
 _MANY = 6  # more missing runs than this are counted, not listed
 

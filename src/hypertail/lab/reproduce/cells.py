@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypertail.lab.config import RunConfig
+from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import FinishedRun, Number

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hypertail.errors import CheckpointError
+from hypertail.lab.reports.tables import Table
 from hypertail.lab.reproduce.target import Output, Target
-from hypertail.lab.tables import Table
 from hypertail.storage.atomic import write_text
 from hypertail.storage.jsonfile import read_json
 
@@ -92,7 +92,7 @@ def read_targets(folder: Path) -> tuple[Recorded, ...]:
             f"record of reproduced targets '{path}'",
             required=f"JSON of format {FORMAT}, version {FORMAT_VERSION}",
             found=f"something else ({type(error).__name__}: {error})",
-            mend="Remove the file and run hypertail reproduce again; finished runs are reused.",
+            hint="Remove the file and run hypertail reproduce again; finished runs are reused.",
         ) from error
 
 

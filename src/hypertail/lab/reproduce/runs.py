@@ -15,19 +15,19 @@ from rich.console import Console
 from rich.text import Text
 
 from hypertail.errors import ConfigError, DataError, HypertailError
-from hypertail.lab.config import RunConfig
-from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
-from hypertail.lab.method import settled
-from hypertail.lab.presets import preset
-from hypertail.lab.progress import RunProgress
-from hypertail.lab.readings import Readings
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.dataplace import USUAL, DataPlace, stream_of
+from hypertail.lab.experiments.progress import RunProgress
+from hypertail.lab.experiments.readings import Readings
+from hypertail.lab.experiments.run import execute, shared_features
+from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.lab.reproduce.target import FinishedRun, matching
-from hypertail.lab.run import execute, shared_features
-from hypertail.lab.runfile import FILE_NAME, RunFile
+from hypertail.recipes.method import settled
+from hypertail.recipes.presets import preset
 from hypertail.streams import Stream
 from hypertail.training.batches import batch_sizes
+from hypertail.training.features.shared import SharedFeatures
 from hypertail.training.precision import Speed
-from hypertail.training.shared import SharedFeatures
 
 
 def options_of(run: RunFile) -> RunConfig:
@@ -67,7 +67,7 @@ class Library:
                     f"folder of runs '{folder}'",
                     required="a folder with finished runs",
                     found="nothing there",
-                    mend="Check --from.",
+                    hint="Check --from.",
                 )
             for file in sorted(folder.rglob(FILE_NAME)) if folder.is_dir() else [folder]:
                 if file.resolve() in runs:
@@ -161,7 +161,7 @@ def run_missing(
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(
-            f"folder of runs {folder}", required="a folder, or nothing yet", found="a file", mend="Use another --out."
+            f"folder of runs {folder}", required="a folder, or nothing yet", found="a file", hint="Use another --out."
         )
 
     readings = readings or Readings(console)

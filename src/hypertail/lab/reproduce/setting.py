@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hypertail.errors import ConfigError, unknown_name
-from hypertail.lab.config import RunConfig, expand_strategies
-from hypertail.lab.presets import preset
+from hypertail.lab.experiments.config import RunConfig, expand_strategies
+from hypertail.recipes.presets import preset
 from hypertail.streams import STREAMS
 
 
@@ -91,7 +91,7 @@ class Setting:
                 "option --seeds",
                 required="at least one value",
                 found="none",
-                mend="Name one after --seeds, or leave --seeds out.",
+                hint="Name one after --seeds, or leave --seeds out.",
             )
         for name in self.streams:
             if name not in STREAMS and not name.startswith("pair:"):

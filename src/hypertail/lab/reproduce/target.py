@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hypertail.lab.config import RunConfig
-from hypertail.lab.groups import Stat
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.records.groups import Stat
+from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reports.tables import MISSING, Table, human_bytes
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.runfile import RunFile
-from hypertail.lab.tables import MISSING, Table, human_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ class PaperTable:
 
     @property
     def shown(self) -> Table:
-        """The same as text, which `hypertail.lab.tables` turns into Markdown, LaTeX or a table of the terminal."""
+        """The same as text, for Markdown, LaTeX and the terminal (`reports.tables`)."""
         rows = tuple(tuple(MISSING if cell is None else str(cell) for cell in row) for row in self.rows)
         columns = tuple(PAPER if name.endswith(f" {PAPER}") else name for name in self.columns)
         return Table(self.title, columns, rows, self.notes)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hypertail.lab.lines import Line
+from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reports.lines import Line
 from hypertail.lab.reproduce.target import FinishedRun
-from hypertail.lab.runfile import RunFile
 
 
 def timeline(run: RunFile, j: int) -> dict[float, float]:

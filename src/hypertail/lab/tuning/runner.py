@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from hypertail.errors import TrainingError
-from hypertail.lab.begun import Begun
-from hypertail.lab.config import RunConfig
-from hypertail.lab.directories import FAILURE, OPTIONS
-from hypertail.lab.precisions import Precisions
-from hypertail.lab.progress import RunProgress
-from hypertail.lab.run import execute, shared_features
-from hypertail.lab.runfile import FILE_NAME
+from hypertail.lab.experiments.begun import Begun
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.directories import FAILURE, OPTIONS
+from hypertail.lab.experiments.precisions import Precisions
+from hypertail.lab.experiments.progress import RunProgress
+from hypertail.lab.experiments.run import execute, shared_features
+from hypertail.lab.records.runfile import FILE_NAME
 from hypertail.lab.tuning.searchspace import option, spell
 from hypertail.lab.tuning.trials import Study
 from hypertail.storage.atomic import write_text

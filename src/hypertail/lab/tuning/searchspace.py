@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_typ
 import torch
 
 from hypertail.errors import ConfigError, unknown_name
-from hypertail.lab.config import RunConfig
-from hypertail.lab.method import Method, settled
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.recipes.method import Method, settled
 from hypertail.seeds import generator
 
 _HINTS = get_type_hints(Method)
@@ -55,7 +55,7 @@ def parse_space(texts: Sequence[str]) -> dict[str, Values | Range]:
                 f"option --try {text}",
                 required="SWITCH=VALUE,VALUE or SWITCH=LOW..HIGH",
                 found="no values" if given.strip() else "no switch",
-                mend="Write --try penalty-weight=0.01,0.05, say.",
+                hint="Write --try penalty-weight=0.01,0.05, say.",
             )
         if name not in _HINTS:
             raise unknown_name("switch to try", given, [item.name.replace("_", "-") for item in fields(Method)])
@@ -64,7 +64,7 @@ def parse_space(texts: Sequence[str]) -> dict[str, Values | Range]:
                 f"switch {option(name)} in --try",
                 required="each switch once",
                 found="it is given twice",
-                mend="List all its values together, separated by commas.",
+                hint="List all its values together, separated by commas.",
             )
         space[name] = _range(name, values) if ".." in values else _values(name, values)
     return space
@@ -101,7 +101,7 @@ def grid(space: Space) -> list[dict[str, Any]]:
                 f"switch {option(name)} in --try",
                 required="listed values, for every combination to be tried",
                 found=f"the range {values.low:g}..{values.high:g}",
-                mend="List values, or use --search random.",
+                hint="List values, or use --search random.",
             )
         listed.append(values)
     return [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*listed)]
@@ -225,5 +225,5 @@ def _range(name: str, text: str) -> Range:
 
 def _unfit(name: str, text: str, required: str) -> ConfigError:
     return ConfigError(
-        f"value of {option(name)} in --try", required=required, found=f"'{text}'", mend="Mend the value in --try."
+        f"value of {option(name)} in --try", required=required, found=f"'{text}'", hint="Mend the value in --try."
     )

@@ -15,15 +15,15 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hypertail.errors import CheckpointError
-from hypertail.lab.begun import read_options
-from hypertail.lab.config import RunConfig
-from hypertail.lab.dataplace import USUAL, DataPlace
-from hypertail.lab.directories import FAILURE, OPTIONS
-from hypertail.lab.groups import Stat
-from hypertail.lab.presets import preset
-from hypertail.lab.runfile import FILE_NAME, RunFile
-from hypertail.lab.tables import MISSING, Table, with_spread
+from hypertail.lab.experiments.begun import read_options
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.dataplace import USUAL, DataPlace
+from hypertail.lab.experiments.directories import FAILURE, OPTIONS
+from hypertail.lab.records.groups import Stat
+from hypertail.lab.records.runfile import FILE_NAME, RunFile
+from hypertail.lab.reports.tables import MISSING, Table, with_spread
 from hypertail.lab.tuning.searchspace import arguments, option, spell
+from hypertail.recipes.presets import preset
 from hypertail.storage.atomic import write_text
 from hypertail.storage.jsonfile import JsonError, read_json
 
@@ -299,5 +299,5 @@ def _problem(path: Path) -> str:
             f"record of a failed trial '{path}'",
             required="JSON with a key 'problem'",
             found=f"something else ({type(error).__name__}: {error})",
-            mend="Delete the file to run the trial again.",
+            hint="Delete the file to run the trial again.",
         ) from error

@@ -15,15 +15,14 @@ from rich.console import Console
 from rich.text import Text
 
 from hypertail.errors import ConfigError, TrainingError
-from hypertail.lab.begun import precisions_in, read_options
-from hypertail.lab.config import RunConfig
-from hypertail.lab.dataplace import USUAL, DataPlace, stream_of
-from hypertail.lab.directories import OPTIONS
-from hypertail.lab.identity import CONCERNS
-from hypertail.lab.precisions import Precisions
-from hypertail.lab.presets import preset
-from hypertail.lab.progress import RunProgress
-from hypertail.lab.readings import Readings
+from hypertail.lab.experiments.begun import precisions_in, read_options
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.dataplace import USUAL, DataPlace, stream_of
+from hypertail.lab.experiments.directories import OPTIONS
+from hypertail.lab.experiments.identity import CONCERNS
+from hypertail.lab.experiments.precisions import Precisions
+from hypertail.lab.experiments.progress import RunProgress
+from hypertail.lab.experiments.readings import Readings
 from hypertail.lab.tuning.runner import Streams, TrialRunner
 from hypertail.lab.tuning.searchspace import Space, draws, grid, option, spell
 from hypertail.lab.tuning.trials import (
@@ -38,6 +37,7 @@ from hypertail.lab.tuning.trials import (
     to_rich,
     write_record,
 )
+from hypertail.recipes.presets import preset
 from hypertail.streams import Stream
 from hypertail.training.precision import Speed
 
@@ -59,10 +59,10 @@ def plan(space: Space, search: Search, trials: int | None = None) -> list[dict[s
             "option --try",
             required="at least one switch with values",
             found="none",
-            mend="Write --try penalty-weight=0.01,0.05, say, or leave --try out.",
+            hint="Write --try penalty-weight=0.01,0.05, say, or leave --try out.",
         )
     if trials is not None and trials < 1:
-        raise ConfigError("option --trials", required="1 or more", found=str(trials), mend="Give a larger number.")
+        raise ConfigError("option --trials", required="1 or more", found=str(trials), hint="Give a larger number.")
     if search == "random" or (search == "halving" and trials is not None):
         return draws(space, trials or DRAWN)
     combinations = grid(space)
@@ -71,7 +71,7 @@ def plan(space: Space, search: Search, trials: int | None = None) -> list[dict[s
             "option --trials of a grid",
             required=f"all {len(combinations)} combinations of --try",
             found=str(trials),
-            mend="Leave --trials out, or use --search random.",
+            hint="Leave --trials out, or use --search random.",
         )
     return combinations
 
@@ -103,7 +103,7 @@ def check_space(space: Space, base: RunConfig) -> None:
                 f"switch {option(name)} in --try",
                 required=f"one that decides what {base.label} learns",
                 found=f"one that concerns {', '.join(concerned) or 'no strategy'} alone",
-                mend="Leave it out, or use another --strategy.",
+                hint="Leave it out, or use another --strategy.",
             )
         value = getattr(base.method, name)
         if value != getattr(usual, name):
@@ -111,7 +111,7 @@ def check_space(space: Space, base: RunConfig) -> None:
                 f"switch {option(name)}",
                 required="either a fixed value or values to try",
                 found=f"--{option(name)} {spell(value)} and --try {option(name)}=...",
-                mend="Leave one of them out.",
+                hint="Leave one of them out.",
             )
 
 
@@ -239,25 +239,25 @@ def _check(base: RunConfig, out: Path, tolerance: float, seeds: Sequence[int]) -
             "data to choose hyper-parameters on",
             required="validation data",
             found=f"{base.measure_on} data",
-            mend='Use RunConfig(..., validation=0.1, measure_on="validation").',
+            hint='Use RunConfig(..., validation=0.1, measure_on="validation").',
         )
     if not seeds:
         raise ConfigError(
             "option --seeds",
             required="at least one value",
             found="none",
-            mend="Name one after --seeds, or leave it out.",
+            hint="Name one after --seeds, or leave it out.",
         )
     if not 0 <= tolerance < 1:
         raise ConfigError(
             "tolerance of the choice",
             required="0 to 100 points of ACA",
             found=f"{100 * tolerance:g}",
-            mend="Use --tolerance 0.5, say.",
+            hint="Use --tolerance 0.5, say.",
         )
     if out.exists() and not out.is_dir():
         raise ConfigError(
-            f"output folder {out}", required="a folder, or nothing yet", found="a file", mend="Use another --out."
+            f"output folder {out}", required="a folder, or nothing yet", found="a file", hint="Use another --out."
         )
 
 
@@ -274,7 +274,7 @@ def _check_earlier(runner: TrialRunner, planned: Sequence[RunConfig]) -> None:
                     f"trial {directory}",
                     required=f"{option(name)} {spell(now.get(name))}, as now, to go on with it",
                     found=f"{option(name)} {spell(earlier.get(name))}",
-                    mend="Use another --out, or the same options as before.",
+                    hint="Use another --out, or the same options as before.",
                 )
 
 
@@ -286,7 +286,7 @@ def _report(found: Sequence[Trial], study: Study, out: Path, console: Console, d
             "choice of hyper-parameters",
             required="a trial that finished with every seed",
             found=f"{len(found)} that failed",
-            mend=f"See {out / TABLE}; try smaller learning rates or penalty weights.",
+            hint=f"See {out / TABLE}; try smaller learning rates or penalty weights.",
         )
     console.print(Text(f"record: {out / TABLE}\nbest: {describe(best, study)}, in {out / BEST}"), soft_wrap=True)
     console.print(Text(f"to use it: {command_for(best, study, data)}"), soft_wrap=True)

@@ -1,0 +1,130 @@
+"""`config.json` of a run directory: the options of its run, and what was decided when it began."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from hypertail.errors import ConfigError
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.datarecord import DataRecord
+from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
+from hypertail.lab.experiments.precisions import Precisions
+from hypertail.lab.records.runfile import FILE_NAME, RunFile
+from hypertail.storage.atomic import write_text
+from hypertail.storage.checkpoint import load_checkpoint
+from hypertail.storage.jsonfile import read_json
+from hypertail.training.precision import Precision
+
+_KEYS = ("precision", "precision_of_trunk", "threads", "data")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that began. What older versions did not record is None.
+
+    Attributes:
+        config: its options.
+        precisions: of its steps and its trunk.
+        threads: CPU threads.
+        data: what it learns.
+    """
+
+    config: RunConfig
+    precisions: Precisions | None = None
+    threads: int | None = None
+    data: DataRecord | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The options, and beside them what is known."""
+        content = self.config.to_json()
+        if self.precisions is not None:
+            content |= {"precision": self.precisions.steps, "precision_of_trunk": self.precisions.trunk}
+        if self.threads is not None:
+            content["threads"] = self.threads
+        if self.data is not None:
+            content["data"] = self.data.to_json()
+        return content
+
+    @classmethod
+    def from_json(cls, content: Any) -> Begun:
+        """What `to_json` gave, or an earlier version, which had the options alone.
+
+        Raises:
+            ConfigError, KeyError, TypeError, AttributeError, ValueError: it did not.
+        """
+        options = content
+        if isinstance(content, dict):
+            options = {name: value for name, value in content.items() if name not in _KEYS}
+        begun = cls(RunConfig.from_json(options))
+        if "precision" in content:
+            steps = _precision(content["precision"])
+            begun = replace(begun, precisions=Precisions(steps, _precision(content.get("precision_of_trunk", steps))))
+        if "threads" in content:
+            begun = replace(begun, threads=int(content["threads"]))
+        return replace(begun, data=DataRecord.from_json(content["data"])) if "data" in content else begun
+
+    def write(self, directory: Path) -> None:
+        """Write the `config.json` of a run directory."""
+        write_text(directory / OPTIONS, json.dumps(self.to_json(), indent=1) + "\n")
+
+
+def read_begun(directory: Path) -> Begun:
+    """What a run directory says of its run; the precisions of an older one are those of its checkpoint or result.
+
+    Raises:
+        ConfigError: `config.json` is damaged, or has options that this version does not know.
+        CheckpointError: an older run's checkpoint or result is damaged.
+    """
+    begun = _read(directory / OPTIONS)
+    return begun if begun.precisions is not None else replace(begun, precisions=_older(directory))
+
+
+def read_options(path: Path) -> RunConfig:
+    """The configuration in a run directory's `config.json`.
+
+    Raises:
+        ConfigError: it is damaged, or has options that this version does not know.
+    """
+    return _read(path).config
+
+
+def _read(path: Path) -> Begun:
+    try:
+        return Begun.from_json(read_json(path))
+    except (ConfigError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise ConfigError(
+            f"options of a run, {path}",
+            required="those that hypertail writes, as JSON",
+            found=f"others ({error})",
+            hint="Use another --out, or --existing replace to start again.",
+        ) from error
+
+
+def _older(directory: Path) -> Precisions | None:
+    """Versions that timed the model kept the outcome elsewhere; None where no experience was learned yet."""
+    if (directory / FILE_NAME).is_file():
+        return precisions_in(RunFile.read(directory / FILE_NAME).extra)
+    if (directory / CHECKPOINT).is_file():
+        return precisions_in(load_checkpoint(directory / CHECKPOINT)[1])
+    return None
+
+
+def precisions_in(facts: Mapping[str, Any]) -> Precisions:
+    """The precisions in the facts of a checkpoint or a `run.json`; before there was a choice, everything was full."""
+    steps = facts.get("precision", "full")
+    try:
+        return Precisions(_precision(steps), _precision(facts.get("precision_of_features", steps)))
+    except ValueError:
+        return Precisions("full", "full")
+
+
+def _precision(value: object) -> Precision:
+    kinds: tuple[Precision, ...] = get_args(Precision)
+    for kind in kinds:
+        if value == kind:
+            return kind
+    raise ValueError(f"precision {str(value)[:60]!r}")

@@ -1,0 +1,229 @@
+"""Run directories: what lies in one, who works in it now, and how a run makes it its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from hypertail.errors import ConfigError
+from hypertail.storage.atomic import SUFFIX
+from hypertail.storage.jsonfile import JsonError, read_json
+
+try:
+    import fcntl as _fcntl
+
+    fcntl: ModuleType | None = _fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+OPTIONS, RUN, CHECKPOINT, FAILURE = "config.json", "run.json", "checkpoint.safetensors", "failure.json"
+LOCK = ".lock"
+"""Is there, and locked, as long as a process works in the directory; holds its id and the name of its machine."""
+
+# in the order in which they may go: options last, so that what is left is never taken for a run with others
+_OWN = (RUN, FAILURE, CHECKPOINT, OPTIONS)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run directory that this process alone works in."""
+
+    directory: Path
+
+    def clear(self) -> None:
+        """Remove what an earlier run left in it.
+
+        Raises:
+            ConfigError: something that no run makes lies in it; nothing is removed.
+        """
+        if foreign := _foreign(self.directory):
+            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+            raise ConfigError(
+                f"run directory {self.directory}",
+                required="files of a run and nothing else, to replace it",
+                found=f"'{foreign[0].name}'{more}",
+                hint="Move it elsewhere, or use another --out.",
+            )
+        _remove_parts(self.directory)
+        for name in _OWN:
+            (self.directory / name).unlink(missing_ok=True)
+
+
+def is_taken(directory: Path) -> bool:
+    """Whether something lies at `directory` that a new run would have to heed.
+
+    A directory that is empty, or holds nothing but a lock and half-written files, is what is left of a run that was
+    killed before it began.
+    """
+    if not directory.is_dir():
+        return directory.exists() or directory.is_symlink()
+    return any(path.name != LOCK and not _is_part(path) for path in directory.iterdir())
+
+
+def refuse_busy(directory: Path) -> None:
+    """Find out whether another process works in `directory`, without claiming it.
+
+    Raises:
+        ConfigError: one does.
+    """
+    if not (directory / LOCK).exists():
+        return
+    with suppress(FileNotFoundError):
+        handle = _lock(directory, keep=True)
+        os.close(handle)
+
+
+@contextmanager
+def claimed(directory: Path) -> Iterator[Claim]:
+    """Make `directory` this process's own for the length of a `with`; it is made where missing.
+
+    If nothing was put into it in the end, it is removed again, as are folders above it that were made for it.
+
+    Raises:
+        ConfigError: another process works in it, or a file of that name is there.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(
+            f"run directory {directory}", required="a folder, or nothing yet", found="a file", hint="Use another --out."
+        )
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    handle = None
+    try:
+        while handle is None:
+            directory.mkdir(parents=True, exist_ok=True)
+            # the folder may go at this moment, where another run fails that had made it
+            with suppress(FileNotFoundError):
+                handle = _lock(directory)
+        _remove_parts(directory)
+        yield Claim(directory)
+    finally:
+        if handle is not None:
+            if fcntl is None:  # Windows removes no open file
+                os.close(handle)
+            (directory / LOCK).unlink(missing_ok=True)
+            if fcntl is not None:  # in this order: who waits for the lock finds that its file is gone
+                os.close(handle)
+        with suppress(OSError):  # not empty, or gone
+            for folder in made:
+                folder.rmdir()
+
+
+def _lock(directory: Path, *, keep: bool = False) -> int:
+    """An open file that holds the lock of a directory; with `keep`, one that is there already, and stays as it is."""
+    path = directory / LOCK
+    if fcntl is None:
+        return _exclusive(path, keep=keep)
+    until = time.monotonic() + 0.2
+    while True:
+        handle, made = _open(path, make=not keep)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            if time.monotonic() > until:  # not just another process that looks, as `refuse_busy` does
+                raise _busy(directory) from None
+            time.sleep(0.02)
+            continue
+        except OSError:  # a file system that has no locks
+            if made:
+                _sign(handle)
+                return handle
+            os.close(handle)
+            return _exclusive(path, keep=keep)
+        if _is_at(handle, path):
+            break
+        os.close(handle)  # its owner removed it as we opened it
+    if not keep:
+        _sign(handle)
+    return handle
+
+
+def _open(path: Path, *, make: bool) -> tuple[int, bool]:
+    """The open file, and whether it was not there before."""
+    if make:
+        with suppress(FileExistsError):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+    return os.open(path, os.O_RDWR), False
+
+
+def _exclusive(path: Path, *, keep: bool) -> int:
+    """The same where files cannot be locked: a file that only one process can make."""
+    while True:
+        if keep or path.exists():
+            owner = _owner(path)
+            if owner is None or not _is_gone(*owner):
+                raise _busy(path.parent, sure=False)
+            if keep:
+                return os.open(path, os.O_RDWR)
+            path.unlink(missing_ok=True)
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            _sign(handle)
+            return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), path.stat())
+    return False
+
+
+def _sign(handle: int) -> None:
+    os.ftruncate(handle, 0)
+    os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+
+
+def _owner(path: Path) -> tuple[int, str] | None:
+    """Process id and machine in a lock file; None where it does not say."""
+    with suppress(OSError, JsonError, KeyError, TypeError, ValueError):
+        content = read_json(path)
+        return int(content["pid"]), str(content["host"])
+    return None
+
+
+def _is_gone(pid: int, host: str) -> bool:
+    """Whether a process is known to have ended; on another machine, or on Windows, nobody knows."""
+    if host != socket.gethostname() or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _busy(directory: Path, *, sure: bool = True) -> ConfigError:
+    owner = _owner(directory / LOCK)
+    who = "another process" if owner is None else f"process {owner[0]} on {owner[1]}"
+    hint = "Wait until it is done, or use another --out."
+    if not sure:
+        hint += f" If it has ended, delete {directory / LOCK}."
+    return ConfigError(
+        f"run directory {directory}", required="one that nothing works in", found=f"{who} working in it", hint=hint
+    )
+
+
+def _is_part(path: Path) -> bool:
+    """A file that was being written when its process was killed, by this version or an earlier one."""
+    own = any(path.name.startswith(f".{name}.") for name in _OWN)
+    return own and (path.name.endswith(SUFFIX) or path.name.startswith(f".{CHECKPOINT}.")) and not path.is_dir()
+
+
+def _remove_parts(directory: Path) -> None:
+    for path in list(directory.iterdir()):
+        if _is_part(path):
+            path.unlink(missing_ok=True)
+
+
+def _foreign(directory: Path) -> list[Path]:
+    own = {*_OWN, LOCK}
+    return sorted(p for p in directory.iterdir() if (p.name not in own or p.is_dir()) and not _is_part(p))

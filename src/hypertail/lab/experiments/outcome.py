@@ -1,0 +1,84 @@
+"""From a finished run to what its `run.json` holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from hypertail.environment import hardware, versions
+from hypertail.lab.experiments.begun import Begun
+from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_rows
+from hypertail.strategies import PartialHypernet, Strategy
+from hypertail.streams import Stream
+from hypertail.training.trainer import Result
+
+
+def run_file(
+    begun: Begun,
+    stream: Stream,
+    strategy: Strategy,
+    result: Result,
+    trunk_seconds: float,
+    device: torch.device,
+    command: str,
+    started: datetime,
+) -> RunFile:
+    """The record of a run.
+
+    Args:
+        begun: its options and what was decided when it began, the precisions included.
+        stream: what was learned.
+        strategy: what learned it.
+        result: what was measured.
+        trunk_seconds: seconds that training a trunk of its own took, whenever that was.
+        device: where it was trained.
+        command: the command that made it.
+        started: when.
+    """
+    config = begun.config
+    parts = strategy.memory()
+    extra: dict[str, Any] = {}
+    if begun.precisions is not None:
+        extra = {"precision": begun.precisions.steps, "precision_of_features": begun.precisions.trunk}
+    if recorded := strategy.diagnostics():
+        extra["diagnostics"] = recorded
+    phases = {"trunk": trunk_seconds, **result.seconds}
+    hypernetwork = tail = trunk = None
+    if isinstance(strategy, PartialHypernet):
+        hypernetwork = sum(parameter.numel() for parameter in strategy.hyper.parameters())
+        tail = sum(parameter.numel() for parameter in strategy.net.tail.parameters())
+        trunk = sum(parameter.numel() for parameter in strategy.trunk.module.parameters())
+    parameters = {} if tail is None or trunk is None else {"trunk": trunk, "tail": tail}
+    return RunFile(
+        stream=config.stream,
+        strategy=config.strategy,
+        depth=config.depth_name,
+        label=config.label,
+        preset=config.preset,
+        seed=config.seed,
+        epochs=config.epochs,
+        config=config.settled().to_json(),
+        tasks=tuple(
+            TaskInfo(experience.name, experience.classes, len(experience.train), len(experience.test))
+            for experience in stream
+        ),
+        accuracy=accuracy_rows(np.asarray(result.accuracy)),
+        seconds=sum(phases.values()),
+        seconds_by_phase=phases,
+        seconds_per_experience=tuple(result.seconds_per_experience),
+        bytes_kept=sum(parts.values()),
+        bytes_kept_parts=parts,
+        bytes_per_experience=tuple(result.bytes_per_experience),
+        hypernetwork_parameters=hypernetwork,
+        parameters=parameters,
+        curves=tuple(Curve(c["task"], c["epoch"], tuple(c["accuracy"])) for c in result.curves),
+        versions=versions(),
+        hardware=hardware(device),
+        command=command,
+        started=started.isoformat(timespec="seconds"),
+        data=begun.data,
+        extra=extra,
+    )

@@ -1,0 +1,92 @@
+"""The trunk trained alone on e_1, shared by all strategies and depths of a comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.nets import decompose
+from hypertail.recipes.build import build_model
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.strategies import Naive, Optimisation
+from hypertail.streams import Stream
+from hypertail.training.precision import Precision
+from hypertail.training.pretrain import standardised, train_body
+from hypertail.training.trainer import Progress, silent
+
+
+class TrainedTrunk(NamedTuple):
+    """A trunk and the seconds its training took, whenever that was."""
+
+    module: nn.Module
+    seconds: float
+
+
+def trained_trunk(
+    config: RunConfig,
+    stream: Stream,
+    directory: Path,
+    device: torch.device,
+    precision: Precision = "full",
+    progress: Progress = silent,
+) -> TrainedTrunk:
+    """The trunk of `config`: a plain model trained on e_1, cut at the depth, features standardised if asked for.
+
+    The trained model is kept in `directory` under a name that follows from everything it depends on, data included, so
+    that strategies are compared on the same trunk and it is trained once.
+    """
+    started = time.perf_counter()
+    model = build_model(config, stream, len(stream[0].classes), "model").to(device)
+    naive = Naive(model, Optimisation(config.method.lr, config.method.schedule), seed=config.seed)
+    body = naive.model.body
+    path = _path(config, stream, directory, precision)
+    if path.is_file():
+        state, facts = load_checkpoint(path, str(device))
+        body.load_state_dict(state)
+        seconds = float(facts["seconds"])
+    else:
+        rotations, epochs = config.method.trunk_rotations, config.method.trunk_epochs or config.epochs
+        train_body(
+            stream,
+            naive,
+            epochs=epochs,
+            rotations=rotations,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            device=device,
+            precision=precision,
+            split=config.measure_on,
+            progress=progress,
+        )
+        seconds = time.perf_counter() - started
+        facts = {"seconds": seconds, "stream": stream.name, "epochs": 2 * epochs if rotations else epochs}
+        save_checkpoint(path, body.state_dict(), facts)
+    trunk, _ = decompose(body, config.depth)
+    if config.method.standardise and config.depth:
+        trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
+    return TrainedTrunk(trunk, seconds)
+
+
+def _path(config: RunConfig, stream: Stream, directory: Path, precision: Precision) -> Path:
+    return directory / f"{_fingerprint(config, stream, precision)}.safetensors"
+
+
+def _fingerprint(config: RunConfig, stream: Stream, precision: Precision) -> str:
+    method, first = config.method, stream[0]
+    what = (
+        *(config.seed, config.batch_size, method.trunk_epochs or config.epochs),
+        *(method.lr, method.schedule, repr(first.train_transform)),
+        *(("mixed",) if precision == "mixed" else ()),
+        *(("rotations",) if method.trunk_rotations else ()),
+    )
+    digest = hashlib.blake2b(json.dumps([str(part) for part in what]).encode(), digest_size=8)
+    digest.update(first.train.images.numpy().tobytes())
+    digest.update(first.train.labels.numpy().tobytes())
+    return f"trunk-{digest.hexdigest()}"

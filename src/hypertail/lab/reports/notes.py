@@ -1,0 +1,103 @@
+"""What a reader must know before comparing the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypertail.lab.records.groups import Group
+
+
+def notes(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Plain sentences on what limits the comparison of `groups`; nothing where nothing does."""
+    found = [
+        _spread(groups),
+        validation(groups),
+        _repeated(groups),
+        _seeds(groups),
+        _tasks(groups),
+        _machines(groups),
+        _threads(groups),
+    ]
+    found += [_versions(groups), _bounds(groups)]
+    return tuple(note for note in found if note)
+
+
+def validation(groups: Sequence[Group]) -> str:
+    """Which groups were not measured on test data; empty if all were."""
+    names = [g.name for g in groups if any(run.config.get("measure_on") == "validation" for run in g.runs)]
+    if not names:
+        return ""
+    return f"Measured on held-out training data, not on the test set: {', '.join(names)}."
+
+
+def _spread(groups: Sequence[Group]) -> str:
+    single = [group.name for group in groups if len(group.runs) == 1]
+    if len(single) == len(groups):
+        return "One run per row (n = 1): the spread over seeds is unknown."
+    text = "Mean ± sample standard deviation over n runs with different seeds."
+    return f"{text} One run only, spread unknown: {', '.join(single)}." if single else text
+
+
+def _repeated(groups: Sequence[Group]) -> str:
+    names = [group.name for group in groups if len(set(group.seeds)) < len(group.runs)]
+    if not names:
+        return ""
+    return f"A seed occurs more than once, so the runs are not independent: {', '.join(names)}."
+
+
+def _seeds(groups: Sequence[Group]) -> str:
+    seeds = [tuple(sorted(set(group.seeds))) for group in groups]
+    usual = max(seeds, key=seeds.count)
+    others = [(group.name, own) for group, own in zip(groups, seeds, strict=True) if own != usual]
+    if not others:
+        return ""
+    each = "; ".join(f"{name}: {_listed(own)}" for name, own in others)
+    return f"The rows do not share the same seeds (most: {_listed(usual)}; {each})."
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _tasks(groups: Sequence[Group]) -> str:
+    seen: dict[int, set[object]] = {}
+    for group in groups:
+        for run in group.runs:
+            seen.setdefault(run.seed, set()).add(run.tasks)
+    differing = [str(seed) for seed, tasks in sorted(seen.items()) if len(tasks) > 1]
+    if not differing:
+        return ""
+    return f"Not all runs learned the same experiences (seed {', '.join(differing)}): compare with care."
+
+
+def _machines(groups: Sequence[Group]) -> str:
+    keys = ("device", "cpu", "cores", "threads")
+    machines = {tuple(str(run.hardware.get(key)) for key in keys) for group in groups for run in group.runs}
+    return "Times come from different machines or thread counts: do not compare them." if len(machines) > 1 else ""
+
+
+def _threads(groups: Sequence[Group]) -> str:
+    runs = [run for group in groups for run in group.runs if run.hardware.get("device") == "cpu"]
+    counts = sorted({run.hardware["threads"] for run in runs if isinstance(run.hardware.get("threads"), int)})
+    if len(counts) < 2:
+        return ""
+    return f"CPU threads differ ({', '.join(map(str, counts))}): results may differ in the last digits for it."
+
+
+def _versions(groups: Sequence[Group]) -> str:
+    found = []
+    for name in ("hypertail", "torch"):
+        versions = {run.versions.get(name, "unknown") for group in groups for run in group.runs}
+        if len(versions) > 1:
+            found.append(f"{name} {', '.join(sorted(versions))}")
+    return f"The runs were made with different versions: {'; '.join(found)}." if found else ""
+
+
+def _bounds(groups: Sequence[Group]) -> str:
+    strategies = {group.first.strategy for group in groups}
+    words = {
+        "separate": "Separate stores one tail per experience",
+        "joint": "Joint trains on all experiences at once (its bytes leave out the data it stores)",
+    }
+    present = [text for strategy, text in words.items() if strategy in strategies]
+    return f"{' and '.join(present)}: shown for reference." if present else ""

@@ -1,0 +1,31 @@
+"""A module that no longer learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Frozen(nn.Module):
+    """A module that no longer learns: no gradients, and normalisation statistics fixed for good.
+
+    `.train()` on it, or on a module that contains it, leaves it in evaluation mode, so that the features of an
+    image depend on that image alone.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Stay in evaluation mode whatever is asked."""
+        super().train(False)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the frozen module, detached."""
+        with torch.no_grad():
+            return self.module(x)  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Strategies as they are offered: options, words, colour, builder."""

@@ -1,0 +1,1 @@
+"""Where images come from: hub datasets, folders of images, embedded digits."""

@@ -1,0 +1,437 @@
+"""The command line as a user meets it: what it prints, what it leaves behind, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hypertail.cli import COMMANDS, main, parse, quickstart, run
+from hypertail.recipes.method import Method
+from hypertail.recipes.presets import PRESETS
+from hypertail.streams import STREAMS
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--experiences", "2", "--image-size", "8", "--epochs", "1", "--trunk-epochs", "1", "--speed", "full")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+# `python -m hypertail` that heeds an interrupt even where the tests run in the background, whose children ignore it
+START = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("hypertail", run_name="__main__", alter_sys=True)
+"""
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Fails:
+    """Runs a command that must fail with one line and leave nothing behind; gives the line."""
+
+    def run(*args: str, code: int = 1) -> str:
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        with pytest.raises(SystemExit) as stop:
+            main(args)
+        assert stop.value.code == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+        return err
+
+    return run
+
+
+def hypertail(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hypertail", *args]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
+
+
+def accuracy(folder: str | Path) -> Any:
+    return json.loads(Path(folder, "run.json").read_text())["accuracy"]
+
+
+# --- a whole comparison, from the outside ------------------------------------------------------------------------
+
+
+def test_strategies_depths_and_seeds_make_a_directory_each_and_one_table() -> None:
+    done = hypertail("run", "digits", "--strategy", "hn", "naive", "--depth", "4", "3", "--seeds", "0", "1", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    names = [f"digits-{label}-tuned-e1-seed{seed}" for seed in (0, 1) for label in ("hn-4", "hn-3", "naive")]
+    assert {path.name for path in Path("runs").iterdir()} == {*names, "trunks"}
+    assert len(list(Path("runs/trunks").iterdir())) == 2
+    for name in names:
+        content = json.loads(Path("runs", name, "run.json").read_text())
+        assert content["epochs"] == 1
+        assert content["command"].startswith("hypertail run digits --strategy hn naive --depth 4 3 --seeds 0 1")
+    assert done.stdout.count("seed 1: ACA ") == 3
+    assert len(re.findall(r"^ *(?:HN-4|HN-3|Naive) .*±", done.stdout, re.MULTILINE)) == 3
+    (again,) = re.findall(r"^pictures: hypertail (report .*)$", done.stdout, re.MULTILINE)
+    main([*shlex.split(again), "--out", "picture.html"])
+    assert "HN-4" in Path("picture.html").read_text()
+
+
+def test_interrupted_then_continued_is_bitwise_the_uninterrupted_run(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--strategy", "hn-4", "--experiences", "3", "--image-size", "8", "--epochs", "6", "--trunk-epochs", "1")
+    options += ("--speed", "full")
+    name = "digits-hn-4-tuned-e6-seed0"
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, "run", "digits", *options, "--existing", "replace", "--out", "my [runs]"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    until = time.monotonic() + 120
+    while not Path("my [runs]", name, "checkpoint.safetensors").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    line = err.removeprefix("stopped; to continue after the last finished experience: ").strip()
+    assert line == f"hypertail run digits {shlex.join(options)} --out 'my [runs]' --existing reuse"
+    assert not Path("my [runs]", name, "run.json").exists()
+
+    main(shlex.split(line)[1:])
+    assert f"my [runs]/{name}" in capsys.readouterr().out
+    main(["run", "digits", *options])
+    assert accuracy(Path("my [runs]", name)) == accuracy(Path("runs", name))
+
+
+def test_errors_from_the_outside() -> None:
+    done = hypertail("run", "digits", "--strategy", "nave")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: unknown strategy 'nave': required one of ewc, hn, joint, lr, naive, separate; found 'nave'. "
+        "Did you mean 'naive'?\n"
+    )
+
+
+def test_the_module_and_the_script_are_the_same() -> None:
+    done = hypertail("info", "--depth", "3", "--classes", "100", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["hypernetwork_parameters"] == 924322
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"hypertail": "hypertail.__main__:main"}
+
+
+def test_a_reader_who_leaves_is_no_error() -> None:
+    command = f"{shlex.quote(sys.executable)} -m hypertail info --depth 4 | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.stderr == ""
+
+
+# --- the same, from the inside -----------------------------------------------------------------------------------
+
+
+def test_a_run_that_exists_is_kept_reused_or_replaced(fails: Fails, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("run", "digits", "--strategy", "separate-4", *SMALL)
+    main(command)
+    first = accuracy("runs/digits-separate-4-tuned-e1-seed0")
+    capsys.readouterr()
+    assert fails(*command) == (
+        "error: run directory runs/digits-separate-4-tuned-e1-seed0: required a directory that does not exist yet; "
+        "found an existing one. Use another --out, or --existing reuse to continue, or --existing replace to start "
+        "again.\n"
+    )
+    assert "found a run with other options, or none. Use another --out, or --existing replace" in fails(
+        *command, "--lr", "0.5", "--existing", "reuse"
+    )
+    before = Path("runs/digits-separate-4-tuned-e1-seed0/run.json").read_bytes()
+    main([*command, "--existing", "reuse"])
+    assert "finished before" in capsys.readouterr().out
+    assert Path("runs/digits-separate-4-tuned-e1-seed0/run.json").read_bytes() == before
+    main([*command, "--existing", "replace"])
+    assert "finished before" not in capsys.readouterr().out
+    assert accuracy("runs/digits-separate-4-tuned-e1-seed0") == first  # the same command, the same numbers
+
+
+def test_after_a_mistake_the_corrected_command_works(fails: Fails, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("run", "digits", "--strategy", "separate-4", *SMALL)
+    assert "Add --validation 0.1" in fails(*command, "--measure-on", "validation")
+    main([*command, "--measure-on", "validation", "--validation", "0.1"])
+    assert "ACA" in capsys.readouterr().out
+
+
+def test_options_reach_the_run_file() -> None:
+    options = {
+        **{"seeds": 7, "epochs": 2, "batch_size": 50, "preset": "printed", "experiences": 2, "validation": 0.25},
+        **{"measure_on": "validation", "image_size": 8, "classes_per_experience": 3, "views": 1, "eval_every": 1},
+        **{"lr": 0.002, "trunk_epochs": 1, "mlp": (20, 10), "rank": 8},
+    }
+    line = ["run", "digits", "--strategy", "hn-4", "--out", "here", "--cache-bytes", "1000", "--device", "cpu"]
+    for name, value in options.items():
+        line += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+    main(line)
+    content = json.loads(Path("here/digits-hn-4-printed-e2-seed7/run.json").read_text())
+    config = content["config"]
+    flat = {**config, **config["method"], "seeds": config["seed"], "mlp": tuple(config["method"]["mlp"])}
+    assert {name: flat[name] for name in options} == options
+    assert config["method"]["standardise"] is False  # from the preset
+    assert len(content["tasks"][0]["classes"]) == 3
+    assert content["command"] == shlex.join(["hypertail", *line])
+    assert content["curves"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run digit", r"unknown stream 'digit': required one of digits, .*; found 'digit'. Did you mean 'digits'\?"),
+        ("run digits --strategy hn nave", r"unknown strategy 'nave': .* Did you mean 'naive'\?"),
+        ("run digits --depth 7", r"depth '7': required 0 to 4, or full; found 7. Use --depth 3, say."),
+        ("run digits --preset printd", r"unknown preset 'printd': .* Did you mean 'printed'\?"),
+        ("run digits --device cud", r"unknown device 'cud': required one of auto, .* Did you mean 'cuda'\?"),
+        (
+            "run digits --epochs 0",
+            r"option --epochs: required 1 or more; found 0. Give --epochs a value in that range.",
+        ),
+        (
+            "run digits --experiences 9",
+            r"number of experiences of stream 'digits': required 1 to 5; found 9. Ask for fewer",
+        ),
+        ("run digits --threads 0", r"CPU threads: required 1 or more; found 0."),
+        ("run digits --seeds", r"option --seeds: required at least one value; found none."),
+        ("run digits --lr -1", r"option --lr: required more than 0; found -1.0."),
+        (
+            "run digits --strategy hn --strategy lr",
+            r"option --strategy: .* given 2 times. Give it once; .* --strategy A B.",
+        ),
+        ("run digits --measure-on validation", r"validation data: .* found --validation 0. Add --validation 0.1, say."),
+        ("run digits --norm instance --image-size 8", r"image size under instance normalisation"),
+        ("run split-cifar100 --data nowhere", r"data folder 'nowhere': .* found nothing there. Check --data or HYPERT"),
+        ("run folder:[/red]", r"image folder '\[/red\]': required a folder of class folders; found nothing there."),
+        ("info --depth 9", r"depth '9': required 0 to 4, or full"),
+        ("info --tasks 0", r"option --tasks: required 1 or more; found 0."),
+        ("info --preset foo", r"unknown preset 'foo': required one of printed, released, tuned"),
+        ("report nowhere", r"path 'nowhere': required a run.json or a folder that holds some; found nothing there."),
+        ("report", r"report: required at least one finished run; found none. Name a run.json or a folder of runs."),
+        ("quickstart --epochs 0", r"option --epochs: required 1 or more; found 0."),
+        ("quickstart --seeds", r"option --seeds: required at least one value; found none."),
+    ],
+)
+def test_bad_input_is_told_in_one_line_and_leaves_nothing(line: str, message: str, fails: Fails) -> None:
+    assert re.search(message, fails(*line.split()))
+
+
+def test_a_missing_dataset_says_where_it_was_looked_for_and_how_to_get_it(fails: Fails) -> None:
+    Path("data").mkdir()
+    message = fails("run", "split-cifar100", "--data", "data")
+    assert "dataset 'uoft-cs/cifar100': required a local copy or a download from huggingface.co" in message
+    assert "found no folder 'data/uoft-cs/cifar100', and the download failed" in message
+    assert "Pass --data DIR (or set HYPERTAIL_DATA=DIR) where DIR/uoft-cs/cifar100 holds the dataset" in message
+
+
+def test_a_corrupt_image_is_named(fails: Fails) -> None:
+    for name in ("a", "b"):
+        Path("images", name).mkdir(parents=True)
+        Path("images", name, "one.png").write_bytes(b"no image")
+    assert "image 'images/a/one.png': required a readable image; found " in fails("run", "folder:images")
+
+
+def test_a_single_class(fails: Fails) -> None:
+    Path("images/only").mkdir(parents=True)
+    Path("images/only/one.png").write_bytes(b"")
+    message = fails("run", "folder:images")
+    assert "image folder 'images': required at least two class folders with images in them; found only." in message
+
+
+def test_output_that_cannot_be_a_folder(fails: Fails) -> None:
+    Path("file").write_text("")
+    assert "output folder file: required a folder, or nothing yet; found a file." in fails(
+        "run", "digits", "--out", "file"
+    )
+    # OSErrors from below are told, too
+    assert "file/runs" in fails("run", "digits", "--out", "file/runs", "--strategy", "naive")
+
+
+def test_reports(fails: Fails) -> None:
+    Path("empty").mkdir()
+    assert "folder 'empty': required at least one run.json, in it or in a folder below; found none." in fails(
+        "report", "empty"
+    )
+    Path("old.html").write_text("mine")
+    assert fails("report", "empty", "--out", "old.html") == (
+        "error: report old.html: required a file that does not exist yet; found an existing one. "
+        "Use another --out, or --overwrite.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run digits --epochs ten", "Error parsing --epochs: invalid literal for int() with base 10: 'ten'"),
+        ("run digits --epochs 1.5", "Error parsing --epochs: invalid literal for int() with base 10: '1.5'"),
+        ("run digits --lr fast", "Error parsing --lr"),
+        ("run digits --existing foo", "invalid choice 'foo' for argument '--existing'"),
+        ("run digits --epoch 3", "--epochs N"),
+        ("run", "STREAM"),
+        ("frob", "run, info, report, quickstart"),
+        ("", "Expected one of {run, info, report, quickstart, bench"),
+    ],
+)
+def test_lines_that_do_not_parse(line: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("run digits", "hypertail run digits --existing reuse"),
+        ("run digits --existing replace --seeds 1", "hypertail run digits --seeds 1 --existing reuse"),
+        ("run digits --existing=error", "hypertail run digits --existing reuse"),
+        ("quickstart", None),
+    ],
+)
+def test_what_an_interrupted_command_says(
+    given: str, told: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_all", interrupt)
+    monkeypatch.setattr(quickstart, "quickstart", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        main(given.split())
+    assert stop.value.code == 130
+    expected = f"stopped; to continue after the last finished experience: {told}\n" if told else "stopped\n"
+    assert capsys.readouterr().err == expected
+
+
+PUBLISHED = {100: (1272877, 1217122, 1119522, 924322, 533922), 5: (769377, 713622, 616022, 420822, 30422)}
+
+
+@pytest.mark.parametrize("classes", PUBLISHED)
+def test_info_counts_exactly(classes: int, capsys: pytest.CaptureFixture[str]) -> None:
+    for depth, count in zip(("full", "1", "2", "3", "4"), PUBLISHED[classes], strict=True):
+        main(["info", "--depth", depth, "--tasks", "20", "--classes", str(classes), "--json"])
+        assert json.loads(capsys.readouterr().out)["hypernetwork_parameters"] == count
+        main(["info", "--depth", depth, "--classes", str(classes)])
+        assert f"{count:,}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--version"])
+    assert re.fullmatch(r"hypertail \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+# --- help --------------------------------------------------------------------------------------------------------
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main([*args, "--help"])
+    assert stop.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def explained(text: str) -> dict[str, str]:
+    """Option -> its explanation, as one line; `text` may have frames around its groups, or not."""
+    options: dict[str, str] = {}
+    name = None
+    for line in text.splitlines():
+        words = line.strip("│╭╰╮╯─- ").strip()
+        start = re.match(r"[│ ]+(--[a-z][a-z-]*)[ ,]", line)
+        if start:
+            name = start.group(1)
+            options[name] = words.removeprefix(name.lstrip("-")).strip()
+        elif not words or re.match(r"[a-z]+( [a-z]+)* options$", words):
+            name = None
+        elif name:
+            options[name] += f" {words}"
+    return options
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_help_explains_every_option_everyday_ones_first(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = help_of(capsys, "run")
+    assert max(map(len, text.splitlines())) <= max(int(columns), 90)
+    options = explained(text)
+    everyday = ["strategy", "depth", "seeds", "epochs", "batch-size", "preset", "data", "out", "existing"]
+    assert list(options)[: len(everyday)] == [f"--{name}" for name in everyday]
+    for kind in (run.Data, run.Machine, Method):
+        assert {f"--{item.name.replace('_', '-')}" for item in fields(kind)} <= options.keys()
+    for name, explanation in options.items():
+        assert re.search(r"[A-Za-z]+ .*[a-z]+.*\(default: .+\)$", explanation), f"{name}: {explanation}"
+    places = [text.index(f"{name} options") for name in ("data and measurement", "machine", "method")]
+    assert places == sorted(places)
+    assert text.index("--existing") < places[0] < text.index("--device") < places[2] < text.index("--lr")
+    assert "noqa" not in text
+    assert "==SUPPRESS==" not in text
+    for stream in STREAMS:
+        assert f"- {stream}: " in text
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "run"])
+def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, explanation in explained(help_of(capsys, command)).items():
+        assert re.search(r"[A-Za-z]+ .*\(default: .+\)$", explanation), f"{name}: {explanation}"
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(capsys)
+    assert re.findall(r"• (\w+)", text) == list(COMMANDS)
+    assert list(COMMANDS)[:5] == ["run", "info", "report", "quickstart", "bench"]
+
+
+@pytest.mark.parametrize("spelling", [["--preset", "{}"], ["--preset={}"]])
+@pytest.mark.parametrize("name", PRESETS)
+def test_help_shows_the_values_of_the_preset(
+    name: str, spelling: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = explained(help_of(capsys, "run", *(text.format(name) for text in spelling)))
+    for item in fields(Method):
+        value = getattr(PRESETS[name], item.name)
+        shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        assert options[f"--{item.name.replace('_', '-')}"].endswith(f"(default: {shown})")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_fills_in_what_is_not_given(name: str) -> None:
+    command = parse(["run", "digits", "--preset", name, "--rank", "7"])
+    assert isinstance(command, run.Run)
+    assert (command.preset, command.method.rank) == (name, 7)
+    others = {item.name for item in fields(Method)} - {"rank"}
+    assert all(getattr(command.method, other) == getattr(PRESETS[name], other) for other in others)
+
+
+def test_defaults() -> None:
+    command = parse(["run", "digits"])
+    assert isinstance(command, run.Run)
+    assert (command.strategy, command.depth, command.seeds) == (("hn", "separate", "naive"), ("3",), (0,))
+    assert (command.epochs, command.preset, command.existing, command.out) == (10, "tuned", "error", Path("runs"))
+    assert command.method == PRESETS["tuned"]

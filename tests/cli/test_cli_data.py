@@ -1,0 +1,170 @@
+"""The command line on data: how it is read, what is said of it, what is refused, and how many threads work on it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from hypertail.cli import main, parse
+from hypertail.lab.records.runfile import RunFile
+
+SMALL = "--experiences 2 --image-size 8 --epochs 1 --trunk-epochs 1 --strategy naive"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    # the tests run with one thread, and so they go on
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+
+
+def typed(line: str) -> None:
+    main(shlex.split(line))
+
+
+def photos(root: Path, classes: str, count: int = 6) -> None:
+    for number, name in enumerate(classes):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            Image.new("RGB", (16, 16), (50 * number, 9 * index, 90)).save(root / name / f"{index}.png")
+
+
+def test_the_same_command_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """case 1: the same bits, with the defaults of precision and threads."""
+    for out in ("one", "two"):
+        typed(f"run digits {SMALL} --out {out}")
+    one, two = (RunFile.read(next(Path(out).rglob("run.json"))) for out in ("one", "two"))
+    assert one.accuracy == two.accuracy
+    assert one.data == two.data
+    assert one.data is not None
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "1 CPU thread (more: --threads N; results then differ in the last digits)"
+    assert lines[1].startswith("digits: 1797 training images of 10 classes (0 ")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_class_folder_was_added(finished: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """cases 3 and 4: with --existing reuse, whether the run is finished or not."""
+    photos(tmp_path / "photos", "abcd")
+    line = "run folder:photos --strategy naive --epochs 1 --trunk-epochs 1 --batch-size 8 --image-size 16 --out O"
+    typed(line)
+    (result,) = Path("O").rglob("run.json")
+    if not finished:
+        result.unlink()
+    photos(tmp_path / "photos", "abcde")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        typed(f"{line} --existing reuse")
+    said = capsys.readouterr().err
+    assert said.startswith("error: data of run directory O/")
+    assert "found a new class 'e' (6 training images). Restore the data" in said
+    assert said.count("\n") == 1
+
+
+def test_another_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """case 1: an explicit --speed that is not that of the run."""
+    typed(f"run digits {SMALL} --speed full")
+    typed(f"run digits {SMALL} --existing reuse")
+    assert "finished before" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        typed(f"run digits {SMALL} --speed mixed --existing reuse")
+    assert "required a run in mixed precision, as --speed mixed says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run digits", "tune digits", "reproduce table2", "quickstart"])
+def test_one_thread_unless_told(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 39: whatever the number of cores, and how busy they are."""
+    options = parse(shlex.split(command))
+    assert getattr(options, "machine", options).threads == 1
+    told = parse(shlex.split(f"{command} --threads 3"))
+    assert getattr(told, "machine", told).threads == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", (None, None, None, None)),
+        ("--data D --cache", (Path("D"), True, None, None)),
+        ("--no-cache", (None, False, None, None)),
+        ("--image-column photo --label-column kind", (None, None, "photo", "kind")),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_how_data_is_read(command: str, line: str, expected: Any) -> None:
+    options = parse(shlex.split(f"{command} hub:a/b {line}"))
+    place = options.reading.place(options.data)
+    assert (place.root, place.cache, place.image_column, place.label_column) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "--cache --no-cache",
+            "options --cache and --no-cache: required one of them, or none; found both",
+        ),
+        (
+            "--image-column photo",
+            "image column of stream 'digits': required none, unless for hub:OWNER/NAME; found '",
+        ),
+        (
+            "--images-per-class 1",
+            "option --images-per-class: required 2 or more; found 1. Give",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["run digits", "tune digits --strategy naive"])
+def test_how_data_cannot_be_read(command: str, line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        typed(f"{command} {line}")
+    assert message in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_images_per_class_are_part_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    typed(f"run digits {SMALL} --images-per-class 9")
+    (path,) = Path("runs").rglob("run.json")
+    content = json.loads(path.read_text())
+    assert content["config"]["images_per_class"] == 9
+    assert [task["train"] for task in content["tasks"]] == [18, 18]
+    assert "of each class at most 9 training images are kept" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        typed(f"run digits {SMALL} --images-per-class 8 --existing reuse")
+    assert "required a run with the same options" in capsys.readouterr().err
+
+
+def test_tune_says_what_was_read_and_hands_the_limit_on(capsys: pytest.CaptureFixture[str]) -> None:
+    typed(
+        "tune digits --strategy separate-4 --try lr=0.001,0.002 --images-per-class 9 --no-cache --experiences 2 "
+        "--image-size 8 --epochs 1 --trunk-epochs 1 --seeds 0 1"
+    )
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^digits: 1797 training images", said, re.MULTILINE)) == 1
+    (use,) = re.findall(r"^to use it: (.*)$", said, re.MULTILINE)
+    assert " --images-per-class 9 " in use
+    assert " --no-cache" in use
+
+
+def test_reproduce_says_what_was_read(capsys: pytest.CaptureFixture[str]) -> None:
+    typed("reproduce table2 --scale smoke --strategy hn-4 lr-4 separate-4")
+    assert len(re.findall(r"^digits: 1797 training images", capsys.readouterr().out, re.MULTILINE)) == 1
+
+
+def test_help_puts_what_decides_the_outcome_among_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        typed("run --help")
+    said = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    data, machine = said.index("data and measurement options"), said.index("machine options")
+    assert data < said.index("--views") < machine
+    assert data < said.index("--images-per-class") < machine
+    assert "drawn once, behind a frozen trunk, and reused in turn" in said
+    assert "what does not fit goes to memory-mapped temporary files, and is computed again where" in said
+    assert "faster here" not in said

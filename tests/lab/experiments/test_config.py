@@ -1,0 +1,190 @@
+"""Configurations: names and aliases, ranges, conflicts, and what a run's directory is called."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hypertail.errors import ConfigError
+from hypertail.lab.experiments.config import STRATEGIES, RunConfig, expand, expand_strategies, parse_depth
+from hypertail.recipes.method import Method
+from hypertail.recipes.presets import RELEASED
+
+BASE = RunConfig("digits", "naive")
+
+
+@pytest.mark.parametrize(
+    ("name", "pair"),
+    [
+        ("hn", ("hn", 3)),
+        ("HN-2", ("hn", 2)),
+        ("hn-f", ("hn", 0)),
+        ("hn-full", ("hn", 0)),
+        ("lr-4", ("lr", 4)),
+        ("separate-1", ("separate", 1)),
+        ("naive", ("naive", None)),
+        ("joint", ("joint", None)),
+        ("latent-replay", ("lr", 3)),
+        ("latent-replay-2", ("lr", 2)),
+        ("hypernetwork", ("hn", 3)),
+        ("partial-hypernet-4", ("hn", 4)),
+        ("full-hypernet", ("hn", 0)),
+        ("finetune", ("naive", None)),
+    ],
+)
+def test_names_aliases_and_depths(name: str, pair: tuple[str, int | None]) -> None:
+    assert expand_strategies([name], ["3"]) == [pair]
+
+
+def test_a_name_without_depth_meets_every_depth_and_nothing_comes_twice() -> None:
+    pairs = expand_strategies(["hn", "ewc", "lr-2", "hn-2"], ["2", "full"])
+    assert pairs == [("hn", 2), ("hn", 0), ("ewc", None), ("lr", 2)]
+
+
+def test_every_strategy_is_known_to_expand() -> None:
+    assert [name for name, _ in expand_strategies(list(STRATEGIES), ["1"])] == list(STRATEGIES)
+
+
+def test_expand_goes_seed_by_seed_and_keeps_the_rest() -> None:
+    base = replace(BASE, epochs=2, method=Method(lr=0.5))
+    configs = expand(["hn-3", "naive"], [], [4, 1, 4], base)
+    assert [(c.seed, c.label) for c in configs] == [(4, "HN-3"), (4, "Naive"), (1, "HN-3"), (1, "Naive")]
+    assert all(c.epochs == 2 and c.method.lr == 0.5 and c.stream == "digits" for c in configs)
+
+
+@pytest.mark.parametrize(
+    ("names", "depths", "seeds", "message"),
+    [
+        (["hm"], ["3"], [0], "unknown strategy 'hm': required one of ewc, hn, .*found 'hm'. Did you mean 'hn'?"),
+        (["naive-3"], ["3"], [0], "unknown strategy 'naive-3'.*Did you mean 'naive'?"),
+        (["hn"], ["5"], [0], "depth '5': required 0 to 4, or full; found 5. Use --depth 3, say."),
+        (["hn-9"], ["3"], [0], "depth '9': required 0 to 4, or full"),
+        ([], ["3"], [0], "option --strategy: required at least one value; found none."),
+        (["hn"], [], [0], "option --depth: required at least one value; found none."),
+        (["hn"], ["3"], [], "option --seeds: required at least one value; found none. Name one after --seeds"),
+    ],
+)
+def test_wrong_names(names: list[str], depths: list[str], seeds: list[int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        expand(names, depths, seeds, BASE)
+
+
+@pytest.mark.parametrize(("text", "depth"), [("0", 0), ("4", 4), ("full", 0), ("F", 0), ("Full", 0)])
+def test_depths_in_words(text: str, depth: int) -> None:
+    assert parse_depth(text) == depth
+
+
+@pytest.mark.parametrize("text", ["", "-1", "5", "3.0", "deep"])
+def test_other_depths_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="required 0 to 4, or full"):
+        parse_depth(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "option --epochs: required 1 or more; found 0. Give --epochs a value in that range."),
+        ({"batch_size": 1}, "option --batch-size: required 2 or more; found 1"),
+        ({"experiences": 0}, "option --experiences: required 1 or more; found 0"),
+        ({"views": 0}, "option --views: required 1 or more; found 0"),
+        ({"eval_every": -1}, "option --eval-every: required 0 or more; found -1"),
+        ({"validation": 1.0}, "option --validation: required 0 or more, less than 1; found 1.0"),
+        ({"validation": math.nan}, "option --validation: .* found nan"),
+    ],
+)
+def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(BASE, **options)
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        *(("lr", value) for value in (0.0, -1e-3, math.nan, math.inf)),
+        *(
+            ("hyper_lr", 0.0),
+            ("classifier_lr", 0.0),
+            ("task_lr", 0.0),
+            ("adapter_rank", -1),
+            ("damping", -1.0),
+            ("trunk_epochs", 0),
+            ("head_width", 0),
+            ("embedding", 0),
+            ("mlp", (50, 0)),
+            ("rank", 0),
+        ),
+        *(("penalty_weight", -0.1), ("penalty_weight", math.nan), ("penalty_weight", math.inf)),
+        *(("output_weight", -1.0), ("output_tasks", 0), ("output_share", 0.0), ("output_share", 1.5)),
+        *(("buffer", 0), ("replay_batch", 0), ("replay_coefficient", -1.0), ("ewc_weight", -1.0)),
+        *(("fisher_samples", 0), ("damping", -0.1)),
+    ],
+)
+def test_switches_out_of_range(switch: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"option --{switch.replace('_', '-')}: required "):
+        replace(BASE, method=replace(Method(), **{switch: value}))
+
+
+def test_the_ends_of_the_ranges_are_allowed() -> None:
+    method = Method(output_share=1.0, penalty_weight=0.0, ewc_weight=0.0, replay_coefficient=0.0, buffer=1, mlp=(1, 1))
+    replace(BASE, epochs=1, batch_size=2, views=1, validation=0.0, method=method)
+
+
+HN = RunConfig("digits", "hn", 3)
+ALONE_WITH_BATCH_STATISTICS = Method(trunk_statistics="batch")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"measure_on": "validation"}, "accuracies on validation data: .* found --validation 0. Add --validation 0.1"),
+        ({"strategy": "nave"}, "unknown strategy 'nave'.*Did you mean 'naive'"),
+        ({"depth": None}, "depth of hn: required 0 to 4, or full; found None. Give --depth."),
+        (
+            {"method": Method(trunk_training="with-tail")},
+            "features standardised at the cut: .* Use --trunk-training alone",
+        ),
+        ({"method": ALONE_WITH_BATCH_STATISTICS}, "statistics of each batch: .* or --trunk-statistics fixed"),
+        ({"method": Method(norm="instance"), "image_size": 8}, "image size under instance normalisation: .* found 8"),
+        ({"method": Method(penalty_form="direct")}, "weighed by curvature: .* Use --penalty-form closed"),
+        ({"method": Method(per_sample=True)}, "one weight set per sample: .* Use --norm instance or --no-per-sample"),
+    ],
+)
+def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(HN, **options)
+
+
+def test_a_switch_that_does_not_concern_the_strategy_does_not_stop_it() -> None:
+    assert replace(HN, depth=0, method=ALONE_WITH_BATCH_STATISTICS).label == "HN-F"
+    assert replace(BASE, method=ALONE_WITH_BATCH_STATISTICS).label == "Naive"
+
+
+def test_labels_and_directories() -> None:
+    assert [(c.depth_name, c.label) for c in (HN, replace(HN, depth=0), replace(HN, strategy="lr", depth=0), BASE)] == [
+        (3, "HN-3"),
+        ("full", "HN-F"),
+        (0, "LR-0"),
+        (None, "Naive"),
+    ]
+    assert HN.run_name == "digits-hn-3-tuned-e10-seed0"
+    odd = replace(HN, stream="folder:../my pictures/[x]", seed=7)
+    assert odd.run_name == "folder-..-my-pictures--x-hn-3-tuned-e10-seed7"
+    assert "/" not in odd.run_name
+
+
+def test_names_of_a_grid_are_distinct() -> None:
+    configs = expand(list(STRATEGIES), ["full", "1", "2", "3", "4"], range(3), BASE)
+    assert len({config.run_name for config in configs}) == len(configs) == 3 * (3 + 3 * 5)
+
+
+def test_json_holds_every_option() -> None:
+    config = replace(HN, preset="released", method=RELEASED)
+    content = config.to_json()
+    assert json.loads(json.dumps(content)) == content
+    assert set(content) == set(vars(config))
+    assert set(content["method"]) == set(vars(RELEASED))
+    assert content["method"]["mlp"] == [50, 32]

@@ -1,0 +1,338 @@
+"""What decides an outcome is recorded when a run begins, and a run that is reused keeps to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from hypertail.errors import CheckpointError, ConfigError
+from hypertail.lab.experiments.begun import Begun, read_begun
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.dataplace import DataPlace, stream_of
+from hypertail.lab.experiments.datarecord import DataRecord
+from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
+from hypertail.lab.experiments.precisions import Precisions, precisions_of
+from hypertail.lab.experiments.run import execute
+from hypertail.lab.records.runfile import FILE_NAME, RunFile
+from hypertail.recipes.method import Method
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.streams import Stream
+from support.tiny import tiny_stream
+
+SHORT = Method(trunk_epochs=1)
+CONFIG = RunConfig("tiny", "separate", 3, epochs=1, batch_size=8, method=SHORT)
+STREAM = tiny_stream(2, per_class=6, size=16)
+
+
+def run(out: Path, config: RunConfig = CONFIG, **options: Any) -> RunFile:
+    usual: dict[str, Any] = {"stream": lambda: STREAM, "cache_bytes": 1 << 24}
+    return execute(config, out, **usual | options)
+
+
+def stop_in_the_second(done: int, total: int, text: str) -> None:
+    if text.startswith("experience 2/"):
+        raise KeyboardInterrupt
+
+
+def begin(out: Path, config: RunConfig = CONFIG, **options: Any) -> Path:
+    """Interrupt a run in its second experience; gives its directory."""
+    with pytest.raises(KeyboardInterrupt):
+        run(out, config, progress=stop_in_the_second, **options)
+    return out / config.run_name
+
+
+def content(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / OPTIONS).read_text())
+    return found
+
+
+# --- precision ---------------------------------------------------------------------------------------------------
+
+
+def test_a_busy_machine_changes_nothing(tmp_path: Path) -> None:
+    """case 1: with `auto`, beside another thread that keeps the processor busy, the same bits."""
+    quiet = run(tmp_path / "quiet")
+    until, stop = time.monotonic() + 60, threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set() and time.monotonic() < until:
+            sum(range(1000))
+
+    busy = threading.Thread(target=spin)
+    busy.start()
+    try:
+        begin(tmp_path / "busy")
+        again = run(tmp_path / "busy", existing="reuse")
+    finally:
+        stop.set()
+        busy.join()
+    assert again.accuracy == quiet.accuracy
+    one, other = (load_checkpoint(tmp_path / name / CONFIG.run_name / CHECKPOINT)[0] for name in ("quiet", "busy"))
+    assert all(torch.equal(one[name].nan_to_num(-1), other[name].nan_to_num(-1)) for name in one)
+
+
+def test_the_precision_is_recorded_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 1: on another machine, whose rule says otherwise, a run goes on as it began."""
+    monkeypatch.setattr("hypertail.lab.experiments.run.precisions_of", lambda *_: Precisions("mixed", "full"))
+    whole = run(tmp_path / "whole")
+    directory = begin(tmp_path / "parts")
+    assert (content(directory)["precision"], content(directory)["precision_of_trunk"]) == ("mixed", "full")
+    monkeypatch.setattr("hypertail.lab.experiments.run.precisions_of", lambda *_: Precisions("full", "full"))
+    resumed = run(tmp_path / "parts", existing="reuse")
+    assert resumed.accuracy == whole.accuracy
+    assert (resumed.extra["precision"], resumed.extra["precision_of_features"]) == ("mixed", "full")
+    assert run(tmp_path / "parts", existing="reuse") == resumed
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_another_precision_is_another_run(finished: bool, tmp_path: Path) -> None:
+    """case 1: what was asked for is not what is there."""
+    if finished:
+        run(tmp_path, speed="full")
+    else:
+        begin(tmp_path, speed="full")
+    with pytest.raises(ConfigError) as error:
+        run(tmp_path, existing="reuse", speed="mixed")
+    assert str(error.value) == (
+        f"run directory {tmp_path / CONFIG.run_name}: required a run in mixed precision, as --speed mixed says, to "
+        "reuse it; found one in full precision. Leave --speed out to go on as it began, use another --out, or "
+        "--existing replace to start again."
+    )
+    assert run(tmp_path, existing="reuse", speed="full").extra["precision"] == "full"
+    assert run(tmp_path, existing="replace", speed="mixed").extra["precision"] == "mixed"
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_of_an_older_version_keeps_its_precision(finished: bool, tmp_path: Path) -> None:
+    """case 1: its config.json has the options alone, its checkpoint nothing of the data."""
+    whole = run(tmp_path / "whole", speed="mixed")
+    if finished:
+        directory = tmp_path / "whole" / CONFIG.run_name
+        (directory / CHECKPOINT).unlink()
+    else:
+        directory = begin(tmp_path / "parts", speed="mixed")
+        tensors, facts = load_checkpoint(directory / CHECKPOINT)
+        known = ("stream", "experiences", "strategy", "learned", "precision", "precision_of_features", "seconds")
+        known += ("seconds_per_experience", "bytes_per_experience", "losses", "curves")
+        save_checkpoint(directory / CHECKPOINT, tensors, {name: facts[name] for name in known})
+    (directory / OPTIONS).write_text(json.dumps(CONFIG.to_json()))
+    assert read_begun(directory) == Begun(CONFIG, Precisions("mixed", "mixed"))
+    again = run(directory.parent, existing="reuse")
+    assert again.accuracy == whole.accuracy
+    assert again.extra["precision"] == again.extra["precision_of_features"] == "mixed"
+    if not finished:
+        assert again.data is None  # nobody knows what its first experience was
+    with pytest.raises(ConfigError, match="found one in mixed precision"):
+        run(directory.parent, existing="reuse", speed="full")
+
+
+def test_one_weight_set_per_sample_is_full(tmp_path: Path) -> None:
+    method = replace(SHORT, per_sample=True, norm="instance")
+    config = replace(CONFIG, strategy="hn", method=method)
+    assert precisions_of(config, STREAM, "mixed", torch.device("cpu")) == Precisions("full", "full")
+    begin(tmp_path, config, speed="mixed")
+    assert run(tmp_path, config, existing="reuse", speed="mixed").extra["precision"] == "full"
+
+
+@pytest.mark.parametrize("change", [{"precision": "half"}, {"threads": "two"}, {"data": {}}, {"data": {"digest": 1}}])
+def test_a_damaged_record_is_named(change: dict[str, Any], tmp_path: Path) -> None:
+    directory = begin(tmp_path)
+    (directory / OPTIONS).write_text(json.dumps(content(directory) | change))
+    with pytest.raises(ConfigError, match=r"options of a run, .*config\.json: required those that hypertail writes"):
+        run(tmp_path, existing="reuse")
+
+
+# --- threads -----------------------------------------------------------------------------------------------------
+
+
+def test_another_number_of_threads_is_told(tmp_path: Path) -> None:
+    """case 39: not refused, since only the last digits may differ; and told once, to whom it concerns."""
+    directory = begin(tmp_path)
+    threads = torch.get_num_threads()
+    assert content(directory)["threads"] == threads
+    (directory / OPTIONS).write_text(json.dumps(content(directory) | {"threads": threads + 3}))
+    told: list[str] = []
+    result = run(tmp_path, existing="reuse", on_notice=told.append)
+    assert told == [
+        f"this run began with {threads + 3} CPU threads and goes on with {threads}: results may differ in the last "
+        "digits from those of an uninterrupted run."
+    ]
+    assert result.hardware["threads"] == threads
+    run(tmp_path, existing="reuse", on_notice=told.append)
+    assert len(told) == 1
+
+
+def test_the_library_leaves_the_number_of_threads_alone(tmp_path: Path) -> None:
+    """case 39: who embeds it decides."""
+    before = torch.get_num_threads()
+    run(tmp_path)
+    assert torch.get_num_threads() == before
+
+
+# --- data --------------------------------------------------------------------------------------------------------
+
+
+def photos(root: Path, counts: dict[str, int]) -> Path:
+    for number, (name, count) in enumerate(counts.items()):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            shade = (40 * number + 10, 200 - 3 * index, 5 * index % 256)
+            Image.new("RGB", (16, 16), shade).save(folder / f"{index}.png")
+    return root
+
+
+def of_folder(root: Path) -> RunConfig:
+    return replace(CONFIG, stream=f"folder:{root}", strategy="naive", depth=None, image_size=16)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_folder_that_changed_is_refused(finished: bool, tmp_path: Path) -> None:
+    """cases 3 and 4: a class was added and an image removed between two commands."""
+    root = photos(tmp_path / "photos", {"ant": 8, "bee": 8, "cat": 8, "dog": 8})
+    config = of_folder(root)
+    directory = tmp_path / "runs" / config.run_name
+    options: dict[str, Any] = {"cache_bytes": 1 << 24}
+    if finished:
+        execute(config, tmp_path / "runs", **options)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            execute(config, tmp_path / "runs", progress=stop_in_the_second, **options)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    photos(tmp_path / "photos", {"eel": 8})
+    (root / "bee" / "0.png").unlink()
+    with pytest.raises(ConfigError) as error:
+        execute(config, tmp_path / "runs", existing="reuse", **options)
+    assert str(error.value) == (
+        f"data of run directory {directory}: required the data that it began with, to reuse it; found 7 training "
+        "images of class 'bee', before 8; a new class 'eel' (8 training images). Restore the data, use another --out, "
+        "or --existing replace to start again."
+    )
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_pixels_that_changed_are_refused(finished: bool, tmp_path: Path) -> None:
+    """cases 3 and 4: where all counts stayed."""
+    root = photos(tmp_path / "photos", {"ant": 8, "bee": 8, "cat": 8, "dog": 8})
+    config, options = of_folder(root), {"cache_bytes": 1 << 24}
+    progress = (lambda done, total, text: None) if finished else stop_in_the_second
+    try:
+        execute(config, tmp_path / "runs", progress=progress, cache_bytes=1 << 24)
+    except KeyboardInterrupt:
+        assert not finished
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(root / "cat" / "3.png")
+    with pytest.raises(ConfigError, match="found other contents: images, their labels or their order"):
+        execute(config, tmp_path / "runs", existing="reuse", cache_bytes=options["cache_bytes"])
+
+
+def test_a_renamed_file_is_the_same_data(tmp_path: Path) -> None:
+    """case 4: what is compared is what is learned."""
+    root = photos(tmp_path / "photos", {"ant": 8, "bee": 8})
+    config = of_folder(root)
+    first = execute(config, tmp_path / "runs", cache_bytes=1 << 24)
+    (root / "ant" / "7.png").rename(root / "ant" / "8.png")
+    assert execute(config, tmp_path / "runs", existing="reuse", cache_bytes=1 << 24) == first
+
+
+def test_what_was_read_is_recorded(tmp_path: Path) -> None:
+    """case 3: in config.json from the start, in run.json at the end, with the digest in the checkpoint."""
+    config = replace(CONFIG, stream="digits", strategy="naive", depth=None, image_size=8, experiences=2)
+    directory = tmp_path / config.run_name
+    result = execute(config, tmp_path, cache_bytes=1 << 24)
+    stream = stream_of(config)
+    assert result.data == DataRecord(stream.digest, stream.reports)
+    assert RunFile.read(directory / FILE_NAME).data == result.data
+    assert read_begun(directory) == Begun(config, Precisions("full", "full"), torch.get_num_threads(), result.data)
+    facts = load_checkpoint(directory / CHECKPOINT)[1]
+    assert [entry["classes"] for entry in facts["contents"]] == [2, 2]
+    assert len({entry["digest"] for entry in facts["contents"]}) == 2
+
+
+def test_nothing_is_said_of_runs_that_did_not_record_their_data(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    directory = tmp_path / CONFIG.run_name
+    for name in (OPTIONS, FILE_NAME):
+        kept = json.loads((directory / name).read_text())
+        del kept["data"]
+        (directory / name).write_text(json.dumps(kept))
+    again = run(tmp_path, existing="reuse", stream=lambda: pytest.fail("loaded"))
+    assert again == replace(first, data=None)
+
+
+def test_every_image_counts_and_is_digested_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """case 3: two strategies on one stream."""
+    counted: list[int] = []
+    from hypertail.streams import stream as module
+
+    digest = module.experiences_digest
+    monkeypatch.setattr(module, "experiences_digest", lambda given: (counted.append(len(given)), digest(given))[1])
+    stream = tiny_stream(2, per_class=6, size=16, seed=8)
+    for strategy in ("separate", "lr"):
+        run(tmp_path, replace(CONFIG, strategy=strategy), stream=lambda: stream)
+        run(tmp_path, replace(CONFIG, strategy=strategy), stream=lambda: stream, existing="reuse")
+    assert counted == [2]
+
+
+def report_changes(before: dict[str, int], now: dict[str, int]) -> str:
+    from hypertail.streams.report import DatasetReport
+
+    one, other = (DataRecord(d, (DatasetReport("x", "y", {"train": c}),)) for d, c in (("1", before), ("2", now)))
+    with pytest.raises(ConfigError) as error:
+        one.refuse_other(other, "run")
+    return error.value.found
+
+
+def test_what_changed_is_listed_up_to_a_point() -> None:
+    """cases 3 and 4: a hundred differences are no better than four."""
+    assert report_changes({"a": 3, "b": 1}, {"a": 3}) == "no class 'b' any more (1 training image)"
+    many = {f"c{number}": 2 for number in range(9)}
+    found = report_changes({}, many)
+    assert found.count("a new class") == 4
+    assert found.endswith("; and 5 more")
+    assert report_changes({"a": 1}, {"a": 1}) == "other contents: images, their labels or their order"
+
+
+# --- where data is -----------------------------------------------------------------------------------------------
+
+
+def test_a_place_says_what_the_command_line_says() -> None:
+    assert DataPlace().arguments() == []
+    place = DataPlace(Path("my data"), False, "photo", "kind")
+    assert place.arguments() == [
+        *("--data", "my data", "--image-column", "photo", "--label-column", "kind", "--no-cache")
+    ]
+    assert DataPlace(cache=True).arguments() == ["--cache"]
+
+
+def test_a_place_reaches_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def build(name: str, **options: Any) -> Stream:
+        given.update(options)
+        return STREAM
+
+    monkeypatch.setattr("hypertail.lab.experiments.dataplace.build_stream", build)
+    config = replace(CONFIG, images_per_class=7, validation=0.2, experiences=3)
+    stream_of(config, DataPlace(Path("x"), True, "photo", "kind"))
+    assert (given["data"], given["cache"], given["image_column"], given["label_column"]) == (
+        *(Path("x"), True, "photo", "kind"),
+    )
+    assert (given["images_per_class"], given["validation"], given["experiences"]) == (7, 0.2, 3)
+
+
+def test_trainer_and_lab_agree_on_what_a_run_is(tmp_path: Path) -> None:
+    """case 6: a run directory whose checkpoint is of another run, by a copy of files, is not continued."""
+    directory = begin(tmp_path / "one")
+    other = begin(tmp_path / "other", replace(CONFIG, seed=1))
+    (directory / CHECKPOINT).write_bytes((other / CHECKPOINT).read_bytes())
+    with pytest.raises(CheckpointError, match="belongs to another run: required seed 1; found 0"):
+        run(tmp_path / "one", existing="reuse")

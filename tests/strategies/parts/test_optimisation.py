@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from hypertail.errors import ConfigError
+from hypertail.strategies import Optimisation
+from support import reference
+from support.asserts import assert_same_tensors
+
+
+def leaves() -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return {
+        "a": torch.randn(4, 3, 3, 3, generator=random).requires_grad_(),
+        "b": torch.randn(5, generator=random).requires_grad_(),
+    }
+
+
+def gradients(count: int) -> list[dict[str, Tensor]]:
+    random = torch.Generator().manual_seed(1)
+    return [{name: torch.randn(leaf.shape, generator=random) for name, leaf in leaves().items()} for _ in range(count)]
+
+
+def copies(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: leaf.detach().clone() for name, leaf in parameters.items()}
+
+
+def run(optimisation: Optimisation, parameters: dict[str, Tensor], steps: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    optimisation.begin(parameters, len(steps))
+    for step in steps:
+        optimisation.step(step)
+    optimisation.end()
+    return copies(parameters)
+
+
+def test_steps_are_adam_s() -> None:
+    parameters, steps = leaves(), gradients(4)
+    start = copies(parameters)
+    after = run(Optimisation(0.01, "constant"), parameters, steps)
+    for name, value in after.items():
+        expected = reference.adam(start[name].double(), [step[name].double() for step in steps], 0.01)
+        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("which", ["parameter", "gradient", "both"])
+def test_memory_layout_makes_no_difference(which: str) -> None:
+    """Gradients of convolutions come channels-last, whatever the layout of the weight."""
+    steps, moved = gradients(3), leaves()
+    expected = run(Optimisation(0.01), leaves(), steps)
+    if which != "gradient":
+        moved["a"] = moved["a"].detach().to(memory_format=torch.channels_last).requires_grad_()
+    if which != "parameter":
+        steps = [{**step, "a": step["a"].to(memory_format=torch.channels_last)} for step in steps]
+    after = run(Optimisation(0.01), moved, steps)
+    for name, value in after.items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_cosine_schedule_goes_from_the_learning_rate_to_zero() -> None:
+    optimisation, seen = Optimisation(0.1), []
+    optimisation.begin(leaves(), 8)
+    assert optimisation.adam is not None
+    for step in gradients(8):
+        seen.append(optimisation.adam.param_groups[0]["lr"])
+        optimisation.step(step)
+    assert seen == pytest.approx([0.05 * (1 + math.cos(math.pi * n / 8)) for n in range(8)])
+    assert optimisation.adam.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+    optimisation.begin(leaves(), 8)
+    assert optimisation.adam.param_groups[0]["lr"] == 0.1
+
+
+def test_parts_learn_at_rates_of_their_own() -> None:
+    parameters, steps = {f"{part}.{name}": leaf for part in ("own", "rest") for name, leaf in leaves().items()}, 4
+    start = copies(parameters)
+    pushes = [{name: push[name.partition(".")[2]] for name in parameters} for push in gradients(steps)]
+    after = run(Optimisation(0.01, "constant", rates={"own": 0.1, "absent": 7.0}), parameters, pushes)
+    for name, value in after.items():
+        rate = 0.1 if name.startswith("own.") else 0.01
+        expected = reference.adam(start[name].double(), [push[name].double() for push in pushes], rate)
+        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_schedule_scales_every_rate() -> None:
+    optimisation = Optimisation(0.1, rates={"a": 0.4})
+    optimisation.begin(leaves(), 2)
+    assert optimisation.adam is not None
+    optimisation.step(gradients(1)[0])
+    assert [group["lr"] for group in optimisation.adam.param_groups] == pytest.approx([0.05, 0.2])
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan])
+def test_a_rate_of_a_part_that_is_not_above_0(rate: float) -> None:
+    with pytest.raises(ConfigError, match=r"learning rate: required a number above 0; found"):
+        Optimisation(0.1, rates={"a": rate})
+
+
+def test_constant_schedule_is_constant() -> None:
+    optimisation = Optimisation(0.1, "constant")
+    optimisation.begin(leaves(), 2)
+    assert optimisation.adam is not None
+    for step in gradients(2):
+        optimisation.step(step)
+        assert optimisation.adam.param_groups[0]["lr"] == 0.1
+
+
+def test_fresh_state_forgets_the_moments_and_kept_state_does_not() -> None:
+    nothing = [{name: torch.zeros_like(leaf) for name, leaf in leaves().items()}]
+    for state, moves in (("fresh", False), ("kept", True)):
+        parameters = leaves()
+        optimisation = Optimisation(0.01, "constant", "kept" if state == "kept" else "fresh")
+        before = run(optimisation, parameters, gradients(3))
+        after = run(optimisation, parameters, nothing)
+        assert torch.equal(before["b"], after["b"]) is not moves
+        assert bool(optimisation.state()) is moves
+
+
+def test_kept_state_is_as_if_there_had_been_one_experience() -> None:
+    steps, parameters = gradients(5), leaves()
+    whole = run(Optimisation(0.01, "constant", "kept"), leaves(), steps)
+    optimisation = Optimisation(0.01, "constant", "kept")
+    run(optimisation, parameters, steps[:2])
+    assert_same_tensors(whole, run(optimisation, parameters, steps[2:]))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_restored_moments_go_on_as_the_originals(layout: torch.memory_format) -> None:
+    """A file keeps numbers, not memory layouts."""
+    steps, parameters = gradients(5), leaves()
+    parameters["a"] = parameters["a"].detach().to(memory_format=layout).requires_grad_()
+    original = Optimisation(0.01, "constant", "kept")
+    run(original, parameters, steps[:2])
+    restored = Optimisation(0.01, "constant", "kept")
+    restored.load_state({name: value.contiguous().clone() for name, value in original.state().items()})
+    other = {
+        name: leaf.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+        for name, leaf in parameters.items()
+    }
+    assert_same_tensors(run(original, parameters, steps[2:]), run(restored, other, steps[2:]))
+
+
+def test_moments_of_a_parameter_that_changed_its_shape_are_dropped() -> None:
+    optimisation = Optimisation(0.01, "constant", "kept")
+    run(optimisation, leaves(), gradients(2))
+    grown = {"b": torch.zeros(7).requires_grad_()}
+    optimisation.begin(grown, 1)
+    optimisation.step({"b": torch.zeros(7)})
+    assert not grown["b"].any()
+
+
+@pytest.mark.parametrize("state", ["fresh", "kept"])
+def test_parameters_that_the_loss_does_not_reach_stay(state: Literal["fresh", "kept"]) -> None:
+    parameters, optimisation = leaves(), Optimisation(0.1, "constant", state)
+    before = copies(parameters)
+    optimisation.begin(parameters, 1)
+    optimisation.descend(parameters["b"].square().sum())
+    assert torch.equal(parameters["a"], before["a"])
+    assert not torch.equal(parameters["b"], before["b"])
+    assert parameters["a"].grad is None
+    assert parameters["b"].grad is None
