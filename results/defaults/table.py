@@ -11,7 +11,7 @@ from statistics import mean, stdev
 
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.records.runfile import RunFile
-from hypertail.lab.reproduce.runs import Library
+from hypertail.lab.experiments.library import Library
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = {

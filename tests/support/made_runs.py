@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.records.runfile import Curve
-from hypertail.lab.reproduce.target import FinishedRun
+from hypertail.lab.experiments.library import FinishedRun
 from support.sample_runs import sample_run
 
 LENGTHS = {"split-cifar100": 20, "noisy-cifar100": 4, "noisy-cifar100-clean": 4, "digits": 5}

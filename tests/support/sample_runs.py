@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_rows, label_for
+from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_rows
+from hypertail.recipes.catalogue import label_for
 
 # strategy, depth: accuracy right after learning, lost at once, lost per later experience, seconds, bytes
 _PLAUSIBLE: dict[tuple[str, int | str | None], tuple[float, float, float, float, int]] = {

@@ -15,7 +15,7 @@ from hypertail.lab.experiments import batch as commands
 from hypertail.lab.experiments import progress
 from hypertail.lab.experiments.batch import print_info, print_tables, quickstart, report, run_all
 from hypertail.lab.experiments.config import RunConfig, expand
-from hypertail.lab.experiments.dataplace import DataPlace, stream_of
+from hypertail.lab.experiments.place import DataPlace, stream_of
 from hypertail.lab.experiments.progress import RunProgress
 from hypertail.lab.experiments.run import Existing
 from hypertail.lab.experiments.sizes import describe

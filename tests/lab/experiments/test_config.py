@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.config import STRATEGIES, RunConfig, expand, expand_strategies, parse_depth
+from hypertail.lab.experiments.config import STRATEGIES, RunConfig, expand, expand_strategies
+from hypertail.recipes.catalogue import parse_depth
 from hypertail.recipes.method import Method
 from hypertail.recipes.presets import RELEASED
 

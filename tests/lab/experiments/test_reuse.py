@@ -16,8 +16,8 @@ from PIL import Image
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import DataPlace, stream_of
-from hypertail.lab.experiments.datarecord import DataRecord
+from hypertail.lab.experiments.place import DataPlace, stream_of
+from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
 from hypertail.lab.experiments.precisions import Precisions, precisions_of
 from hypertail.lab.experiments.run import execute
@@ -320,7 +320,7 @@ def test_a_place_reaches_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
         given.update(options)
         return STREAM
 
-    monkeypatch.setattr("hypertail.lab.experiments.dataplace.build_stream", build)
+    monkeypatch.setattr("hypertail.lab.experiments.place.build_stream", build)
     config = replace(CONFIG, images_per_class=7, validation=0.2, experiences=3)
     stream_of(config, DataPlace(Path("x"), True, "photo", "kind"))
     assert (given["data"], given["cache"], given["image_column"], given["label_column"]) == (

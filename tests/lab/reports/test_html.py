@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 
 from hypertail.errors import CheckpointError, DataError
-from hypertail.lab.experiments.datarecord import DataRecord
-from hypertail.lab.records.groups import group_runs
+from hypertail.lab.records.datarecord import DataRecord
+from hypertail.lab.reports.groups import group_runs
 from hypertail.lab.records.runfile import RunFile, TaskInfo
 from hypertail.lab.reports.figures import accuracy_heatmap, save
 from hypertail.lab.reports.html import title_of, write_report
 from hypertail.lab.reports.summary import statement
-from hypertail.lab.reproduce.record import record_target
-from hypertail.lab.reproduce.target import Output, PaperTable, Target, no_runs
+from hypertail.lab.reports.targets import record_target
+from hypertail.lab.reproduce.target import Output, Target, no_runs
+from hypertail.lab.reports.papertable import PaperTable
 from hypertail.streams.report import DatasetReport, LeftOut
 from support.sample_runs import sample_run, sample_runs, tiny_run
 

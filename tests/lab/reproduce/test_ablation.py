@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from hypertail.lab.reproduce.runs import described, distinct
+from hypertail.lab.experiments.describe import described
+from hypertail.lab.experiments.library import distinct
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.tables import ablation
-from hypertail.lab.reproduce.target import Number
+from hypertail.lab.reports.papertable import Number
 from support.made_runs import all_finished
 
 CPU = Setting()

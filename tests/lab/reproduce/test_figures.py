@@ -19,7 +19,8 @@ from hypertail.lab.reports import drawing, figures
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.figures import figure4, figure6, figure7, figure8, figure11, figure12, samples
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Target
+from hypertail.lab.experiments.library import FinishedRun
+from hypertail.lab.reproduce.target import Target
 from hypertail.lab.reproduce.timeline import accuracy_line, timeline
 from hypertail.nets import decompose, slim_resnet18
 from hypertail.recipes.build import build_hypernetwork

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hypertail.errors import CheckpointError
-from hypertail.lab.reproduce.record import FILE_NAME, read_targets, record_target
-from hypertail.lab.reproduce.target import Number, Output, PaperTable, Target, no_runs
+from hypertail.lab.reports.targets import FILE_NAME, read_targets, record_target
+from hypertail.lab.reports.papertable import Number, PaperTable
+from hypertail.lab.reproduce.target import Output, Target, no_runs
 
 TABLE = PaperTable(
     "table2", "a title", ("strategy", "ACA %", "ACA % paper"), (("HN-3", Number(70.04, 0.5), None),), ("a note",)

@@ -13,9 +13,11 @@ from rich.console import Console
 from hypertail.errors import ConfigError, DataError
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.reproduce.reproduce import reproduce
-from hypertail.lab.reproduce.runs import Library, described, directory_name, distinct, run_missing
+from hypertail.lab.experiments.library import Library, directory_name, distinct
+from hypertail.lab.experiments.describe import described
+from hypertail.lab.reproduce.runs import run_missing
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun
+from hypertail.lab.experiments.library import FinishedRun
 from hypertail.recipes.method import Method
 from support.made_runs import finished
 

@@ -11,7 +11,9 @@ import pytest
 from hypertail.lab.reproduce.printed import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.tables import table1, table2, table3, table4, table5, table6, updates
-from hypertail.lab.reproduce.target import Cell, FinishedRun, Number, Output, PaperTable
+from hypertail.lab.reports.papertable import Cell, Number, PaperTable
+from hypertail.lab.experiments.library import FinishedRun
+from hypertail.lab.reproduce.target import Output
 from hypertail.lab.reproduce.targets import TARGETS
 from support.made_runs import all_finished
 

@@ -9,7 +9,8 @@ import pytest
 
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.reports.tables import latex_table, markdown_table
-from hypertail.lab.reproduce.target import Number, PaperTable, matching
+from hypertail.lab.reports.papertable import Number, PaperTable
+from hypertail.lab.experiments.library import matching
 from hypertail.recipes.method import Method
 from support.made_runs import all_finished, finished
 

@@ -20,7 +20,7 @@ from hypertail.errors import CheckpointError, ConfigError, TrainingError
 from hypertail.lab.experiments import trunks
 from hypertail.lab.experiments.begun import Begun
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import DataPlace, stream_of
+from hypertail.lab.experiments.place import DataPlace, stream_of
 from hypertail.lab.experiments.directories import FAILURE
 from hypertail.lab.experiments.precisions import Precisions
 from hypertail.lab.experiments.run import execute
