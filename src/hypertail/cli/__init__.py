@@ -34,6 +34,9 @@ COMMANDS: Mapping[str, Command[Any]] = {
 
 DESCRIPTION = f"Continual learning with partial hypernetworks (hypertail {own_version()})."
 
+_RENAMED = {"--residual-rank": "--adapter-rank"}
+"""Option in earlier versions -> option of today."""
+
 CONFIG = (tyro.conf.HelptextFromCommentsOff,)
 
 
@@ -43,6 +46,7 @@ def parse(args: Sequence[str]) -> Any:
     Raises:
         ConfigError: an unknown preset or strategy, an option of another strategy, or an option given twice.
     """
+    args = [_RENAMED.get(name, name) + equals + value for name, equals, value in (text.partition("=") for text in args)]
     _refuse_repeated(args)
     kinds: list[Any] = []
     for name, command in COMMANDS.items():

@@ -72,8 +72,7 @@ class Reproduce:
     threads: Annotated[int, arg(metavar="N")] = 1
     """CPU threads; results of different numbers differ in the last digits."""
     speed: Speed = "auto"
-    """Precision of training: full (float32), mixed (bfloat16 forward passes), or auto: mixed on devices made for it
-    where convolutions learn from images of 32 pixels a side or more."""
+    """Precision: full (float32), mixed (bfloat16 forward passes), or auto: mixed where that is fast and safe."""
 
 
 def execute(command: Reproduce, console: Console, line: str) -> None:

@@ -56,7 +56,9 @@ class Data:
 class Run:
     """Learn a stream with strategies, depths and seeds: a run directory each, one table.
 
-    Example: hypertail run digits --strategy hn lr naive --depth 2 3 --seeds 0 1 2
+    Example: hypertail run digits --strategy hn replay naive --depth 2 3 --seeds 0 1 2
+
+    The options of the strategies are those of the chosen ones: see more with --strategy ewc --help, say.
     """
 
     stream: Annotated[

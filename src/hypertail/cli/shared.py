@@ -61,11 +61,9 @@ class Machine:
     threads: Annotated[int, arg(metavar="N")] = 1
     """CPU threads; results of different numbers differ in the last digits."""
     speed: Speed = "auto"
-    """Precision of training: full (float32), mixed (bfloat16 forward passes), or auto: mixed on devices made for it
-    where convolutions learn from images of 32 pixels a side or more."""
+    """Precision: full (float32), mixed (bfloat16 forward passes), or auto: mixed where that is fast and safe."""
     cache_bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="(default: 1/4 of what is free)")] = None
-    """Memory for kept inputs; what does not fit goes to memory-mapped temporary files, and is computed again where the
-    disk is full."""
+    """Memory for kept inputs; more goes to temporary files, or is computed again where the disk is full."""
 
     def place(self, data: DataPlace, command: str) -> Place:
         """The same, for the library, with where data lies and the command line to record."""

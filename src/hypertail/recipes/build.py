@@ -52,8 +52,8 @@ def build_strategy(
         strategy: name of a recipe.
         options: of that recipe.
         stream: gives image channels and class counts.
-        depth: where the main model is cut; None for a strategy without a trunk. A recipe with a depth has the options of
-            `FrozenTrunk`.
+        depth: where the main model is cut; None for a strategy without a trunk, whose recipe
+            has no options of `FrozenTrunk`.
         model: name of the main model.
         trunk: the trunk trained on e_1, or None where the strategy trains its own (or has none).
         seed: of all that is random.

@@ -28,7 +28,7 @@ from hypertail.strategies.tuned import tail_defaults
 
 @dataclass(frozen=True)
 class Generator(OptionGroup):
-    """The hypernetwork."""
+    """The hypernetwork, and what each task keeps for itself."""
 
     heading: ClassVar[str] = "hypernetwork"
 
@@ -50,12 +50,10 @@ class Generator(OptionGroup):
     """The vectors e_r of channel-wise heads start as orthogonal columns, or gaussian from N(0, 1)."""
     channel_vectors: ChannelVectors = "fixed"
     """The vectors e_r of channel-wise heads: learned throughout, or fixed after e_1."""
-    adapter_rank: Annotated[int | None, arg(metavar="N", aliases=("--residual-rank",))] = None
-    """Rank of the low-rank adapter that each task adds to each generated matrix but the classifier (0: none). None: 16
-    where the tail is one block and a classifier, 8 where it is more."""
+    adapter_rank: Annotated[int | None, arg(metavar="N")] = None
+    """Rank of each task's adapters of generated matrices (0: none); None: 16 for one block, 8 for more."""
     classifier_rank: Annotated[int | None, arg(metavar="N")] = None
-    """Rank of the adapter that each task adds to the classifier (0: none). None: 2 where the tail is a classifier
-    alone, else 0."""
+    """Rank of each task's adapter of the classifier (0: none); None: 2 for a lone classifier, else 0."""
     init: Initialisation = "he"
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
@@ -83,12 +81,12 @@ class Generator(OptionGroup):
 
 @dataclass(frozen=True)
 class Regularisation(OptionGroup):
-    """What holds earlier tasks."""
+    """What keeps the answers for earlier tasks: a penalty on generated weights, and one on their outputs."""
 
     heading: ClassVar[str] = "penalty on earlier tasks"
 
     penalty_weight: float | None = None
-    """Lambda of the weight-space penalty (Eq. 7); None: 0.03 where the tail is a classifier alone, else 0.0015."""
+    """Lambda of the weight-space penalty (Eq. 7); None: 0.0015 (a lone classifier: 0.03)."""
     reduction: Reduction = "sum"
     """The penalty is a sum or a mean over earlier tasks."""
     penalty_form: PenaltyForm = "closed"
@@ -96,8 +94,7 @@ class Regularisation(OptionGroup):
     curvature: bool = True
     """Weigh the penalty by the curvature of earlier tasks' logits (Kronecker factors), not all weights alike."""
     damping: float | None = None
-    """Share of its mean that is added to the diagonal of every curvature factor; None: 0.3 where the tail is a
-    classifier alone, else 0.03."""
+    """Share of its mean added to the diagonal of a curvature factor; None: 0.03 (a lone classifier: 0.3)."""
     output_weight: float = 0.3
     """Weight of the output regularisation on earlier tasks (0: none)."""
     output_tasks: Annotated[int, arg(metavar="N")] = 1

@@ -52,8 +52,7 @@ class FirstExperience(OptionGroup):
     heading: ClassVar[str] = "first experience"
 
     trunk_epochs: Annotated[int | None, arg(metavar="N")] = 30
-    """Epochs of e_1 for the trunk, twice as many with --trunk-rotations (naive, EWC: for the whole model); None: as
-    many as for the others."""
+    """Epochs of e_1 for the trunk (twice as many with rotations) or the whole model; None: as for the others."""
 
     def __post_init__(self) -> None:
         check_range("--trunk-epochs", self.trunk_epochs, 1)
@@ -74,8 +73,7 @@ class FrozenTrunk(OptionGroup):
     standardise: bool = True
     """Standardise the features at the cut, per channel, with statistics of e_1 (needs trunk-training alone)."""
     views: Annotated[int | None, arg(metavar="N")] = 5
-    """Augmentations of each experience that are drawn once, behind a frozen trunk, and reused in turn; None: a new one
-    each epoch. On held-out data one was 2.5 points worse than five, two 0.3 (benchmarks/README.md)."""
+    """Augmentations of each experience drawn once, behind a frozen trunk, and reused in turn; None: new ones."""
 
     def __post_init__(self) -> None:
         check_range("--views", self.views, 1)
@@ -103,14 +101,12 @@ class ClassifierRate(OptionGroup):
 
 @dataclass(frozen=True)
 class ShortTasks(OptionGroup):
-    """Tasks of few steps."""
+    """Below so many steps a task, shared weights are held more firmly (docs/method)."""
 
     heading: ClassVar[str] = "tasks of few steps"
 
     reference_steps: Annotated[int | None, arg(metavar="N")] = None
-    """Steps a task for which --hyper-lr and --penalty-weight are meant. With fewer, what tasks share learns slower and
-    is held more firmly, and tails compute their statistics anew (also those of separate). 1: never. None: 400, or 1
-    where the tail is a classifier alone."""
+    """Tasks of fewer steps learn shared weights slower, and statistics anew; None: 400 (a lone classifier: 1)."""
 
     def __post_init__(self) -> None:
         check_range("--reference-steps", self.reference_steps, 1)

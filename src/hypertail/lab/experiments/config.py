@@ -51,7 +51,8 @@ class RunConfig:
         validation: share of the training data held out, out of the images per class if they are limited.
         measure_on: accuracies are measured on test data, or on validation data to choose hyper-parameters.
         eval_every: also measure every so many epochs; 0: only after each experience.
-        options: of the strategy; None for those of the preset. Groups of other strategies are dropped.
+        options: of the strategy; None for those of the preset. Given as a dictionary, values that differ from the
+            preset's. What only other strategies have is left out.
 
     Raises:
         ConfigError: an unknown name, a value out of range, or options that do not go together.
@@ -85,10 +86,8 @@ class RunConfig:
                 hint="Give --depth.",
             )
         main_model(self.model)
-        usual = usual_options(recipe.name, self.preset)
-        given: Options | None = self.options
-        options = usual if given is None else given.only(recipe.groups, usual)
-        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "options", _options_of(recipe.name, self.preset, self.options))
+        options = self.options
         self._check_numbers()
         if self.measure_on == "validation" and not self.validation > 0:
             raise ConfigError(
@@ -277,6 +276,9 @@ def _options_of(strategy: str, preset: str, options: Options | Mapping[str, Any]
     usual = usual_options(strategy, preset)
     if isinstance(options, Options):
         return options.only(recipe_of(strategy).groups, usual)
+    for name in options or {}:
+        if name not in option_types():
+            raise unknown_name("option", name, option_types())
     return usual.updated(options or {})
 
 

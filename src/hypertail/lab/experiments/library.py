@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hypertail.errors import DataError, HypertailError
+from hypertail.lab.experiments.begun import precisions_in
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.precisions import told_precisions
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.training.batches import batch_sizes
+from hypertail.training.precision import Speed
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,17 @@ class Library:
                 except HypertailError as error:
                     unread.append(f"{file}: {error}")
         return cls(tuple(runs.values()), tuple(unread))
+
+    def at(self, speed: Speed) -> Library:
+        """Those of the runs that were trained at the precision that `speed` asks for; all for `auto`."""
+        if speed == "auto":
+            return self
+        fitting = [
+            run
+            for run in self.runs
+            if told_precisions(run.config, speed) == precisions_in({"precision": speed, **run.run.extra})
+        ]
+        return replace(self, runs=tuple(fitting))
 
     def finished(self, configs: Sequence[RunConfig]) -> tuple[FinishedRun, ...]:
         """Those of the runs that are runs of `configs`, in their order; what is missing is left out."""

@@ -58,7 +58,7 @@ def reproduce(
     """
     targets = _targets(names, setting)
     folder = out / "runs"
-    library = Library.of([*([folder] if folder.exists() else []), *others])
+    library = Library.of([*([folder] if folder.exists() else []), *others]).at(place.speed)
     for problem in library.unread:
         console.print(Text(f"not used: {problem}"), soft_wrap=True)
     plans = {target.name: distinct(target.plan(setting)) for target in targets}
@@ -83,7 +83,7 @@ def reproduce(
             output = target.render(setting, library.runs)
             files = write_output(output, out)
             if files:
-                record_target(out, _recorded(target, output, relative_names(out, files)))
+                record(out, target, files, output)
             show_output(target, output, files, console)
             written += files
     return written
@@ -92,16 +92,6 @@ def reproduce(
 def _job(config: RunConfig, folder: Path) -> Job:
     title = f"{described(config)} on {config.stream}, seed {config.seed}"
     return Job(config, folder / directory_name(config), title)
-
-
-def _recorded(target: Target, output: Output, files: tuple[str, ...]) -> Recorded:
-    captions = {
-        name: output.captions[Path(name).stem]
-        for name in files
-        if name.endswith(".svg") and Path(name).stem in output.captions
-    }
-    tables = tuple(table.shown for table in output.tables)
-    return Recorded(target.name, target.title, target.sentence, files, tables, captions)
 
 
 def _targets(names: Sequence[str], setting: Setting) -> list[Target]:
@@ -188,3 +178,25 @@ def show_output(target: Target, output: Output, files: Sequence[Path], console: 
             console.print(Text(f"written: {path}"), soft_wrap=True)
     if not files:
         console.print(f"{target.name}: nothing to show, its runs are not finished")
+
+
+def record(out: Path, target: Target, files: Sequence[Path], output: Output) -> Path:
+    """Note in `out / targets.json` that `target` was reproduced, for the report.
+
+    Args:
+        out: folder of the reproduced tables and figures; made where missing.
+        target: what was reproduced.
+        files: what was written for it, in or below `out`.
+        output: its tables and captions.
+
+    Raises:
+        CheckpointError: the file is there, but cannot be read.
+    """
+    names = relative_names(out, files)
+    captions = {
+        name: output.captions[Path(name).stem]
+        for name in names
+        if name.endswith(".svg") and Path(name).stem in output.captions
+    }
+    tables = tuple(table.shown for table in output.tables)
+    return record_target(out, Recorded(target.name, target.title, target.sentence, names, tables, captions))
