@@ -49,7 +49,7 @@ def execute(
 ) -> RunFile:
     """Run `config` in a directory of its own and return what its `run.json` holds.
 
-    The directory is claimed before anything else is done, so that two processes never work in one.
+    The directory is claimed before anything is loaded or trained, so that two processes never work in one.
 
     Args:
         config: what to run.
@@ -73,13 +73,14 @@ def execute(
     started = datetime.now(UTC)
     load = cache(stream or partial(stream_of, config, place.data))
     refuse_busy(directory)
-    begun = _begun(config, directory, existing, speed, load)
-    if begun is not None and (directory / FILE_NAME).is_file():
-        return RunFile.read(directory / FILE_NAME)
+    # a finished run is read without a claim; what is refused for being there is not touched
+    if existing == "error" or (existing == "reuse" and (directory / FILE_NAME).is_file()):
+        finished = _begun(config, directory, existing, speed, load)
+        if finished is not None:
+            return RunFile.read(directory / FILE_NAME)
     with claimed(directory) as claim:
-        # once more: another process may have done it meanwhile
         begun = _begun(config, directory, existing, speed, load)
-        if begun is not None and (directory / FILE_NAME).is_file():
+        if begun is not None and (directory / FILE_NAME).is_file():  # another process finished it meanwhile
             return RunFile.read(directory / FILE_NAME)
         learned, threads = load(), torch.get_num_threads()
         chosen = told_precisions(config, speed) or precisions or precisions_of(config, learned, speed, device)
