@@ -1,47 +1,66 @@
-"""A strategy of one's own: trains like naive, but with a lower learning rate at every task."""
+"""A strategy of one's own, offered like the others: with options, a label, a sentence and a colour.
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+It trains like naive fine-tuning, but more slowly at every task. `register` makes it known to everything in
+`hypertail.lab` and, in a script that calls `hypertail.cli.main`, to the command line.
+"""
 
-from hypertail import Optimisation, Strategy, Task, Trainer, build_stream, slim_resnet18
-from hypertail.strategies.parts.multihead import MultiHead
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
+from torch import nn
 
-class Cautious(Strategy):
-    """Divides the learning rate by the number of the task."""
-
-    def __init__(self, model: nn.Module, lr: float) -> None:
-        self.model, self.lr = MultiHead(model, seed=0), lr
-        self.optimisation = Optimisation(lr)
-
-    def begin(self, task: Task) -> None:
-        self.model.add_task(task.classes)
-        self.optimisation = Optimisation(self.lr / (task.task + 1))
-        self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
-
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        self.model.train()
-        loss = F.cross_entropy(self.model(inputs, task), labels)
-        self.optimisation.descend(loss)
-        return loss.detach()
-
-    def end(self, task: Task) -> None:
-        self.optimisation.end()
-
-    def predict(self, inputs: Tensor, task: int) -> Tensor:
-        self.model.eval()
-        return self.model(inputs, task)
-
-    def state(self) -> dict[str, Tensor]:
-        return dict(self.model.state_dict())
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        self.model.load_heads(state)
-
-    def memory(self) -> dict[str, int]:
-        return {"model": sum(4 * parameter.numel() for parameter in self.model.parameters())}
+from hypertail import Optimisation, Task
+from hypertail.lab.experiments.batch import Job, run_batch
+from hypertail.lab.experiments.config import RunConfig, expand
+from hypertail.lab.reports.html import write_report
+from hypertail.lab.reports.tables import to_markdown
+from hypertail.recipes import OptionGroup, Parts, Recipe, register
+from hypertail.recipes.shared import Heads, Optimiser
+from hypertail.strategies import Lesson, Naive
 
 
-stream = build_stream("digits", experiences=2)
-result = Trainer(stream, Cautious(slim_resnet18(2, channels=1), lr=1e-3), epochs=3, batch_size=32).run()
-print(result.accuracy)
+class Cautious(Naive):
+    """Divides the learning rate by a power of the number of the task."""
+
+    def __init__(self, model: nn.Module, lr: float, power: float, seed: int = 0) -> None:
+        super().__init__(model, Optimisation(lr), seed=seed)
+        self.lr, self.power = lr, power
+
+    def begin(self, task: Task) -> Lesson:
+        self.optimisation = Optimisation(self.lr / (len(self.tasks) + 1) ** self.power)
+        return super().begin(task)
+
+
+@dataclass(frozen=True)
+class Caution(OptionGroup):
+    """How cautious it is."""
+
+    heading: ClassVar[str] = "caution"
+
+    caution: float = 1.0
+    """Power of the number of the task that the learning rate is divided by."""
+
+
+def build(parts: Parts) -> Cautious:
+    return Cautious(parts.model, parts.options[Optimiser].lr, parts.options[Caution].caution, parts.seed)
+
+
+register(
+    Recipe(
+        name="cautious",
+        label="Cautious",
+        what="trains like naive, but slower at every task.",
+        order=0.5,
+        colours=("#c2527a",),
+        groups=(Optimiser, Heads, Caution),
+        build=build,
+    )
+)
+
+if __name__ == "__main__":
+    base = RunConfig("digits", "naive", epochs=3, batch_size=32, experiences=2)
+    configs = expand(["naive", "cautious"], [], [0], base, {"trunk_epochs": 3, "caution": 0.5})
+    runs = run_batch([Job(config, Path("runs", config.run_name), config.label, "replace") for config in configs])
+    print(to_markdown(runs))
+    print(write_report(runs, "report.html"))

@@ -204,7 +204,7 @@ def test_tables_4_and_5_vary_the_look_ahead_alone(module: object, orders: tuple[
     ]
     for config in plan:
         usual = setting.config(
-            "split-cifar100", config.label.lower(), method={"lookahead": config.options.get("lookahead")}
+            "split-cifar100", config.label.lower(), values={"lookahead": config.options.get("lookahead")}
         )
         assert (config,) == usual
     assert len({config.label for config in target.plan(Setting(scale="full"))}) == len(updates.KNOWN)

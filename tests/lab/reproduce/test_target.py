@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_runs_are_found_by_what_decides_their_outcome() -> None:
     hn, naive = RunConfig("digits", "hn", 3), RunConfig("digits", "naive")
     runs = all_finished([naive, hn])
     assert matching(runs, [hn, naive]) == (runs[1], runs[0])
-    assert matching(runs, [RunConfig("digits", "hn", 3, preset="printed")]) == (runs[1],)
+    assert matching(runs, [replace(hn, preset="printed")]) == (runs[1],)
     assert matching(runs, [RunConfig("digits", "hn", 3, seed=1)]) == ()
     assert matching([finished(hn), finished(hn)], [hn]) == (finished(hn),)  # once, however often it was made
 
