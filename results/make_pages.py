@@ -1,6 +1,6 @@
-"""Write the generated tables: `tables/*.md`, and the marked blocks of README.md, results/README.md and benchmarks/README.md.
+"""Write the generated tables: `tables/*.md`, and the marked blocks of the README files here, above and in benchmarks.
 
-    python results/make_pages.py
+python results/make_pages.py
 
 Everything comes from committed files: `run.json` of finished runs, the tables of `hypertail reproduce` (CSV, in full
 precision, with the paper's printed values) and the JSON of `hypertail bench`. Nothing of the package is imported.
@@ -151,11 +151,13 @@ ORDER = ("HN-2", "Separate-2", "HN-3", "Separate-3", "HN-4", "Separate-4", "Naiv
 REPRODUCED_ROWS = {"c100": "table2-split-cifar100", "tiny": "table2-split-tinyimagenet"}
 UNCHANGED = ("HN-2", "HN-3", "Separate-2", "Separate-3", "Separate-4")
 REMARKS = {
-    "tiny": "\n*Before* are runs of [reproduced](../reproduced/tables/table2-split-tinyimagenet.md), on another machine.\n",
+    "tiny": (
+        "\n*Before* are runs of [reproduced](../reproduced/tables/table2-split-tinyimagenet.md), on another machine.\n"
+    ),
     "c100": (
-        "\nHN-4 was run again; all others are those of [reproduced](../reproduced/tables/table2-split-cifar100.md), which "
-        "the change leaves alone:\nat 400 steps a task the pace is 1, and the first two experiences end with the same "
-        "bits.\n"
+        "\nHN-4 was run again; all others are those of [reproduced](../reproduced/tables/table2-split-cifar100.md), "
+        "which the change leaves alone:\nat 400 steps a task the pace is 1, and the first two experiences end with "
+        "the same bits.\n"
     ),
 }
 
@@ -202,11 +204,11 @@ def defaults() -> str:
         text += f"\n## {title}\n\n{table(head, body)}{REMARKS.get(setting, '')}"
     two = sorted(runs("defaults/threads/*"), key=lambda run: (run["label"], run["seed"]))
     one = {(run["label"], run["seed"]): run for run in runs("defaults/now/digits6/*")}
-    body = [
-        [run["label"], str(run["seed"]), percent(one[run["label"], run["seed"]]["metrics"]["aca"])]
-        + [percent(run["metrics"]["aca"])]
-        for run in two
-    ]
+    body = []
+    for run in two:
+        key = run["label"], run["seed"]
+        accuracies = [percent(each["metrics"]["aca"]) for each in (one[key], run)]
+        body.append([key[0], str(key[1]), *accuracies])
     return text + "\n## CPU threads, digits, 6 epochs\n\n" + table(("", "seed", "1 thread", "2 threads"), body)
 
 
@@ -238,9 +240,7 @@ def frozen_blocks() -> str:
     """Accuracy on the second of two datasets by the number of frozen blocks."""
     body = []
     for pair, words in PAIRS.items():
-        accuracies = [
-            run_of(f"reproduced/runs/pair-{pair}-lr-{depth}-*")["accuracy"][1][1] for depth in range(5)
-        ]
+        accuracies = [run_of(f"reproduced/runs/pair-{pair}-lr-{depth}-*")["accuracy"][1][1] for depth in range(5)]
         body.append([words, *map(percent, accuracies)])
     return (
         "# How many blocks can be frozen\n\n" + NOTE + "\nA plain model is trained on the first dataset, its first "
@@ -331,11 +331,11 @@ def step_times() -> str:
         values = [bench[key].get(model) for model in models]
         digits = 2 if key == "output_term_share" else 1
         body.append([words, *(number(value, digits) for value in values)])
-    steps = ", ".join(f"{number(1000 * seconds, 0)} ms at {int(tasks):,}" for tasks, seconds in bench["step_by_tasks"].items())
+    by_tasks = bench["step_by_tasks"].items()
+    steps = ", ".join(f"{number(1000 * seconds, 0)} ms at {int(tasks):,}" for tasks, seconds in by_tasks)
     ratio = bench["step_by_tasks"]["1000"] / bench["step_by_tasks"]["20"]
-    evaluation = ", ".join(
-        f"{model} {number(value['median'] / value['epoch_of_steps'], 2)}" for model, value in bench["evaluation"].items()
-    )
+    shares = {model: value["median"] / value["epoch_of_steps"] for model, value in bench["evaluation"].items()}
+    evaluation = ", ".join(f"{model} {number(share, 2)}" for model, share in shares.items())
     hardware = bench["hardware"]
     return (
         f"`{bench['command']}`; {hardware['cpu']}, {hardware['threads']} threads, torch {bench['versions']['torch']}; "

@@ -1,6 +1,6 @@
 """Draw the pictures of measurements as SVG: `pictures/*.svg` and benchmarks/step-times.svg.
 
-    python results/make_pictures.py
+python results/make_pictures.py
 
 Made from the tables of `hypertail reproduce` and the JSON of `hypertail bench`. The same files give the same pictures.
 """
@@ -52,7 +52,7 @@ def printed_against_measured() -> Figure:
         lines.append((f"{row['strategy']}, Split-TinyImageNet", *_both(row)))
     lines = [line for line in lines if line[1] == line[1] and line[2] == line[2]]
     figure, axes = plt.subplots(figsize=(7.6, 0.36 * len(lines) + 1.3), layout="constrained")
-    for place, (label, printed, measured) in enumerate(reversed(lines)):
+    for place, (_, printed, measured) in enumerate(reversed(lines)):
         axes.plot((printed, measured), (place, place), color="#cbd5e1", linewidth=3, zorder=1)
         axes.plot(printed, place, "o", color=PRINTED, markersize=7, markerfacecolor="white", markeredgewidth=2)
         axes.plot(measured, place, "o", color=MEASURED, markersize=7)
@@ -66,8 +66,8 @@ def printed_against_measured() -> Figure:
         Line2D([], [], marker="o", color=PRINTED, markerfacecolor="white", markeredgewidth=2, linestyle=""),
         Line2D([], [], marker="o", color=MEASURED, linestyle=""),
     ]
-    figure.legend(handles, ("printed in the paper, 100 epochs", "measured here, 10 epochs, one seed"),
-                  loc="outside upper center", ncols=2, frameon=False)  # fmt: skip
+    words = ("printed in the paper, 100 epochs", "measured here, 10 epochs, one seed")
+    figure.legend(handles, words, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -138,6 +138,7 @@ def step_times() -> Figure:
         ("printed", "preset printed", "#94a3b8"),
         ("tuned", "preset tuned", MEASURED),
     )
+    dashed = {"color": INK, "linewidth": 1.6, "linestyle": (0, (4, 2))}
     figure, axes = plt.subplots(figsize=(8.2, 4.0), layout="constrained")
     for group, model in enumerate(models):
         for place, (mode, _, color) in enumerate(modes):
@@ -146,7 +147,7 @@ def step_times() -> Figure:
             axes.bar(where, value, width=0.25, color=color)
             axes.text(where, value * 1.06, _short(value), ha="center", va="bottom", fontsize=8.5)
         bound = 1000 * bench["seconds_per_step"]["floor"][model]
-        axes.plot((1.25 * group - 0.42, 1.25 * group + 0.42), (bound, bound), color=INK, linewidth=1.6, linestyle=(0, (4, 2)))
+        axes.plot((1.25 * group - 0.42, 1.25 * group + 0.42), (bound, bound), **dashed)
         axes.text(1.25 * group + 0.44, bound, _short(bound), va="center", fontsize=8.5)
     axes.set_yscale("log")
     axes.set_ylim(0.2, 20_000)
@@ -157,9 +158,9 @@ def step_times() -> Figure:
     axes.grid(axis="y", color=GRID)
     axes.set_axisbelow(True)
     handles = [plt.Rectangle((0, 0), 1, 1, color=color) for *_, color in modes]
-    handles.append(Line2D([], [], color=INK, linewidth=1.6, linestyle=(0, (4, 2))))
-    figure.legend(handles, (*(words for _, words, _ in modes), "lower bound: the tail alone"),
-                  loc="outside upper center", ncols=4, frameon=False)  # fmt: skip
+    handles.append(Line2D([], [], **dashed))
+    labels = [*(words for _, words, _ in modes), "lower bound: the tail alone"]
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 

@@ -1,6 +1,6 @@
 """Write command-line.md: what `--help` of each command prints, at 80 columns.
 
-    python docs/reference/make_command_line.py
+python docs/reference/make_command_line.py
 """
 
 from __future__ import annotations

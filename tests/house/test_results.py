@@ -24,7 +24,8 @@ REPRODUCED = sorted((RESULTS / "reproduced" / "tables").glob("*.csv"))
 def script(path: Path) -> ModuleType:
     """A script of the repository, as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -47,14 +48,15 @@ def test_every_table_is_made() -> None:
 def test_pictures_are_what_their_tables_say(tmp_path: Path) -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import make_pictures; from pathlib import Path; "
     code += "print(*make_pictures.draw(Path(sys.argv[2])), sep='\\n')"
-    subprocess.run([sys.executable, "-c", code, str(RESULTS), str(tmp_path)], check=True, capture_output=True, text=True)
+    subprocess.run([sys.executable, "-c", code, str(RESULTS), str(tmp_path)], check=True, capture_output=True)
     drawn = sorted(tmp_path.iterdir())
     assert [path.name for path in drawn] == ["ablation.svg", "printed-against-measured.svg", "step-times.svg"]
     for path in drawn:
         (committed,) = (*RESULTS.glob(f"pictures/{path.name}"), *ROOT.glob(f"benchmarks/{path.name}"))
         # other versions of matplotlib place and number differently: what must agree are the words and figures in it
         words = [re.findall(r">([^<>\s][^<>]*)</text>", text.read_text(encoding="utf-8")) for text in (path, committed)]
-        assert words[0] and words[0] == words[1], f"python results/make_pictures.py draws {path.name} anew"
+        assert words[0]
+        assert words[0] == words[1], f"python results/make_pictures.py draws {path.name} anew"
 
 
 @pytest.mark.slow
