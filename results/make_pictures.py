@@ -1,8 +1,9 @@
-"""Draw the pictures of measurements as SVG: `pictures/*.svg` and benchmarks/step-times.svg.
+"""Draw the pictures of measurements as SVG: `pictures/*.svg`, benchmarks/step-times.svg, docs/pictures/matrices.svg.
 
 python results/make_pictures.py
 
-Made from the tables of `hypertail reproduce` and the JSON of `hypertail bench`. The same files give the same pictures.
+Made from the tables of `hypertail reproduce`, run.json files and the JSON of `hypertail bench`. The same files give the
+same pictures.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from matplotlib.lines import Line2D
 
 PICTURES = pages.HERE / "pictures"
 STEP_TIMES = pages.ROOT / "benchmarks" / "step-times.svg"
+MATRICES = pages.ROOT / "docs" / "pictures" / "matrices.svg"
 INK, GREY, GRID = "#1a202c", "#64748b", "#e2e8f0"
 MEASURED, PRINTED = "#1d4ed8", "#c2410c"
 STYLE = {
@@ -164,6 +166,30 @@ def step_times() -> Figure:
     return figure
 
 
+def matrices() -> Figure:
+    """Accuracy matrices of the digits: naive training, a hypernetwork, one stored tail per task."""
+    shown = (("naive", "naive training"), ("hn-2", "hypernetwork, HN-2"), ("separate-2", "one stored tail per task"))
+    figure, row = plt.subplots(1, len(shown), figsize=(8.8, 3.5), sharey=True, layout="constrained")
+    for axes, (strategy, title) in zip(row, shown, strict=True):
+        run = pages.run_of(f"defaults/now/digits6/digits-{strategy}-tuned-e6-seed0")
+        cells = [[float("nan") if value is None else 100 * value for value in line] for line in run["accuracy"]]
+        edges = [place - 0.5 for place in range(len(cells) + 1)]
+        axes.pcolormesh(edges, edges, cells, cmap="viridis", vmin=0, vmax=100, edgecolors="white", linewidth=1)
+        axes.set_aspect("equal")
+        for i, line in enumerate(cells):
+            for j, value in enumerate(line):
+                if value == value:
+                    axes.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if value < 70 else INK)
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("accuracy on task, %")
+        axes.set_xticks(range(len(cells)), [str(task + 1) for task in range(len(cells))])
+        axes.tick_params(length=0)
+    row[0].set_yticks(range(len(cells)), [str(task + 1) for task in range(len(cells))])
+    row[0].set_ylabel("after learning task")
+    row[0].invert_yaxis()
+    return figure
+
+
 def _short(value: float) -> str:
     return pages.number(value, 0 if value >= 100 else 1)
 
@@ -172,6 +198,7 @@ DRAWN = {
     PICTURES / "printed-against-measured.svg": printed_against_measured,
     PICTURES / "ablation.svg": ablation,
     STEP_TIMES: step_times,
+    MATRICES: matrices,
 }
 
 
