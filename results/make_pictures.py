@@ -49,7 +49,7 @@ def printed_against_measured() -> Figure:
     for stem in ("table4", "table5"):
         for row in pages.rows(stem):
             if row["update"] in ("first order", "second order"):
-                lines.append((f"{row['strategy']}, {row['update']}", *_both(row)))
+                lines.append((f"{row['strategy']}, look-ahead, {row['update']}", *_both(row)))
     for row in pages.rows("table2-split-tinyimagenet"):
         lines.append((f"{row['strategy']}, Split-TinyImageNet", *_both(row)))
     lines = [line for line in lines if line[1] == line[1] and line[2] == line[2]]
