@@ -82,7 +82,7 @@ def result_of(base: RunConfig, name: str, out: Path, data: DataPlace) -> dict[st
             execute(config, out, data=data, speed=speed, progress=die)
     run = execute(config, out, data=data, speed=speed, existing="reuse")
     tensors, _ = load_checkpoint(out / config.run_name / CHECKPOINT)
-    return {"accuracy": run.accuracy, "weights": digest(tensors)}
+    return {"accuracy": [list(row) for row in run.accuracy], "weights": digest(tensors)}
 
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:

@@ -90,10 +90,11 @@ def build_strategy(
 
 def _optimisation(config: RunConfig, lr: float | None = None) -> Optimisation:
     method = config.method
-    rates = {"trunk": method.lr}
+    rates = {"trunk": method.lr} if config.depth is not None else {}
     # nothing but the bias belongs to a task where a classifier is generated whole
-    if method.task_lr is not None and (config.depth != 4 or method.at(4).classifier_rank):
-        rates |= {"tables": method.task_lr, "adapters": method.task_lr}
+    owns = config.strategy == "hn" and (config.depth != 4 or method.at(4).classifier_rank)
+    if method.task_lr is not None and owns:
+        rates |= {"task": method.task_lr}
     return Optimisation(lr or method.lr, method.schedule, method.optimizer_state, rates=rates)
 
 
@@ -185,8 +186,8 @@ BUILDERS: dict[str, Callable[[Parts], Strategy]] = {
 
 def build_hypernetwork(method: Method, tail: nn.Module, tasks: int) -> Hypernetwork:
     """A hypernetwork for `tail` with the sizes of the method, which is that of a depth (`Method.at`)."""
-    return Hypernetwork(
-        {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
+    return Hypernetwork.for_tail(
+        tail,
         tasks,
         embedding=method.embedding,
         mlp=method.mlp,

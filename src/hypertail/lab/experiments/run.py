@@ -28,8 +28,9 @@ from hypertail.storage.checkpoint import DamagedCheckpointError
 from hypertail.streams import Stream
 from hypertail.training.features.cache import FeatureCache, warn
 from hypertail.training.features.shared import SharedFeatures
+from hypertail.training.loop import Progress, silent
 from hypertail.training.precision import Precision, Speed
-from hypertail.training.trainer import Progress, Trainer, silent
+from hypertail.training.trainer import Trainer
 
 Existing = Literal["error", "reuse", "replace"]
 
