@@ -4,17 +4,21 @@ from pathlib import Path
 
 import torch
 
-from hypertail import Trainer, build_stream, train_trunk, tuned_hypernet
+from hypertail import build_stream, learn_experience, train_trunk, tuned_hypernet
 
 stream = build_stream("digits", experiences=2)
+images = stream[0].test_transform(stream[0].test.images, torch.Generator())
+labels = stream[0].test.labels
 trunk, tail = train_trunk(stream[0], depth=3, epochs=5)
-strategy = tuned_hypernet(trunk, tail, tasks=len(stream))
-accuracy = Trainer(stream, strategy, epochs=6).run().accuracy
-print(f"first task: {accuracy[0, 0]:.1%} when learned, {accuracy[1, 0]:.1%} after the second")
+strategy = tuned_hypernet(trunk, tail)
+
+for experience in stream:  # each of them may come when the one before is long gone
+    learn_experience(strategy, experience, epochs=6)
+    accuracy = (strategy.net(images, 0).argmax(1) == labels).double().mean()
+    print(f"first task after task {experience.task}: {accuracy:.1%}")
 
 model = strategy.net.materialize(task=0)
-images = stream[0].test_transform(stream[0].test.images, torch.Generator())
-print(f"plain module: {(model(images).argmax(1) == stream[0].test.labels).double().mean():.1%}")
+print(f"plain module: {(model(images).argmax(1) == labels).double().mean():.1%}")
 
 # the example input is written into the file: make it afresh, for images[:2] would bring all of images along
 example, any_number = torch.zeros(2, *stream.image_shape), {0: torch.export.Dim("batch")}

@@ -5,10 +5,11 @@ last layers (tail) for each task, and a penalty on its outputs for earlier tasks
 
 Streams:       `build_stream`, `Stream`, `Experience`, `Examples`
 Main models:   `slim_resnet18`, `decompose`, `check_cut`, `train_trunk`
-The method:    `Hypernetwork`, `PartialHypernetwork`, `Penalty`, `lookahead_gradients`
+The method:    `Hypernetwork`, `PartialHypernetwork`, `TaskState`, `Penalty`, `lookahead_gradients`
 Strategies:    `tuned_hypernet`, a `PartialHypernet` with the values that were measured; `Naive`, `EWC`, `LatentReplay`,
-               `Separate`, `Joint`; their parts `Strategy`, `Task`, `Optimisation`, `Trunk`
-Training:      `Trainer`, `Result`, `FeatureCache`
+               `Separate`, `Joint`; their parts `Strategy`, `Lesson`, `Task`, `Optimisation`,
+               `Trunk`
+Training:      `learn_experience`; `Trainer`, `Result`, `FeatureCache` for a whole stream
 Errors:        `HypertailError` and its kinds in `hypertail.errors`
 
 Configuration, tables, figures and reports are in `hypertail.lab`.
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hypertail.errors import HypertailError
-    from hypertail.hyper import Hypernetwork, PartialHypernetwork, Penalty, lookahead_gradients
+    from hypertail.hyper import Hypernetwork, PartialHypernetwork, Penalty, TaskState, lookahead_gradients
     from hypertail.nets import check_cut, decompose, slim_resnet18
     from hypertail.strategies import (
         EWC,
         Joint,
         LatentReplay,
+        Lesson,
         Naive,
         Optimisation,
         PartialHypernet,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
         tuned_hypernet,
     )
     from hypertail.streams import Examples, Experience, Stream, build_stream
-    from hypertail.training import FeatureCache, Result, Trainer, train_trunk
+    from hypertail.training import FeatureCache, Result, Trainer, learn_experience, train_trunk
 else:
     # Imported when they are asked for: torch takes seconds, and an interrupt meanwhile should find the program ready.
     _ROOMS = ("errors", "seeds", "storage", "nets", "streams", "hyper", "strategies", "training")
@@ -68,6 +70,7 @@ __all__ = [
     "HypertailError",
     "Joint",
     "LatentReplay",
+    "Lesson",
     "Naive",
     "Optimisation",
     "PartialHypernet",
@@ -78,11 +81,13 @@ __all__ = [
     "Strategy",
     "Stream",
     "Task",
+    "TaskState",
     "Trainer",
     "Trunk",
     "build_stream",
     "check_cut",
     "decompose",
+    "learn_experience",
     "lookahead_gradients",
     "slim_resnet18",
     "train_trunk",

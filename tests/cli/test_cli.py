@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypertail.recipes.method import Method
 
 from hypertail.cli import COMMANDS, main, parse, quickstart, run
-from hypertail.recipes.method import Method
 from hypertail.recipes.presets import PRESETS
 from hypertail.streams import STREAMS
 

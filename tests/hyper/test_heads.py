@@ -98,7 +98,7 @@ def test_linear_head_is_one_linear_layer() -> None:
 
 
 def test_task_table_keeps_one_learned_row_per_task() -> None:
-    table = TaskTable(4, 2, fill=1.0).double()
+    table = TaskTable(torch.ones(4), 2).double()
     with torch.no_grad():
         table.rows[1].fill_(5)
     table.grow(4)

@@ -27,7 +27,7 @@ TABLE_3 = {4: 451_661, 8: 496_489, 16: 586_145, 32: 765_457, 64: 1_124_081}
 
 def size(depth: int, tasks: int, classes: int, **options: int) -> int:
     _, tail = decompose(slim_resnet18(classes), depth)
-    return sum(p.numel() for p in Hypernetwork(shapes_of(tail), tasks, **options).parameters())
+    return sum(p.numel() for p in Hypernetwork.for_tail(tail, tasks, **options).parameters())
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -59,12 +59,64 @@ def test_heads_follow_from_shapes() -> None:
     assert set(hyper.task_tables()) == {name for name, shape in hyper.shapes.items() if len(shape) == 1}
 
 
-def test_one_dimensional_parameters_start_as_identity() -> None:
-    hyper = hypernetwork(decompose(backbone("resnet"), 2)[1])
-    generated = hyper(1)
+def test_one_dimensional_parameters_start_from_those_of_the_tail() -> None:
+    """Scales and shifts of normalisation from their own values; biases beside generated weights from zero."""
+    _, tail = decompose(backbone("mlp"), 0)
+    hyper, values = hypernetwork(tail), dict(tail.named_parameters())
+    generated, seen = hyper(1), set()
     for name in hyper.task_tables():
+        layer = tail.get_submodule(name.rpartition(".")[0])
+        zero = isinstance(layer, nn.Linear)
+        seen.add(type(layer))
+        assert torch.equal(generated[name], torch.zeros_like(values[name]) if zero else values[name]), name
+        assert zero or name.endswith("bias") or values[name].any()
+    assert {nn.Linear, nn.BatchNorm1d, nn.LayerNorm} <= seen
+
+
+def test_tables_of_a_fresh_resnet_start_as_identity() -> None:
+    _, tail = decompose(slim_resnet18(5), 2)
+    generated = hypernetwork(tail)(1)
+    for name in (name for name, value in generated.items() if value.dim() == 1):
         wanted = torch.ones_like if name.endswith("weight") else torch.zeros_like
         assert torch.equal(generated[name], wanted(generated[name])), name
+
+
+def test_new_rows_start_like_the_first_and_are_no_views_of_the_tail() -> None:
+    _, tail = decompose(backbone("resnet"), 3)
+    hyper = hypernetwork(tail, tasks=1)
+    with torch.no_grad():
+        before = {name: table(0).clone() for name, table in hyper.task_tables().items()}
+        for parameter in [*tail.parameters(), *hyper.parameters()]:
+            parameter.add_(1)
+    hyper.grow(2)
+    for name, table in hyper.task_tables().items():
+        assert torch.equal(table(1), before[name])
+    assert not [name for name in hyper.state_dict() if name.endswith("start")]
+
+
+def test_an_initial_value_of_another_size_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"initial value of 'bias': required 2 numbers; found shape \(3,\)"):
+        Hypernetwork({"weight": (2, 3), "bias": (2,)}, 1, initial={"bias": torch.ones(3)})
+
+
+def test_parameters_are_handed_out_in_two_groups() -> None:
+    hyper = hypernetwork(decompose(backbone("cnn"), 2)[1], tasks=3, adapter_rank=1)
+    groups = hyper.groups(1)
+    assert set(groups) == {"shared", "task"}
+    assert {name.partition(".")[0] for name in groups["shared"]} == {"embedding", "mlp", "heads"}
+    assert {name.partition(".")[0] for name in groups["task"]} == {"tables", "adapters"}
+    assert all(name.endswith(".1") for name in groups["task"])
+    assert list(hyper.trainable(1)) == [*groups["shared"], *groups["task"]]
+    everything = hyper.trainable(1, all_rows=True)
+    assert list(everything) == [name for name, _ in hyper.named_parameters() if name in everything]
+
+
+def test_adapters_under_their_earlier_name_are_read() -> None:
+    first, second = (hypernetwork(decompose(backbone("cnn"), 2)[1], adapter_rank=1, seed=seed) for seed in (0, 1))
+    earlier = {name.replace("adapters.", "residuals.", 1): value for name, value in first.state_dict().items()}
+    assert earlier.keys() != first.state_dict().keys()
+    second.load_state_dict(earlier)
+    assert_same_tensors(first.state_dict(), second.state_dict())
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -79,7 +131,7 @@ def test_tasks_generate_different_weights(code: CodeName) -> None:
 def test_generated_weights_start_with_he_variance(code: CodeName) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        hyper = Hypernetwork(shapes_of(decompose(slim_resnet18(5), 2)[1]), 20, code=code)
+        hyper = Hypernetwork.for_tail(decompose(slim_resnet18(5), 2)[1], 20, code=code)
     for name, shape in hyper.shapes.items():
         if len(shape) > 1:
             gain = 1.0 if name == hyper.classifier else math.sqrt(2)
@@ -206,15 +258,24 @@ def test_sizes_below_one(sizes: dict[str, int], found: str) -> None:
     )
 
 
-def test_the_classifier_can_be_named() -> None:
+def test_the_classifier_is_the_last_linear_layer_or_named() -> None:
     """case 31: it was guessed as the last matrix."""
-    shapes = {"head.weight": (2, 4), "head.bias": (2,), "table.weight": (4, 4)}
-    assert Hypernetwork(shapes, 1).classifier == "table.weight"
-    hyper = Hypernetwork(shapes, 1, classifier="head.weight")
-    assert hyper.classifier == "head.weight"
-    heads = hyper.separable_heads()
-    assert isinstance(heads["head.weight"], LinearHead)
-    assert isinstance(heads["table.weight"], ChannelHead)
+
+    class Tail(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.table = nn.Linear(4, 2), nn.Embedding(4, 4)
+
+    for hyper in (Hypernetwork.for_tail(Tail(), 1), Hypernetwork(shapes_of(Tail()), 1, classifier="head.weight")):
+        assert hyper.classifier == "head.weight"
+        heads = hyper.separable_heads()
+        assert isinstance(heads["head.weight"], LinearHead)
+        assert isinstance(heads["table.weight"], ChannelHead)
+    assert Hypernetwork(shapes_of(Tail()), 1).classifier is None
+    two = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4))
+    assert Hypernetwork.for_tail(two, 1).classifier == "1.weight"
+    assert Hypernetwork.for_tail(two, 1, classifier="0.weight").classifier == "0.weight"
+    assert Hypernetwork.for_tail(nn.Linear(3, 4), 1).classifier == "weight"
 
 
 @pytest.mark.parametrize("name", ["head.wait", "head.bias"])

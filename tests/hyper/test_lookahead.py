@@ -121,7 +121,8 @@ def test_hypernetwork_s_gradients_equal_those_with_an_explicit_hessian(
     """The real penalty and a cross-entropy through generated weights, both of the penalty's branches."""
     with seeded(0, "tiny"):
         shapes = {"conv.weight": (3, 2, 1, 1), "fc.weight": (2, 3), "fc.bias": (2,)}
-        hyper = Hypernetwork(shapes, earlier + 1, embedding=2, mlp=(3, 3), rank=2, code=code).double()
+        hyper = Hypernetwork(shapes, earlier + 1, embedding=2, mlp=(3, 3), rank=2, code=code, classifier="fc.weight")
+        hyper = hyper.double()
     penalty = Penalty(hyper, range(earlier))
     random = torch.Generator().manual_seed(1)
     x = torch.randn(7, 2, 2, 2, generator=random, dtype=torch.float64)

@@ -34,7 +34,7 @@ def partial(
 
 def train_on(own: PartialHypernetwork, x: Tensor, task: int) -> Tensor:
     """Logits in training mode: running statistics follow."""
-    return own.apply(own.weights(task), own.trunk(x), task, training=True)
+    return own.logits(own.weights(task), own.trunk(x), task, training=True)
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -105,14 +105,14 @@ def test_the_tail_s_own_parameters_are_never_used() -> None:
 
 def test_statistics_belong_to_their_task() -> None:
     own = partial()
-    fresh = {name: value.clone() for name, value in own.statistics[1].items()}
+    fresh = state_of(own.statistics[1])
     skeleton = {name: buffer.clone() for name, buffer in own.tail.named_buffers()}
     train_on(own, images(), 0)
     assert_same_tensors(fresh, own.statistics[1])
     assert_same_tensors(skeleton, dict(own.tail.named_buffers()))
     assert any(not torch.equal(fresh[name], value) for name, value in own.statistics[0].items())
     own.tail.eval()
-    kept = {name: value.clone() for name, value in own.statistics[0].items()}
+    kept = state_of(own.statistics[0])
     own(images(), 0)
     assert_same_tensors(kept, own.statistics[0])
 
@@ -132,8 +132,8 @@ def test_one_weight_set_per_sample_equals_one_per_task_under_instance_norm() -> 
     own = PartialHypernetwork(trunk, tail.train(), hypernetwork(tail, tasks=2).double())
     own.begin_task(1, 2)
     features, labels = trunk(images(size=16).double()).detach(), torch.tensor([0, 1, 0, 1, 1, 0])
-    shared = own.apply(own.hyper(1), features, 1)
-    single = own.apply_per_sample(own.hyper.per_sample(torch.full((6,), 1)), features)
+    shared = own.logits(own.hyper(1), features, 1)
+    single = own.logits_per_sample(own.hyper.per_sample(torch.full((6,), 1)), features)
     torch.testing.assert_close(single, shared)
     leaves = list(own.hyper.trainable(1).values())
     for a, b in zip(
@@ -171,7 +171,7 @@ def test_hypernetwork_for_another_tail() -> None:
         PartialHypernetwork(nn.Sequential(), tail, Hypernetwork({"weight": (2, 3)}, 1))
     assert str(caught.value) == (
         "hypernetwork and tail do not match: required heads for 0.weight 2x3, 0.bias 2; found weight 2x3. "
-        "Build the hypernetwork from the shapes of tail.named_parameters()."
+        "Build the hypernetwork by Hypernetwork.for_tail(tail, tasks)."
     )
     with pytest.raises(ConfigError) as caught:
         PartialHypernetwork(nn.Sequential(), tail, Hypernetwork(shapes_of(nn.Sequential(nn.Linear(4, 2))), 1))
@@ -185,7 +185,7 @@ def test_serving_changes_no_task_whatever_mode_the_parts_are_in() -> None:
     assert not own.tail.training
     train_on(own, images(), 0)
     expected = own(images(), 0)
-    before = {name: value.clone() for name, value in own.statistics[0].items()}
+    before = state_of(own.statistics[0])
     for trunk_trains, tail_trains in ((True, True), (False, True), (True, False)):
         own.trunk.train(trunk_trains)
         own.tail.train(tail_trains)
@@ -204,7 +204,7 @@ def test_modes_come_back_after_an_error() -> None:
     own = partial("resnet")
     own.tail.train()
     with pytest.raises(ConfigError):
-        own.apply(own.weights(0), torch.zeros(2, 1, 8, 8), 0, training=False)
+        own.logits(own.weights(0), torch.zeros(2, 1, 8, 8), 0, training=False)
     assert all(part.training for part in own.tail.modules())
 
 
@@ -215,7 +215,7 @@ def test_features_that_do_not_fit_name_the_stage_that_fails() -> None:
     own.begin_task(0, 2)
     for training in (None, False, True):
         with pytest.raises(ConfigError) as caught:
-            own.apply(own.weights(0), torch.zeros(3, 4, 5, 5), 0, training=training)
+            own.logits(own.weights(0), torch.zeros(3, 4, 5, 5), 0, training=training)
         assert str(caught.value).startswith(
             "stage '1' of the tail (Linear) cannot take what it is given: required inputs that fit the layer; "
             "found shape (3, 4, 1, 1): mat1 and mat2 shapes cannot be multiplied (12x1 and 4x2). What a forward"

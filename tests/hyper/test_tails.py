@@ -157,10 +157,10 @@ def learn_three(strategy: PartialHypernet, *, maps: bool) -> None:
         x = torch.randn((8, WIDTH, WIDTH, WIDTH) if maps else (8, WIDTH, WIDTH), generator=random)
         y = torch.arange(8) % 3
         seen = Task(task, 3, 2, lambda x=x, y=y: (x, y))  # type: ignore[misc]
-        strategy.begin(seen)
+        lesson = strategy.begin(seen)
         for _ in range(2):
-            assert strategy.step(x, y, task).isfinite()
-        strategy.end(seen)
+            assert lesson.step(x, y).isfinite()
+        lesson.end()
     with torch.no_grad():
         before = strategy.predict(x, 1)
         torch.testing.assert_close(strategy.net.materialize(1)(x), before, rtol=1e-4, atol=1e-5)
@@ -241,18 +241,29 @@ def test_a_lazy_layer_is_refused() -> None:
     )
 
 
-def test_a_classifier_that_is_no_linear_layer_is_refused_and_can_be_named() -> None:
+def test_a_classifier_that_is_no_linear_layer_is_refused_and_the_last_linear_layer_is_found() -> None:
     """case 31: the last matrix was taken for it, whatever it was."""
     tail = nn.Sequential(nn.Linear(WIDTH, 3), Owner(1, 3))
     with pytest.raises(ConfigError) as caught:
-        PartialHypernetwork(nn.Sequential(), tail, hypernetwork(tail))
+        PartialHypernetwork(nn.Sequential(), tail, hypernetwork(tail, classifier="1.own"))
     assert str(caught.value) == (
         "classifier '1.own' of the tail: required the weight of the nn.Linear that gives the logits; found a parameter "
-        "of Owner. Name it: Hypernetwork(shapes, tasks, classifier='head.weight')."
+        "of Owner. Name it: Hypernetwork.for_tail(tail, tasks, classifier='head.weight')."
     )
-    net = PartialHypernetwork(nn.Sequential(), tail, hypernetwork(tail, classifier="0.weight"))
+    net = PartialHypernetwork(nn.Sequential(), tail, hypernetwork(tail))
     net.begin_task(0, 3)
     assert net(torch.zeros(2, WIDTH), 0).shape == (2, 3)
+
+
+def test_a_tail_without_a_classifier_is_never_cropped() -> None:
+    """Its outputs are what its last layer gives, whatever the number of classes."""
+    tail = nn.Sequential(nn.Conv2d(WIDTH, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = PartialHypernetwork(nn.Sequential(), tail, hypernetwork(tail))
+    assert net.width is None
+    net.begin_task(0, 2)
+    images = torch.randn(3, WIDTH, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert net(images, 0).shape == (3, 4)
+    torch.testing.assert_close(net.materialize(0)(images), net(images, 0))
 
 
 def test_a_layer_called_twice_is_weighed_by_both_calls() -> None:

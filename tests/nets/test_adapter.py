@@ -16,7 +16,7 @@ def learned(adapter_rank: int = 2, tasks: int = 3) -> Hypernetwork:
     """A hypernetwork in float64 all of whose adapters add something."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        hyper = Hypernetwork(SHAPES, tasks, adapter_rank=adapter_rank).double()
+        hyper = Hypernetwork(SHAPES, tasks, adapter_rank=adapter_rank, classifier="head.weight").double()
         for task in range(tasks):
             hyper.begin_task(task, "fresh", torch.Generator().manual_seed(task))
             for own in hyper.task_adapters().values():
@@ -121,7 +121,7 @@ def test_a_negative_rank() -> None:
 
 def test_a_task_adds_to_its_classifier_alone() -> None:
     shapes = {"classifier.weight": (5, 16), "classifier.bias": (5,)}
-    hyper = Hypernetwork(shapes, 2, classifier_rank=2)
+    hyper = Hypernetwork(shapes, 2, classifier_rank=2, classifier="classifier.weight")
     for task in range(2):
         hyper.begin_task(task, "fresh", torch.Generator().manual_seed(task))
     before = [hyper(task)["classifier.weight"].detach().clone() for task in range(2)]

@@ -22,7 +22,7 @@ def test_earlier_tails_never_change() -> None:
     train(first, STREAM.first(1), epochs=1)
     train(whole, STREAM, epochs=1)
     assert len(whole.tails) == 3
-    assert_same_tensors(state_of(first.tails[0]), state_of(whole.tails[0]))
+    assert_same_tensors(state_of(first.tail(0)), state_of(whole.tail(0)))
 
 
 def test_separate_tails_forget_nothing() -> None:
@@ -72,7 +72,7 @@ def test_a_given_trunk_is_frozen_from_the_start(training: bool) -> None:
     module = backbone("cnn").train(training)
     trunk = Trunk(module, learns=False)
     assert isinstance(trunk.cacheable, Frozen)
-    assert trunk.parameters() == {}
+    assert trunk.group() == {}
     before = state_of(trunk.cacheable)
     trunk.cacheable.train()(torch.rand(4, 3, 8, 8))
     assert_trunk_unchanged(before, trunk.cacheable)
@@ -88,7 +88,7 @@ def test_batch_statistics_make_features_depend_on_the_batch_as_the_authors_code_
     trunk = Trunk(backbone("cnn")[:2], learns=False, statistics="batch")
     assert trunk.cacheable is None
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    together = trunk(images, training=False)
-    alone = trunk(images[:1], training=False)
+    together = trunk.features(images, training=False)
+    alone = trunk.features(images[:1], training=False)
     assert not torch.allclose(together[:1], alone, atol=1e-3)
     assert not together.requires_grad

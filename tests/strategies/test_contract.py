@@ -10,7 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from hypertail.hyper import Curvature
-from hypertail.strategies import EWC, LatentReplay, Naive, PartialHypernet, Separate, Strategy, Task
+from hypertail.strategies import LatentReplay, Lesson, PartialHypernet, Separate, Strategy, Task
+from hypertail.strategies.ewc import EWCLesson
+from hypertail.strategies.hypernet_lesson import HypernetLesson
+from hypertail.strategies.latent_replay import ReplayLesson
+from hypertail.strategies.naive import NaiveLesson
+from hypertail.strategies.separate import SeparateLesson
 from support.asserts import (
     assert_every_learning_parameter_gets_gradient,
     assert_prediction_independent_of_batch,
@@ -123,10 +128,10 @@ def test_predicting_changes_nothing(variant: str) -> None:
 def test_the_trunk_does_not_change_after_the_first_experience(name: Name, depth: int, learns: bool) -> None:
     strategy = build(name, depth=depth, learns=learns)
     assert isinstance(strategy, LatentReplay | PartialHypernet | Separate)
-    at_first = {key: value.clone() for key, value in strategy.trunk.state().items()}
+    at_first = {key: value.clone() for key, value in strategy.trunk.module.state_dict().items()}
     stream = tiny_stream(3)
     train(strategy, stream.first(1), epochs=1)
-    after_one = {key: value.clone() for key, value in strategy.trunk.state().items()}
+    after_one = {key: value.clone() for key, value in strategy.trunk.module.state_dict().items()}
     if learns and depth > 0:
         assert any(not torch.equal(at_first[key], after_one[key]) for key in at_first)
     else:
@@ -139,9 +144,9 @@ def test_the_trunk_does_not_change_after_the_first_experience(name: Name, depth:
     assert_trunk_unchanged({f"module.{key}": value for key, value in after_one.items()}, trunk)
 
 
-def _leaves(strategy: object) -> dict[str, torch.Tensor]:
-    assert isinstance(strategy, Naive | EWC | LatentReplay | PartialHypernet | Separate)
-    return strategy.optimisation.leaves
+def _leaves(lesson: Lesson) -> dict[str, torch.Tensor]:
+    assert isinstance(lesson, NaiveLesson | EWCLesson | ReplayLesson | HypernetLesson | SeparateLesson)
+    return lesson.descent.leaves
 
 
 @pytest.mark.parametrize("depth", [0, 2])
@@ -152,11 +157,11 @@ def test_every_parameter_that_should_learn_moves(name: Name, net: str, depth: in
     strategy, stream = build(name, net=net, depth=depth), tiny_stream(2)
     images = stream[0].test_transform(stream[0].train.images, torch.Generator())
     labels = stream[0].train.labels
-    strategy.begin(Task(0, 2, 3, lambda: (images, labels)))
-    before = {key: leaf.detach().clone() for key, leaf in _leaves(strategy).items()}
+    lesson = strategy.begin(Task(0, 2, 3, lambda: (images, labels)))
+    before = {key: leaf.detach().clone() for key, leaf in _leaves(lesson).items()}
     for _ in range(3):
-        strategy.step(images, labels, 0)
-    still = {key for key, leaf in _leaves(strategy).items() if torch.equal(before[key], leaf)}
+        lesson.step(images, labels)
+    still = {key for key, leaf in _leaves(lesson).items() if torch.equal(before[key], leaf)}
     assert not still
 
 
@@ -167,12 +172,12 @@ def test_every_parameter_of_the_tail_still_learns_in_the_second_experience(name:
     images = stream[1].test_transform(stream[1].train.images, torch.Generator())
     assert strategy.frozen_trunk is not None
     features, labels = strategy.frozen_trunk(images), stream[1].train.labels
-    strategy.begin(Task(1, 2, 3, lambda: (features, labels)))
-    assert not any(key.startswith("trunk.") for key in _leaves(strategy))
-    before = {key: leaf.detach().clone() for key, leaf in _leaves(strategy).items()}
+    lesson = strategy.begin(Task(1, 2, 3, lambda: (features, labels)))
+    assert not any(key.startswith("trunk.") for key in _leaves(lesson))
+    before = {key: leaf.detach().clone() for key, leaf in _leaves(lesson).items()}
     for _ in range(3):
-        strategy.step(features, labels, 1)
-    assert not {key for key, leaf in _leaves(strategy).items() if torch.equal(before[key], leaf)}
+        lesson.step(features, labels)
+    assert not {key for key, leaf in _leaves(lesson).items() if torch.equal(before[key], leaf)}
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -180,10 +185,10 @@ def test_the_cross_entropy_reaches_trunk_and_hypernetwork(depth: int) -> None:
     strategy = build("hn", net="resnet", depth=depth)
     assert isinstance(strategy, PartialHypernet)
     images = STREAM[0].test_transform(STREAM[0].train.images, torch.Generator())
-    strategy.begin(Task(0, 2, 1, lambda: (images, STREAM[0].train.labels)))
+    lesson = strategy.begin(Task(0, 2, 1, lambda: (images, STREAM[0].train.labels)))
     strategy.net.tail.train()
     loss = F.cross_entropy(strategy.net(images, 0), STREAM[0].train.labels)
-    assert_every_learning_parameter_gets_gradient(loss, strategy.optimisation.leaves)
+    assert_every_learning_parameter_gets_gradient(loss, _leaves(lesson))
 
 
 @pytest.mark.parametrize("variant", ["naive", "lr", "hn", "separate"])

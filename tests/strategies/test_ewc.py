@@ -10,6 +10,7 @@ from hypertail.errors import ConfigError
 from hypertail.nets import slim_resnet18
 from hypertail.seeds import seeded
 from hypertail.strategies import EWC, Optimisation, Task
+from hypertail.strategies.ewc import EWCLesson
 from support import reference
 from support.tiny import build, tiny_stream, train
 
@@ -21,15 +22,12 @@ def data(task: int) -> tuple[Tensor, Tensor]:
     return images, STREAM[task].train.labels
 
 
-def learn(strategy: EWC, task: int, steps: int = 3) -> None:
+def learn(strategy: EWC, task: int, steps: int = 3) -> EWCLesson:
     images, labels = data(task)
-    strategy.begin(Task(task, 2, steps, lambda: (images, labels)))
+    lesson = strategy.begin(Task(task, 2, steps, lambda: (images, labels)))
     for _ in range(steps):
-        strategy.step(images, labels, task)
-
-
-def finish(strategy: EWC, task: int) -> None:
-    strategy.end(Task(task, 2, 1, lambda: data(task)))
+        lesson.step(images, labels)
+    return lesson
 
 
 def ewc(**options: float | str) -> EWC:
@@ -40,8 +38,7 @@ def ewc(**options: float | str) -> EWC:
 
 def test_fisher_diagonal_equals_one_backward_pass_per_sample() -> None:
     strategy = ewc()
-    learn(strategy, 0)
-    finish(strategy, 0)
+    learn(strategy, 0).end()
     images, labels = data(0)
     expected = reference.fisher(strategy.model, lambda x: strategy.model(x, 0), images, labels)
     assert set(strategy.fisher) == set(expected)
@@ -56,8 +53,7 @@ def test_exact_fisher_diagonal_is_the_expectation_over_the_labels() -> None:
     strategy = EWC(model, Optimisation(), fisher_kind="exact")
     x, y = torch.randn(9, 3, 2, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(9, dtype=torch.long)
     task = Task(0, 3, 1, lambda: (x, y))
-    strategy.begin(task)
-    strategy.end(task)
+    strategy.begin(task).end()
     expected = {name: torch.zeros_like(leaf) for name, leaf in strategy.model.named_parameters()}
     for image in x:
         p = strategy.model(image[None], 0).softmax(1)[0]
@@ -79,12 +75,12 @@ def test_a_task_learned_well_is_held_by_the_exact_fisher_only() -> None:
             strategy = EWC(model, Optimisation(), fisher_kind=kind)  # type: ignore[arg-type]
             images, labels = torch.eye(2).view(2, 2, 1, 1), torch.arange(2)
             task = Task(0, 2, 1, lambda: (images, labels))  # noqa: B023
-            strategy.begin(task)
+            lesson = strategy.begin(task)
             with torch.no_grad():
                 strategy.model.body[1].weight.copy_(torch.eye(2))
                 strategy.model.heads["0"].weight.copy_(scale * torch.eye(2))
                 strategy.model.heads["0"].bias.zero_()
-            strategy.end(task)
+            lesson.end()
             found.append(float(strategy.fisher["heads.0.weight"].sum()))
     e = [float(torch.sigmoid(torch.tensor(-scale))) for scale in (1.0, 10.0)]
     assert totals["exact"] == pytest.approx([2 * e[i] * (1 - e[i]) for i in (0, 1)], rel=1e-3)
@@ -100,10 +96,11 @@ def test_two_sums_equal_the_sum_over_tasks() -> None:
     """Same gradient everywhere, same differences of value: the constant alone is left out."""
     strategy, anchors, costs = ewc(), [], []
     for task in range(3):
-        learn(strategy, task)
+        lesson = learn(strategy, task)
+        leaves = lesson.descent.leaves
         if task:
             theta = dict(strategy.model.named_parameters())
-            ours, theirs = strategy.penalty(), reference.ewc_penalty(anchors, theta)
+            ours, theirs = strategy.penalty(leaves), reference.ewc_penalty(anchors, theta)
             for name, leaf in theta.items():
                 a, b = (
                     torch.autograd.grad(cost, leaf, materialize_grads=True, retain_graph=True)[0]
@@ -113,13 +110,13 @@ def test_two_sums_equal_the_sum_over_tasks() -> None:
             if task == 2:
                 costs.append((ours.detach(), theirs.detach()))
                 with torch.no_grad():
-                    for leaf in strategy.optimisation.leaves.values():
+                    for leaf in leaves.values():
                         leaf += 0.05
-                    costs.append((strategy.penalty(), reference.ewc_penalty(anchors, theta)))
+                    costs.append((strategy.penalty(leaves), reference.ewc_penalty(anchors, theta)))
         images, labels = data(task)
         diagonal = reference.fisher(strategy.model, lambda x, t=task: strategy.model(x, t), images, labels)
         anchors.append((diagonal, {n: p.detach().clone() for n, p in strategy.model.named_parameters()}))
-        finish(strategy, task)
+        lesson.end()
     (ours, theirs), (later, expected) = costs
     torch.testing.assert_close(later - ours, expected - theirs, rtol=1e-3, atol=1e-5)
 
@@ -128,8 +125,7 @@ def test_what_is_kept_does_not_grow_with_the_tasks() -> None:
     strategy = ewc()
     sizes = []
     for task in range(3):
-        learn(strategy, task)
-        finish(strategy, task)
+        learn(strategy, task).end()
         head = sum(p.numel() for p in strategy.model.heads["0"].parameters())
         sizes.append(strategy.memory()["fisher"] - 2 * 4 * head * (task + 1))
     assert len(set(sizes)) == 1
@@ -146,8 +142,7 @@ def test_a_large_weight_keeps_parameters_near_their_anchor() -> None:
     distances = []
     for weight in (0.0, 1e4):
         strategy = ewc(weight=weight)
-        learn(strategy, 0)
-        finish(strategy, 0)
+        learn(strategy, 0).end()
         anchor = {n: p.detach().clone() for n, p in strategy.model.named_parameters()}
         learn(strategy, 1, steps=20)
         theta = dict(strategy.model.named_parameters())
@@ -161,8 +156,7 @@ def test_heads_of_earlier_tasks_stay_as_they_were(state: str) -> None:
     strategy = ewc(weight=1e4, state=state)
     heads: dict[str, Tensor] = {}
     for task in range(3):
-        learn(strategy, task)
-        finish(strategy, task)
+        learn(strategy, task).end()
         now = {name: leaf.detach().clone() for name, leaf in strategy.model.heads.named_parameters()}
         for name, before in heads.items():
             assert torch.equal(before, now[name]), name
@@ -177,8 +171,7 @@ def test_few_samples_stand_for_all_classes() -> None:
     labels = torch.arange(2).repeat_interleave(50)
     images = torch.eye(2)[labels].view(100, 2, 1, 1)  # class 0 lights the first pixel, class 1 the second
     task = Task(0, 2, 1, lambda: (images, labels))
-    strategy.begin(task)
-    strategy.end(task)
+    strategy.begin(task).end()
     first, second = strategy.fisher["body.1.weight"].sum(0)
     assert float(first) > 0
     assert float(second) > 0
@@ -193,12 +186,12 @@ def test_a_last_image_on_its_own_brings_no_warning_and_the_same_fisher(images: i
     x = torch.rand(images, 16, 16, 3, generator=torch.Generator().manual_seed(0)).movedim(-1, 1)
     y = torch.arange(images) % 2
     task = Task(0, 2, 1, lambda: (x, y))
-    strategy.begin(task)
+    lesson = strategy.begin(task)
     torch.set_warn_always(True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            strategy.end(task)
+            lesson.end()
     finally:
         torch.set_warn_always(False)
     expected = reference.fisher(strategy.model, lambda images: strategy.model(images, 0), x, y)

@@ -53,15 +53,15 @@ def test_a_step_descends_the_current_plus_c_times_the_replayed_loss() -> None:
     assert strategy.frozen_trunk is not None
     images = STREAM[1].test_transform(STREAM[1].train.images, torch.Generator())
     features, labels = strategy.frozen_trunk(images), STREAM[1].train.labels
-    strategy.begin(Task(1, 3, 5, lambda: (features, labels)))
-    twin, leaves = copy.deepcopy(strategy.tail), strategy.optimisation.leaves
+    lesson = strategy.begin(Task(1, 3, 5, lambda: (features, labels)))
+    twin, leaves = copy.deepcopy(strategy.tail), lesson.descent.leaves
     adam = torch.optim.Adam(twin.parameters(), lr=strategy.optimisation.lr)
     buffer = strategy.buffer
     current = F.cross_entropy(twin(features, 1), labels)
     replayed = F.cross_entropy(twin(buffer.inputs, 0), buffer.labels)
     (current + 0.7 * replayed).backward()
     adam.step()
-    returned = strategy.step(features, labels, 1)
+    returned = lesson.step(features, labels)
     torch.testing.assert_close(returned, current.detach())
     for name, parameter in twin.named_parameters():
         torch.testing.assert_close(leaves[name], parameter, rtol=1e-4, atol=1e-5)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
-from hypertail.errors import ConfigError
-from hypertail.hyper import ChannelHead, Curvature
+from hypertail.errors import CheckpointError, ConfigError
+from hypertail.hyper import ChannelHead, Curvature, Hypernetwork
 from hypertail.nets import decompose
-from hypertail.strategies import Optimisation, Pace, PartialHypernet, Strategy, Task, Trunk
+from hypertail.strategies import Lesson, Optimisation, Pace, PartialHypernet, Strategy, Task, Trunk
+from hypertail.strategies.hypernet_lesson import HypernetLesson
 from hypertail.strategies.partial_hypernet import ChannelVectors
 from support.asserts import assert_same_tensors
 from support.tiny import backbone, build, hypernetwork, tiny_stream, train
@@ -28,13 +31,13 @@ def rows(strategy: PartialHypernet, task: int) -> dict[str, Tensor]:
     return {name: table.rows[task].detach().clone() for name, table in tables.items()}
 
 
-def begin_second(strategy: PartialHypernet) -> tuple[Tensor, Tensor]:
-    """Learn e_1, begin e_2; its inputs and labels."""
+def begin_second(strategy: PartialHypernet) -> tuple[Lesson, Tensor, Tensor]:
+    """Learn e_1, begin e_2; the lesson, its inputs and labels."""
     train(strategy, STREAM.first(1), epochs=1)
     images = STREAM[1].test_transform(STREAM[1].train.images, torch.Generator())
     inputs = images if strategy.frozen_trunk is None else strategy.frozen_trunk(images)
-    strategy.begin(Task(1, 2, 4, lambda: (inputs, STREAM[1].train.labels)))
-    return inputs, STREAM[1].train.labels
+    lesson = strategy.begin(Task(1, 2, 4, lambda: (inputs, STREAM[1].train.labels)))
+    return lesson, inputs, STREAM[1].train.labels
 
 
 @pytest.mark.parametrize("options", [{}, {"lookahead": "second"}, {"output_weight": 1.0}], ids=str)
@@ -48,7 +51,7 @@ def test_rows_of_learned_tasks_never_move_with_fresh_optimizer_state(options: di
 
 
 @pytest.mark.parametrize("state", ["fresh", "kept"])
-def test_residuals_of_learned_tasks_never_move(state: Literal["fresh", "kept"]) -> None:
+def test_adapters_of_learned_tasks_never_move(state: Literal["fresh", "kept"]) -> None:
     first, whole = (hypernet(adapter_rank=2, state=state, depth=1) for _ in range(2))
     train(first, STREAM.first(1), epochs=1)
     train(whole, STREAM, epochs=1)
@@ -71,10 +74,10 @@ def test_statistics_of_learned_tasks_never_move() -> None:
 def test_kept_momentum_moves_the_rows_of_learned_tasks() -> None:
     """The reason why the penalty then includes them."""
     strategy = hypernet(state="kept")
-    inputs, labels = begin_second(strategy)
+    lesson, inputs, labels = begin_second(strategy)
     before = rows(strategy, 0)
-    strategy.step(inputs, labels, 1)
-    strategy.step(inputs, labels, 1)
+    lesson.step(inputs, labels)
+    lesson.step(inputs, labels)
     assert any(not torch.equal(before[name], row) for name, row in rows(strategy, 0).items())
 
 
@@ -112,10 +115,10 @@ def test_one_weight_set_per_sample_learns_what_one_per_task_learns() -> None:
 
 def drift(strategy: PartialHypernet, steps: int = 12) -> float:
     """How far the weights generated for the first task move while the second is learned."""
-    inputs, labels = begin_second(strategy)
+    lesson, inputs, labels = begin_second(strategy)
     before = {name: weight.detach().clone() for name, weight in strategy.net.weights(0).items()}
     for _ in range(steps):
-        strategy.step(inputs, labels, 1)
+        lesson.step(inputs, labels)
     after = strategy.net.weights(0)
     return sum(float((after[name].detach() - before[name]).square().sum()) for name in before)
 
@@ -126,15 +129,15 @@ def test_the_penalty_holds_old_weights_in_place(lookahead: str) -> None:
     assert drift(hypernet(penalty_weight=100.0, **options)) < 0.2 * drift(hypernet(penalty_weight=0.0, **options))
 
 
-def test_output_term_holds_old_logits_in_place() -> None:
+def test_output_regularisation_holds_old_logits_in_place() -> None:
     moved = []
     for weight in (0.0, 100.0):
         strategy = hypernet(net="mlp", penalty_weight=0.0, output_weight=weight, lr=3e-3, schedule="constant")
-        inputs, labels = begin_second(strategy)
+        lesson, inputs, labels = begin_second(strategy)
         with torch.no_grad():
             before = strategy.predict(inputs, 0)
         for _ in range(12):
-            strategy.step(inputs, labels, 1)
+            lesson.step(inputs, labels)
         with torch.no_grad():
             moved.append(float((strategy.predict(inputs, 0) - before).square().mean()))
     assert moved[1] < 0.2 * moved[0]
@@ -169,10 +172,14 @@ def test_nothing_of_an_experience_is_held_after_it(options: dict[str, Any]) -> N
     if options:
         options = {key: Curvature() if value == "new" else value for key, value in options.items()}
     strategy = hypernet(**options)
-    train(strategy, STREAM, epochs=1)
-    assert strategy.penalty is None
-    assert strategy.optimisation.adam is None
-    assert not strategy.optimisation.leaves
+    lesson, inputs, labels = begin_second(strategy)
+    lesson.step(inputs, labels)
+    lesson.end()
+    ended = weakref.ref(lesson)
+    del lesson
+    gc.collect()
+    assert ended() is None
+    assert [part for part in strategy.modules() if isinstance(part, Hypernetwork)] == [strategy.hyper]
 
 
 def test_tasks_beyond_the_planned_number_grow_the_hypernetwork() -> None:
@@ -204,17 +211,28 @@ def test_a_step_without_look_ahead_descends_the_sum_of_all_terms(monkeypatch: py
     taken: list[dict[str, Tensor]] = []
     for cosine in (False, True):
         strategy = hypernet(lookahead="none", output_weight=1.0, record_cosine=cosine)
-        inputs, labels = begin_second(strategy)
+        lesson, inputs, labels = begin_second(strategy)
         with torch.no_grad():  # away from the snapshot, where the penalty has no slope
             for parameter in strategy.hyper.parameters():
                 parameter.mul_(1.1)
-        monkeypatch.setattr(strategy.optimisation, "step", taken.append)
-        strategy.step(inputs, labels, 1)
+        assert isinstance(lesson, HypernetLesson)
+        monkeypatch.setattr(lesson.descent, "step", taken.append)
+        lesson.step(inputs, labels)
         assert bool(strategy.diagnostics()) is cosine
     one, two = taken
     for name, gradient in two.items():
         torch.testing.assert_close(one.get(name, torch.zeros_like(gradient)), gradient, rtol=1e-4, atol=1e-6)
     assert any(gradient.abs().max() > 1e-3 for gradient in two.values())
+
+
+def test_a_state_without_curvature_is_refused() -> None:
+    """case 35: a KeyError."""
+    with pytest.raises(CheckpointError) as caught:
+        hypernet(curvature=Curvature()).load_state(hypernet().state())
+    assert str(caught.value) == (
+        "saved strategy without curvature: required the factors of its tasks; found none. "
+        "Build the strategy with curvature=None, as the saved one, or use a file that was not changed."
+    )
 
 
 def test_unknown_channel_vectors() -> None:

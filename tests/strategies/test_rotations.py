@@ -58,14 +58,14 @@ def test_labels_follow_class_and_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     strategy = rotations()
     seen: list[torch.Tensor] = []
 
-    def spy(inputs: torch.Tensor, labels: torch.Tensor, task: int) -> torch.Tensor:
+    def spy(inputs: torch.Tensor, labels: torch.Tensor, task: int | None) -> torch.Tensor:
         seen.extend((inputs, labels))
         return torch.zeros(())
 
-    strategy.begin(Task(0, 2, 1, lambda: (torch.empty(0), torch.empty(0))))
-    monkeypatch.setattr(strategy.learner, "step", spy)
+    lesson = strategy.begin(Task(0, 2, 1, lambda: (torch.empty(0), torch.empty(0))))
+    monkeypatch.setattr(lesson.lesson, "step", spy)
     images, labels = torch.randn(40, 3, 8, 8), torch.arange(40) % 2
-    strategy.step(images, labels, 0)
+    lesson.step(images, labels)
     assert torch.equal(seen[1] // 4, labels)
     assert torch.equal(seen[0], turned(images, seen[1] % 4))
     assert set((seen[1] % 4).tolist()) == {0, 1, 2, 3}

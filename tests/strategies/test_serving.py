@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hypertail.hyper import Curvature
 from hypertail.strategies import EWC, Joint, LatentReplay, Naive, PartialHypernet, Separate, Strategy, Task, Trunk
-from support.asserts import assert_same_tensors
+from support.asserts import assert_same_tensors, state_of
 from support.tiny import backbone, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), per_class=6)
@@ -55,9 +55,9 @@ def modules(strategy: Strategy) -> list[nn.Module]:
     if isinstance(strategy, PartialHypernet):
         return [strategy.net.trunk, strategy.net.tail]
     if isinstance(strategy, Separate):
-        return [strategy.trunk.module, *strategy.tails.values()]
+        return [strategy.trunk, strategy.tails]
     if isinstance(strategy, LatentReplay):
-        return [strategy.trunk.module, strategy.tail]
+        return [strategy.trunk, strategy.tail]
     assert isinstance(strategy, Naive | EWC | Joint)
     return [strategy.model]
 
@@ -122,10 +122,10 @@ def test_predictions_between_steps_neither_disturb_training_nor_are_disturbed(va
     for strategy in (quiet, asked):
         x, y = inputs(strategy, 1), STREAM[1].test.labels
         task = Task(1, 3, 3, lambda x=x, y=y: (x, y))  # type: ignore[misc]
-        strategy.begin(task)
+        lesson = strategy.begin(task)
         prepared = strategy.prepare(0)
         for _ in range(3):
-            strategy.step(x, y, 1)
+            lesson.step(x, y)
             if strategy is asked:
                 between = copied(strategy)
                 with torch.no_grad():
@@ -136,7 +136,7 @@ def test_predictions_between_steps_neither_disturb_training_nor_are_disturbed(va
                             torch.testing.assert_close(alone, together[:1], rtol=1e-4, atol=1e-5)
                     prepared(inputs(strategy, 0))
                 assert_same_tensors(between, strategy.state())
-        strategy.end(task)
+        lesson.end()
     assert_same_tensors(quiet.state(), asked.state())
 
 
@@ -157,7 +157,7 @@ def test_what_is_trained_after_loading_does_not_change_the_state_that_was_loaded
     before = {name: value.clone() for name, value in state.items()}
     other.load_state(state)
     assert isinstance(other, PartialHypernet)
-    other.net.apply(other.net.weights(0), inputs(other, 0), 0, training=True)
+    other.net.logits(other.net.weights(0), inputs(other, 0), 0, training=True)
     assert_same_tensors(before, state)
 
 
@@ -165,12 +165,27 @@ def test_batch_statistics_of_a_frozen_trunk_leave_its_running_ones_alone() -> No
     """case 28: a prediction moved them, and with them what `materialize` gives for every task."""
     trunk = Trunk(backbone("cnn")[:3], learns=True, statistics="batch")
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    trunk(x, training=True)
+    trunk.features(x, training=True)
     trunk.freeze()
-    before = {name: value.clone() for name, value in trunk.state().items()}
+    before = state_of(trunk)
     expected = trunk.module.train()(x)
-    trunk.load_state(before)
+    trunk.load_state_dict(before)
     for training in (True, False):
-        assert torch.equal(trunk(x, training=training), expected)
-        assert not any(part.training for part in trunk.module.modules())
-    assert_same_tensors(before, trunk.state())
+        assert torch.equal(trunk.features(x, training=training), expected)
+        assert not any(part.training for part in trunk.modules())
+    assert_same_tensors(before, trunk.state_dict())
+
+
+@pytest.mark.parametrize("variant", ["lr", "hn", "hn-batch-statistics", "separate"])
+def test_training_mode_does_not_reach_a_frozen_trunk(variant: str) -> None:
+    """Case 28: strategies are modules, which anyone may put into training mode."""
+    strategy = variant_of(variant)
+    train(strategy, STREAM.first(1), epochs=1)
+    strategy.train()
+    trunk = strategy.trunk
+    assert isinstance(trunk, Trunk)
+    assert not any(part.training for part in trunk.modules())
+    before = state_of(trunk)
+    for features in (trunk, *([trunk.cacheable] if trunk.cacheable is not None else [])):
+        assert not features(images(1)).requires_grad
+    assert_same_tensors(before, trunk.state_dict())

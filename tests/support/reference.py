@@ -94,10 +94,10 @@ def penalty(
     reduction: Literal["sum", "mean"] = "sum",
     inputs: Mapping[str, Tensor] | None = None,
     outputs: Mapping[str, Tensor] | None = None,
-    taps: Mapping[str, Tensor] | None = None,
+    positions: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Eq. 7 over tasks, parameters and entries; with factors A, G and S trace(G D_s A D_t^T) S_st over pairs of taps,
-    times the layers.
+    """Eq. 7 over tasks, parameters and entries; with factors A, G and S trace(G D_s A D_t^T) S_st over pairs of kernel
+    positions, times the layers.
     """
     chosen = list(tasks)
     total = torch.zeros((), dtype=new.embedding.dtype)
@@ -110,7 +110,7 @@ def penalty(
                 for entry in change.flatten():
                     total = total + entry * entry
             else:
-                total = total + _weighed(change, a, g, (taps or {}).get(name))
+                total = total + _weighed(change, a, g, (positions or {}).get(name))
     if inputs is not None or outputs is not None:
         total = total * sum(len(shape) > 1 for shape in new.shapes.values())
     return total / len(chosen) if reduction == "mean" else total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -136,7 +136,7 @@ def hypernetwork(tail: nn.Module, tasks: int = 3, seed: int = 0, **options: Any)
     """A small hypernetwork for `tail`."""
     sizes: dict[str, Any] = {"embedding": 5, "mlp": (7, 6), "rank": 4} | options
     with seeded(seed, "hyper"):
-        return Hypernetwork(shapes_of(tail), tasks, **sizes)
+        return Hypernetwork.for_tail(tail, tasks, **sizes)
 
 
 Name = Literal["naive", "ewc", "lr", "hn", "separate", "joint"]
@@ -154,6 +154,7 @@ def build(
     lr: float = 1e-2,
     schedule: Literal["constant", "cosine"] = "cosine",
     state: Literal["fresh", "kept"] = "fresh",
+    rates: Mapping[str, float] | None = None,
     learns: bool = True,
     statistics: Literal["fixed", "batch"] = "fixed",
     code: Literal["additive", "product"] = "additive",
@@ -167,7 +168,7 @@ def build(
     def model(count: int, seed: int = 0) -> nn.Sequential:
         return backbone(net, count, seed).to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
-    optimisation = Optimisation(lr, schedule, state)
+    optimisation = Optimisation(lr, schedule, state, rates=rates or {})
     if name == "naive":
         return Naive(model(classes), optimisation, **options)
     if name == "ewc":

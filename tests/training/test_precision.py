@@ -83,7 +83,7 @@ def test_unknown_speed() -> None:
 def strategy() -> PartialHypernet:
     with seeded(0, "precision"):
         trunk, tail = decompose(slim_resnet18(2), 3)
-        hyper = Hypernetwork({name: tuple(p.shape) for name, p in tail.named_parameters()}, 3, rank=4)
+        hyper = Hypernetwork.for_tail(tail, 3, rank=4)
     own = {"penalty_weight": 0.5, "output": None, "curvature": None, "pace": Pace()}
     return PartialHypernet(Trunk(trunk, learns=False), tail, hyper, Optimisation(1e-3), **own)  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.seeds import seeded
 from hypertail.storage.checkpoint import load_checkpoint
-from hypertail.strategies import Naive, Optimisation, Strategy, Task
+from hypertail.strategies import Lesson, Naive, Optimisation, Strategy, Task
 from hypertail.streams import Stream
 from hypertail.training.trainer import Trainer
 from support.asserts import assert_same_run
@@ -23,37 +23,43 @@ STREAM = tiny_stream(3, (2, 3, 2), validation=True)
 class Recording(Strategy):
     """Learns nothing; remembers how it was called. Predicts class 0, and returns `losses` one after another."""
 
+    steps: Tensor
+
     def __init__(self, bad: dict[tuple[int, int], float] | None = None) -> None:
+        super().__init__()
         self.calls: list[tuple[str, int]] = []
         self.begun: list[Task] = []
         self.batches: list[tuple[int, Tensor, Tensor]] = []
         self.bad = bad or {}
+        self.register_buffer("steps", torch.tensor(0))
 
-    def begin(self, task: Task) -> None:
-        self.calls.append(("begin", task.task))
+    def begin(self, task: Task) -> RecordingLesson:
+        self.calls.append(("begin", task.id))
         self.begun.append(task)
-
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        self.calls.append(("step", task))
-        number = self.calls.count(("step", task))
-        self.batches.append((task, inputs.clone(), labels.clone()))
-        return torch.tensor(self.bad.get((task, number), 1.0))
-
-    def end(self, task: Task) -> None:
-        self.calls.append(("end", task.task))
+        return RecordingLesson(self, task)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         self.calls.append(("predict", task))
         return torch.tensor([1.0, 0.0]).expand(len(inputs), 2)
 
-    def state(self) -> dict[str, Tensor]:
-        return {"steps": torch.tensor(len(self.batches))}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        self.loaded = int(state["steps"])
-
     def memory(self) -> dict[str, int]:
         return {"nothing": 7}
+
+
+class RecordingLesson(Lesson):
+    def __init__(self, strategy: Recording, task: Task) -> None:
+        self.strategy, self.task = strategy, task
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+        assert task == self.task.id
+        self.strategy.calls.append(("step", task))
+        self.strategy.steps += 1
+        number = self.strategy.calls.count(("step", task))
+        self.strategy.batches.append((task, inputs.clone(), labels.clone()))
+        return torch.tensor(self.strategy.bad.get((task, number), 1.0))
+
+    def end(self) -> None:
+        self.strategy.calls.append(("end", self.task.id))
 
 
 def test_experiences_are_learned_in_order_and_all_seen_ones_are_measured() -> None:
@@ -201,7 +207,7 @@ def test_the_checkpoint_before_a_loss_that_is_not_finite_is_kept(tmp_path: Path)
     assert int(tensors["strategy.steps"]) == 6
     strategy = Recording()
     result = train(strategy, STREAM, epochs=2, checkpoint=path, resume=True)
-    assert strategy.loaded == 6
+    assert int(strategy.steps) == 6 + len(strategy.batches)
     assert strategy.calls[0] == ("begin", 1)
     assert not result.accuracy[-1].isnan().any()
 

@@ -1,28 +1,29 @@
-"""How strongly the outputs of learned tasks feel a change of each generated filter.
+"""Kronecker-factored curvature of the logits of learned tasks, for each generated layer.
 
 The penalty of Eq. 7 charges every change of a weight alike. To first order the logits of task j change by the sum
 over layers and positions of g^T D a, where D is the change of the filter, a the layer's input there and g the
 derivative of a logit by the layer's output; averaged over data and taken as independent (the Kronecker factors of
-K-FAC; Martens & Grosse, 2015) the expected square is trace(G D A D^T). Neighbouring taps of a convolution see nearly
-the same, so that their changes add up or cancel: over pairs of taps the square is S_st trace(G D_s A D_t^T). Charging
-that instead leaves directions free that no logit would feel.
+K-FAC; Martens & Grosse, 2015, https://arxiv.org/abs/1503.05671) the expected square is trace(G D A D^T). Neighbouring
+kernel positions of a convolution see nearly the same, so that their changes add up or cancel: over pairs of positions
+the square is S_st trace(G D_s A D_t^T). Charging that instead leaves directions free that change no logit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypertail.errors import CheckpointError
 from hypertail.hyper.partial import PartialHypernetwork
 from hypertail.nets.channels import channel_axis
+from hypertail.nets.tensors import BufferDict
 
 
-class Curvature:
+class Curvature(nn.Module):
     """Kronecker factors of every generated matrix, averaged over the tasks learned so far.
 
     Args:
@@ -31,17 +32,24 @@ class Curvature:
 
     Attributes:
         inputs: parameter name -> A (in, in), second moments of the layer's input channels.
-        taps: parameter name -> S (k·k, k·k), of a convolution: correlation of what its taps see, mean diagonal 1.
+        positions: parameter name -> S (k·k, k·k), of a convolution: correlation of what its kernel positions see, mean
+            diagonal 1.
         outputs: parameter name -> G (out, out), second moments of logit derivatives by the layer's outputs.
-        tasks: how many tasks were averaged.
+        averaged: how many tasks were averaged.
     """
 
+    averaged: Tensor
+
     def __init__(self, damping: float = 0.1) -> None:
+        super().__init__()
         self.damping = damping
-        self.inputs: dict[str, Tensor] = {}
-        self.outputs: dict[str, Tensor] = {}
-        self.taps: dict[str, Tensor] = {}
-        self.tasks = 0
+        self.inputs, self.outputs, self.positions = BufferDict(), BufferDict(), BufferDict()
+        self.register_buffer("averaged", torch.tensor(0))
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks were averaged."""
+        return int(self.averaged)
 
     def update(
         self,
@@ -66,10 +74,10 @@ class Curvature:
             weights = net.weights(task)
         sums_in: dict[str, Tensor] = {}
         sums_out: dict[str, Tensor] = {}
-        sums_taps: dict[str, Tensor] = {}
+        sums_positions: dict[str, Tensor] = {}
         for part in features.split(chunk):
             with _Recorder(net.tail) as seen:
-                logits = net.apply(
+                logits = net.logits(
                     {name: weight.detach().requires_grad_() for name, weight in weights.items()}, part, task
                 )
             names = [name for name in seen.outputs if name in net.hyper.separable_heads()]
@@ -85,48 +93,33 @@ class Curvature:
                 sums_in[name] = sums_in.get(name, 0) + a.T @ a * (len(part) / len(a))
                 if isinstance(layer, nn.Conv2d) and _pads_with_zeros(layer):
                     for seen_there in seen.inputs[name]:
-                        sums_taps[name] = sums_taps.get(name, 0) + _taps(layer, seen_there)
+                        sums_positions[name] = sums_positions.get(name, 0) + _positions(layer, seen_there)
                 if name != net.hyper.classifier:  # its outputs are the logits themselves
                     positions = len(g) / len(part)
                     sums_out[name] = sums_out.get(name, 0) + g.T @ g * positions
-        old, self.tasks = self.tasks, self.tasks + 1
-        for own, sums in ((self.inputs, sums_in), (self.outputs, sums_out), (self.taps, sums_taps)):
+        before = self.tasks
+        self.averaged += 1
+        for factors, sums in ((self.inputs, sums_in), (self.outputs, sums_out), (self.positions, sums_positions)):
             for name, value in sums.items():
-                mean = value / (value.diagonal().mean() if own is self.taps else len(features))
-                own[name] = mean if name not in own else (own[name] * old + mean) / self.tasks
+                mean = value / (value.diagonal().mean() if factors is self.positions else len(features))
+                factors[name] = mean if name not in factors else (factors[name] * before + mean) / (before + 1)
 
-    def damped(self, factors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`inputs`, `outputs` or `taps` with the damping added."""
+    def damped(self, factors: BufferDict) -> dict[str, Tensor]:
+        """`inputs`, `outputs` or `positions` with the damping added."""
         result = {}
         for name, factor in factors.items():
             share = self.damping * factor.diagonal().mean()
             result[name] = factor + share * torch.eye(len(factor), device=factor.device, dtype=factor.dtype)
         return result
 
-    def state(self) -> dict[str, Tensor]:
-        """All factors and the number of tasks."""
-        state = {f"inputs:{name}": value for name, value in self.inputs.items()}
-        state |= {f"outputs:{name}": value for name, value in self.outputs.items()}
-        state |= {f"taps:{name}": value for name, value in self.taps.items()}
-        return state | {"tasks": torch.tensor(self.tasks)}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned.
-
-        Raises:
-            CheckpointError: the state is of a strategy without curvature.
-        """
-        if "tasks" not in state:
-            raise CheckpointError(
-                "saved strategy without curvature",
-                required="the factors of its tasks",
-                found="none",
-                hint="Build the strategy with curvature=None, as the saved one, or use a file that was not changed.",
-            )
-        self.tasks = int(state["tasks"])
-        for own, prefix in ((self.inputs, "inputs:"), (self.outputs, "outputs:"), (self.taps, "taps:")):
-            own.clear()
-            own.update({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        # names of earlier versions
+        for earlier, now in (("inputs:", "inputs."), ("outputs:", "outputs."), ("taps:", "positions.")):
+            for name in [name for name in state_dict if name.startswith(prefix + earlier)]:
+                state_dict[prefix + now + name.removeprefix(prefix + earlier)] = state_dict.pop(name)
+        if f"{prefix}tasks" in state_dict:
+            state_dict[f"{prefix}averaged"] = state_dict.pop(f"{prefix}tasks")
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def _rows(calls: list[Tensor], axis: int) -> Tensor:
@@ -139,8 +132,8 @@ def _pads_with_zeros(layer: nn.Conv2d) -> bool:
     return not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
 
 
-def _taps(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """Second moments (k·k, k·k) of what the taps of a convolution see, summed over images, channels and positions."""
+def _positions(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Second moments (k·k, k·k) of what kernel positions see, summed over images, channels and output positions."""
     seen = F.unfold(inputs.detach(), layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
     size = layer.kernel_size[0] * layer.kernel_size[1]
     seen = seen.unflatten(1, (-1, size)).transpose(1, 2).transpose(0, 1).flatten(1)

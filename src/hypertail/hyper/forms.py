@@ -14,10 +14,13 @@ from torch import Tensor
 
 
 class Metric(NamedTuple):
-    """S ⊗ A, taps by input channels: what a change of one row costs. Without `inputs` all entries cost alike."""
+    """S ⊗ A, kernel positions by input channels: what a change of one row costs.
+
+    Without `inputs` all entries cost alike.
+    """
 
     inputs: Tensor | None = None
-    taps: Tensor | None = None
+    positions: Tensor | None = None
 
     def __call__(self, columns: Float[Tensor, "features n"]) -> Float[Tensor, "features n"]:
         """The metric applied to each column."""
@@ -25,8 +28,8 @@ class Metric(NamedTuple):
             return columns
         size = len(self.inputs)
         weighed = self.inputs @ columns.view(len(columns) // size, size, columns.shape[1])
-        if self.taps is not None:
-            weighed = (self.taps @ weighed.flatten(1)).view_as(weighed)
+        if self.positions is not None:
+            weighed = (self.positions @ weighed.flatten(1)).view_as(weighed)
         return weighed.flatten(0, 1)
 
 
@@ -60,9 +63,9 @@ class ProductForm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, change: Tensor, gram: Tensor, constant: Constant) -> Tensor:
         """The value."""
-        own = constant.metric(change)
-        kernel = constant.beside(change, own)
-        ctx.save_for_backward(own, constant.weighed, gram, kernel)
+        weighed = constant.metric(change)
+        kernel = constant.beside(change, weighed)
+        ctx.save_for_backward(weighed, constant.weighed, gram, kernel)
         total: Tensor = (kernel * gram).sum()
         return total
 
@@ -70,16 +73,22 @@ class ProductForm(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients by `change` and `gram`."""
-        own, weighed, gram, kernel = ctx.saved_tensors
-        size = own.shape[1]
+        weighed, constant_weighed, gram, kernel = ctx.saved_tensors
+        size = weighed.shape[1]
         slope = None
         if ctx.needs_input_grad[0]:
-            slope = torch.addmm(own @ gram[:size, :size], weighed, gram[size:, :size]) * (2 * grad)
+            slope = torch.addmm(weighed @ gram[:size, :size], constant_weighed, gram[size:, :size]) * (2 * grad)
         return slope, kernel * grad if ctx.needs_input_grad[1] else None, None
 
 
 class RowGram(NamedTuple):
-    """Moments of the fixed basis [1 ; e_r] over rows: of the constant, of it with e, and of e, times the tasks."""
+    """Moments of the fixed basis [1 ; e_r] over the rows r.
+
+    Attributes:
+        constant: sum of 1, the number of rows.
+        mixed: sum of e_r.
+        vectors: T times the sum of e_r e_r^T, for T tasks.
+    """
 
     constant: Tensor
     mixed: Tensor
@@ -101,16 +110,22 @@ class SumForm(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, tasks: Tensor, gram: Tensor, moments: RowGram, constant: Constant) -> Tensor:
         """The value; all gradients are by-products."""
         metric, one = constant.metric, tasks.shape[1] - 1
+        # A V and V^T A V
         weighed = torch.cat((metric(tasks), constant.weighed), dim=1)
         kernel = constant.beside(tasks, weighed[:, : one + 1])
-        reach, pull = weighed @ gram[one], rows @ moments.mixed
+        # A V q and D p
+        weighed_sum, rows_sum = weighed @ gram[one], rows @ moments.mixed
+        # A D G_e and A D p
         of_rows = metric(rows @ moments.vectors)
-        felt = metric(pull.unsqueeze(1))
-        total = (rows * of_rows).sum() + 2 * (pull @ reach) + moments.constant * (kernel * gram).sum()
-        of_rows = torch.addr(of_rows, reach, moments.mixed)
-        of_tasks = torch.addmm(moments.constant * (weighed @ gram[:, : one + 1]), felt, gram[one : one + 1, : one + 1])
+        weighed_rows_sum = metric(rows_sum.unsqueeze(1))
+        total = (rows * of_rows).sum() + 2 * (rows_sum @ weighed_sum) + moments.constant * (kernel * gram).sum()
+        # half the gradients by D and by the columns of V that change, and the gradient by the Gram matrix
+        of_rows = torch.addr(of_rows, weighed_sum, moments.mixed)
+        of_tasks = torch.addmm(
+            moments.constant * (weighed @ gram[:, : one + 1]), weighed_rows_sum, gram[one : one + 1, : one + 1]
+        )
         of_gram = moments.constant * kernel
-        of_gram[one] += 2 * (pull @ weighed)
+        of_gram[one] += 2 * (rows_sum @ weighed)
         ctx.save_for_backward(of_rows, of_tasks, of_gram)
         result: Tensor = total
         return result

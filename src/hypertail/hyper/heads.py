@@ -45,7 +45,7 @@ class SeparableHead(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def rows_move(self) -> bool:
+    def rows_learned(self) -> bool:
         """Whether the row basis is being learned."""
 
     @abstractmethod
@@ -61,7 +61,7 @@ class SeparableHead(nn.Module, ABC):
         return torch.cat((self.linear.weight, self.linear.bias.unsqueeze(1)), dim=1)
 
     @abstractmethod
-    def summands(self) -> tuple[Tensor, Tensor] | None:
+    def additive_parts(self) -> tuple[Tensor, Tensor] | None:
         """W_e (features, d) and [W_h b] (features, hidden + 1) if theta_jr = W_e e_r + [W_h b] [h_j ; 1], else None."""
 
     @abstractmethod
@@ -118,7 +118,7 @@ class ChannelHead(SeparableHead):
         self._set_code([0] * hidden + vector + [0], units + reweighed + [0])
 
     @property
-    def rows_move(self) -> bool:
+    def rows_learned(self) -> bool:
         """Whether the channel vectors are being learned."""
         return self.table.requires_grad
 
@@ -133,7 +133,7 @@ class ChannelHead(SeparableHead):
             return torch.cat((ones, hidden), dim=1)
         return torch.cat((ones, hidden, 1 + self.modulation(hidden)), dim=1)
 
-    def summands(self) -> tuple[Tensor, Tensor] | None:
+    def additive_parts(self) -> tuple[Tensor, Tensor] | None:
         """W_e and [W_h b] for the additive code."""
         if self.modulation is not None:
             return None
@@ -175,7 +175,7 @@ class LinearHead(SeparableHead):
         self._set_code([0] * (hidden + 1), [*range(1, hidden + 1), 0])
 
     @property
-    def rows_move(self) -> bool:
+    def rows_learned(self) -> bool:
         """Never: the one row has no vector."""
         return False
 
@@ -187,7 +187,7 @@ class LinearHead(SeparableHead):
         """[1 ; h_j]."""
         return torch.cat((hidden.new_ones(hidden.shape[0], 1), hidden), dim=1)
 
-    def summands(self) -> tuple[Tensor, Tensor] | None:
+    def additive_parts(self) -> tuple[Tensor, Tensor] | None:
         """No vectors, and all of the matrix."""
         return self.linear.weight.new_empty(self.features, 0), self.matrix()
 
@@ -205,20 +205,24 @@ class TaskTable(nn.Module):
 
     Rows are separate parameters: a row never influences another task, so only the current one is trained and the
     step costs the same whatever the number of tasks.
+
+    Args:
+        start: what every row is before it is learned; a vector.
+        tasks: number of rows.
     """
 
-    def __init__(self, size: int, tasks: int, fill: float) -> None:
-        super().__init__()
-        self.size, self.fill = size, fill
-        self.rows = nn.ParameterList([self._new_row() for _ in range(tasks)])
+    start: Tensor
 
-    def _new_row(self) -> nn.Parameter:
-        return nn.Parameter(torch.full((self.size,), self.fill))
+    def __init__(self, start: Float[Tensor, " size"], tasks: int) -> None:
+        super().__init__()
+        self.register_buffer("start", start.detach().clone(), persistent=False)
+        self.rows = nn.ParameterList()
+        self.grow(tasks)
 
     def grow(self, tasks: int) -> None:
         """Append rows until there are `tasks`."""
         while len(self.rows) < tasks:
-            self.rows.append(self._new_row().to(self.rows[0].device, self.rows[0].dtype))
+            self.rows.append(nn.Parameter(self.start.clone()))
 
     def forward(self, task: int) -> Float[Tensor, " size"]:
         """The row of one task."""

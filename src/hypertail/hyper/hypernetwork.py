@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -14,18 +14,33 @@ from torch.nn import functional as F
 
 from hypertail.errors import ConfigError, check_choice
 from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable, Vectors
+from hypertail.hyper.initial import initial_values, table_start
 from hypertail.nets.adapter import TaskAdapters
+from hypertail.nets.classifier import classifier_of, parameter_at
 
 Initialisation = Literal["he", "library"]
 NewEmbedding = Literal["fresh", "copied"]
 T = TypeVar("T")
 
 
+class HypernetworkOptions(TypedDict, total=False):
+    """What `Hypernetwork.for_tail` hands on to the constructor."""
+
+    embedding: int
+    mlp: tuple[int, int]
+    rank: int
+    code: CodeName
+    vectors: Vectors
+    adapter_rank: int
+    classifier_rank: int
+    init: Initialisation
+
+
 class Hypernetwork(nn.Module):
     """H_psi: generates the named parameters of a tail for each task.
 
-    The head of a parameter follows from its shape: `TaskTable` for one dimension, `LinearHead` for the classifier
-    weight (by default the last two-dimensional one), `ChannelHead` for every other tensor.
+    The head of a parameter follows from its shape: `TaskTable` for one dimension or none, `LinearHead` for the weight
+    of the classifier, `ChannelHead` for every other tensor. `for_tail` reads all that follows from a tail.
 
     Args:
         shapes: name -> shape of each tail parameter, in the order of `tail.named_parameters()`.
@@ -39,10 +54,12 @@ class Hypernetwork(nn.Module):
         classifier_rank: rank of what each task adds to the classifier weight for itself; 0: nothing.
         init: `he` scales every head so that the generated weights have He variance; `library` leaves torch's
             defaults (generated convolutions then have a standard deviation near 0.41).
-        classifier: the name of the classifier's weight; None for the last two-dimensional parameter.
+        classifier: the name of the weight of the linear layer that gives the logits; None where there is no such layer.
+        initial: what task tables start from, by the name of their parameter; zeros for names that are not there.
 
     Raises:
-        ConfigError: no parameter to generate, a size below one, or a classifier that is no matrix among `shapes`.
+        ConfigError: no parameter to generate, a size below one, a classifier that is no matrix among `shapes`, or an
+            initial value of another size.
     """
 
     def __init__(
@@ -59,6 +76,7 @@ class Hypernetwork(nn.Module):
         classifier_rank: int = 0,
         init: Initialisation = "he",
         classifier: str | None = None,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         check_choice("initialisation", init, get_args(Initialisation))
@@ -78,10 +96,10 @@ class Hypernetwork(nn.Module):
                 hint="Give positive sizes.",
             )
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
-        matrices = [name for name, shape in self.shapes.items() if len(shape) == 2]
         if classifier is not None:
+            matrices = [name for name, shape in self.shapes.items() if len(shape) == 2]
             check_choice("classifier weight", classifier, matrices)
-        self.classifier = classifier or (matrices[-1] if matrices else None)
+        self.classifier = classifier
         self.embedding = nn.Parameter(torch.randn(tasks, embedding))
         self.mlp = nn.Sequential(nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU())
         self.heads = nn.ModuleDict()
@@ -89,9 +107,7 @@ class Hypernetwork(nn.Module):
         self.adapters = nn.ModuleDict()
         for name, shape in self.shapes.items():
             if len(shape) < 2:
-                self.tables[_key(name)] = TaskTable(
-                    math.prod(shape), tasks, fill=1.0 if name.endswith("weight") else 0.0
-                )
+                self.tables[_key(name)] = TaskTable(table_start(name, shape, initial or {}).to(self.embedding), tasks)
             elif name == self.classifier:
                 self.heads[_key(name)] = LinearHead(shape, mlp[1])
                 if classifier_rank:
@@ -102,6 +118,27 @@ class Hypernetwork(nn.Module):
                     self.adapters[_key(name)] = TaskAdapters(shape, tasks, adapter_rank)
         if init == "he":
             self._scale_to_he()
+
+    @classmethod
+    def for_tail(
+        cls, tail: nn.Module, tasks: int, *, classifier: str | None = None, **options: Unpack[HypernetworkOptions]
+    ) -> Hypernetwork:
+        """A hypernetwork with the shapes, the initial values (`initial_values`) and the classifier of a tail.
+
+        Args:
+            tail: features -> logits.
+            tasks: rows of the embedding and of the task tables.
+            classifier: the name of the classifier's weight, where it is not that of the last `nn.Linear`.
+            options: sizes, codes and initialisation, as the constructor takes them.
+
+        Raises:
+            ConfigError: as the constructor.
+        """
+        path = classifier_of(tail)
+        if classifier is None and path is not None:
+            classifier = parameter_at(path, "weight")
+        shapes = {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()}
+        return cls(shapes, tasks, classifier=classifier, initial=initial_values(tail), **options)
 
     @property
     def tasks(self) -> int:
@@ -118,7 +155,7 @@ class Hypernetwork(nn.Module):
 
     def task_adapters(self) -> dict[str, TaskAdapters]:
         """Parameter name -> what tasks add to it; empty without adapters."""
-        return {_name(key): own for key, own in self.adapters.items() if isinstance(own, TaskAdapters)}
+        return {_name(key): part for key, part in self.adapters.items() if isinstance(part, TaskAdapters)}
 
     def hidden(self, tasks: Int[Tensor, "*tasks"]) -> Float[Tensor, "*tasks hidden"]:
         """h_j: the hidden units that feed the heads."""
@@ -138,8 +175,8 @@ class Hypernetwork(nn.Module):
             if name in tables:
                 row: Tensor = tables[name](task)
                 return row.view(self.shapes[name])
-            own: Tensor = generated[name][number]
-            return own + heads[name].shape_rows(adapters[name](task)) if name in adapters else own
+            shared: Tensor = generated[name][number]
+            return shared + heads[name].shape_rows(adapters[name](task)) if name in adapters else shared
 
         return [{name: weight(name, *each) for name in self.shapes} for each in enumerate(tasks)]
 
@@ -156,22 +193,29 @@ class Hypernetwork(nn.Module):
             generated[name] = rows.view(len(tasks), *self.shapes[name])
         return {name: generated[name] for name in self.shapes}
 
-    def trainable(self, task: int, *, all_rows: bool = False) -> dict[str, nn.Parameter]:
-        """The parameters that a step on `task` may move: all of psi but task-table rows and adapters of other tasks.
+    def groups(self, task: int, *, all_rows: bool = False) -> dict[str, dict[str, nn.Parameter]]:
+        """The parameters that a step on `task` may move, in two groups: `shared`, and `task` for what it alone has.
 
         Args:
             task: the task being learned.
             all_rows: include the table rows of other tasks. Their gradient is zero, but the momentum of an
                 optimizer whose state is kept across experiences still moves them.
         """
-        foreign = {f"adapters.{name}" for name, _ in self.adapters.named_parameters() if _of_another(name, task)}
-        if not all_rows:
-            foreign |= {f"tables.{name}" for name, _ in self.tables.named_parameters() if _of_another(name, task)}
-        return {
-            name: parameter
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad and name not in foreign
-        }
+        groups: dict[str, dict[str, nn.Parameter]] = {"shared": {}, "task": {}}
+        for name, parameter in self.named_parameters():
+            part = name.partition(".")[0]
+            if part not in ("tables", "adapters"):
+                if parameter.requires_grad:
+                    groups["shared"][name] = parameter
+            elif name.endswith(f".{task}") or (part == "tables" and all_rows):
+                # per-task parameters are stored in lists indexed by task
+                groups["task"][name] = parameter
+        return groups
+
+    def trainable(self, task: int, *, all_rows: bool = False) -> dict[str, nn.Parameter]:
+        """The parameters of both `groups` in one."""
+        groups = self.groups(task, all_rows=all_rows)
+        return {**groups["shared"], **groups["task"]}
 
     def fix_channel_vectors(self) -> None:
         """Stop learning the vectors e_r, for good: generated weights are then linear in what is left of a head."""
@@ -229,6 +273,13 @@ class Hypernetwork(nn.Module):
             linear.weight.mul_(scale)
             linear.bias.mul_(scale)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        # adapters were called residuals once
+        earlier = f"{prefix}residuals."
+        for name in [name for name in state_dict if name.startswith(earlier)]:
+            state_dict[f"{prefix}adapters.{name.removeprefix(earlier)}"] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
 
 class _Call(nn.Module):
     def __init__(self, hyper: Hypernetwork) -> None:
@@ -237,11 +288,6 @@ class _Call(nn.Module):
 
     def forward(self, function: Callable[[Hypernetwork], T]) -> T:
         return function(self.hyper)
-
-
-def _of_another(name: str, task: int) -> bool:
-    # what belongs to one task stands in a list with an entry for each
-    return not name.endswith(f".{task}")
 
 
 def _key(name: str) -> str:

@@ -83,7 +83,7 @@ def lookahead_gradients(
 
 
 def _differentiate(loss: Tensor, leaves: list[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
-    # mixed precision is for forward passes: backward passes repeat the precision of each operation by themselves
+    # autocast applies to the forward pass only
     with torch.autocast(loss.device.type, enabled=False):
         return torch.autograd.grad(loss, leaves, create_graph=create_graph, materialize_grads=True)
 

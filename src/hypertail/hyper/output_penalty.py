@@ -1,30 +1,32 @@
-"""An output-space term: earlier tasks should keep their logits, measured on the current batch (no old data)."""
+"""Output regularisation: earlier tasks should keep their logits, measured on the current batch (no old data)."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hypertail.errors import ConfigError
-from hypertail.hyper import PartialHypernetwork
-from hypertail.hyper.partial import Weights
+from hypertail.hyper.partial import PartialHypernetwork, Weights
+from hypertail.nets.mode import in_mode
 
 KEPT = 32
 """Earlier tasks whose weights under the snapshot are kept during an experience, rather than generated again."""
 
 
+@dataclass(frozen=True)
 class OutputPenalty:
     """weight · mean over drawn earlier tasks j of mean (h(z; H*(j)) - h(z; H(j)))^2.
 
     z are features of the current batch. The weight-space penalty punishes changes of weights that no output would
-    feel; this term does not, so that it leaves more room for the new task. Tasks are drawn afresh at every step.
+    show; this one does not, so that it leaves more room for the new task. Tasks are drawn afresh at every step.
 
     Args:
-        weight: factor of the term.
+        weight: factor of the penalty.
         tasks: how many earlier tasks are drawn at each step.
         share: part of the batch that is used, from 0 (exclusive) to 1.
 
@@ -32,54 +34,64 @@ class OutputPenalty:
         ConfigError: no task, no share, or a negative weight.
     """
 
-    def __init__(self, weight: float, tasks: int = 2, share: float = 0.5) -> None:
-        if tasks < 1 or not 0 < share <= 1 or weight < 0:
+    weight: float
+    tasks: int = 2
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.tasks < 1 or not 0 < self.share <= 1 or self.weight < 0:
             raise ConfigError(
-                "output-space term",
+                "output regularisation",
                 required="a weight from 0, at least 1 task and a share above 0, at most 1",
-                found=f"weight={weight}, tasks={tasks}, share={share}",
-                hint="Leave the term out to do without it.",
+                found=f"weight={self.weight}, tasks={self.tasks}, share={self.share}",
+                hint="Leave it out to do without it.",
             )
-        self.weight, self.tasks, self.share = weight, tasks, share
-        self._net: PartialHypernetwork | None = None
 
-    def begin(self, net: PartialHypernetwork, earlier: list[int], generator: torch.Generator) -> None:
-        """Take the snapshot before an experience."""
-        self._net, self._earlier, self._generator = net, earlier, generator
-        self._snapshot = copy.deepcopy(net.hyper).requires_grad_(False)
-        self._old: dict[int, Weights] = {}
+    def begin(self, net: PartialHypernetwork, earlier: Sequence[int], generator: torch.Generator) -> OldOutputs:
+        """Take the snapshot H* before an experience.
 
-    def end(self) -> None:
-        """Drop the snapshot."""
-        self._net = None
-        self._old = {}
+        Args:
+            net: as it is now; its hypernetwork is copied.
+            earlier: the tasks learned before.
+            generator: draws those of each step.
+        """
+        return OldOutputs(self, net, earlier, generator)
+
+
+class OldOutputs:
+    """What earlier tasks gave before an experience, for as long as it is learned. Made by `OutputPenalty.begin`."""
+
+    def __init__(
+        self, options: OutputPenalty, net: PartialHypernetwork, earlier: Sequence[int], generator: torch.Generator
+    ) -> None:
+        self.options, self.net, self.earlier, self.generator = options, net, list(earlier), generator
+        self.snapshot = copy.deepcopy(net.hyper).requires_grad_(False)
+        self._old_weights: dict[int, Weights] = {}
 
     def draw(self) -> list[int]:
         """The earlier tasks of one step."""
-        order = torch.randperm(len(self._earlier), generator=self._generator)
-        return [self._earlier[number] for number in order[: self.tasks].tolist()]
+        order = torch.randperm(len(self.earlier), generator=self.generator)
+        return [self.earlier[number] for number in order[: self.options.tasks].tolist()]
 
     def __call__(
         self, weights: Sequence[Weights], drawn: Sequence[int], features: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, ""]:
-        """The term for the present `weights` of the `drawn` tasks."""
-        net = self._net
-        assert net is not None
-        part = features[: max(1, round(self.share * len(features)))]
-        net.tail.eval()
+        """The penalty for the present `weights` of the `drawn` tasks."""
+        net = self.net
+        part = features[: max(1, round(self.options.share * len(features)))]
         total = features.new_zeros(())
-        for own, task in zip(weights, drawn, strict=True):
-            with torch.no_grad():
-                target = net.apply(self._old_weights(net, task), part, task)
-            logits = net.apply(net.crop(own, net.classes[task]), part, task)
-            total = total + (logits.float() - target.float()).square().mean()
-        net.tail.train()
-        return self.weight * total / len(drawn)
+        with in_mode(False, net.tail):
+            for present, task in zip(weights, drawn, strict=True):
+                with torch.no_grad():
+                    target = net.logits(self._weights_before(task), part, task)
+                logits = net.logits(net.crop(present, net.classes[task]), part, task)
+                total = total + (logits.float() - target.float()).square().mean()
+        return self.options.weight * total / len(drawn)
 
-    def _old_weights(self, net: PartialHypernetwork, task: int) -> Weights:
-        if task not in self._old:
-            if len(self._old) >= KEPT:
-                del self._old[next(iter(self._old))]
-            with torch.autocast(self._snapshot.embedding.device.type, enabled=False):
-                self._old[task] = net.crop(self._snapshot(task), net.classes[task])
-        return self._old[task]
+    def _weights_before(self, task: int) -> Weights:
+        if task not in self._old_weights:
+            if len(self._old_weights) >= KEPT:
+                del self._old_weights[next(iter(self._old_weights))]
+            with torch.autocast(self.snapshot.embedding.device.type, enabled=False):
+                self._old_weights[task] = self.net.crop(self.snapshot(task), self.net.classes[task])
+        return self._old_weights[task]

@@ -42,8 +42,8 @@ class Penalty:
         tasks: the earlier tasks j.
         reduction: `sum` over tasks (the paper), or `mean` (the authors' code).
         curvature: where it has the factors A (in, in) and G (out, out) of a parameter, a change D of its filters costs
-            trace(G D A D^T), summed over taps, times the number of layers, instead of ||D||^2: to first order a bound
-            on the mean squared change of the logits.
+            trace(G D A D^T), summed over kernel positions, times the number of layers, instead of ||D||^2: to first
+            order a bound on the mean squared change of the logits.
         rows: whether to include the task-table rows, which only an optimizer with kept momentum can move.
     """
 
@@ -63,10 +63,10 @@ class Penalty:
         self.rows = rows
         self.outputs: dict[str, Tensor] = {}
         self.inputs: dict[str, Tensor] = {}
-        self.taps: dict[str, Tensor] = {}
+        self.positions: dict[str, Tensor] = {}
         if curvature is not None:
             self.inputs = curvature.damped(curvature.inputs)
-            self.taps = curvature.damped(curvature.taps)
+            self.positions = curvature.damped(curvature.positions)
             outputs = curvature.damped(curvature.outputs)
             self.outputs = {name: factor for name, factor in outputs.items() if name != hyper.classifier}
             # the square of a sum over layers is at most their number times the sum of squares
@@ -77,17 +77,17 @@ class Penalty:
 
     def _target(self, name: str, hyper: Hypernetwork, hidden: Tensor) -> Callable[[SeparableHead, Tensor], Tensor]:
         old = self.snapshot.separable_heads()[name]
-        metric, outputs = Metric(self.inputs.get(name), self.taps.get(name)), self.outputs.get(name)
-        rows_move = hyper.separable_heads()[name].rows_move
-        if old.summands() is not None and not rows_move:
+        metric, outputs = Metric(self.inputs.get(name), self.positions.get(name)), self.outputs.get(name)
+        rows_learned = hyper.separable_heads()[name].rows_learned
+        if old.additive_parts() is not None and not rows_learned:
             return _SumTarget(old, hidden, metric, outputs)
-        return _ProductTarget(old, hidden, metric, outputs, rows_move=rows_move)
+        return _ProductTarget(old, hidden, metric, outputs, rows_learned=rows_learned)
 
     def __call__(self, hyper: Hypernetwork) -> Float[Tensor, ""]:
         """The penalty at the present parameters of `hyper`, without its factor lambda."""
         if not len(self.tasks):
             return hyper.embedding.new_zeros(())
-        # small differences of weights need all the digits, whatever precision the tail runs in
+        # weight differences are small: compute in float32, whatever precision the tail runs in
         with torch.autocast(hyper.embedding.device.type, enabled=False):
             return self._total(hyper)
 
@@ -112,7 +112,7 @@ class _ProductTarget:
     """
 
     def __init__(
-        self, head: SeparableHead, hidden: Tensor, metric: Metric, outputs: Tensor | None, *, rows_move: bool
+        self, head: SeparableHead, hidden: Tensor, metric: Metric, outputs: Tensor | None, *, rows_learned: bool
     ) -> None:
         self.matrix, self.row, self.task, self.outputs = (
             head.matrix(),
@@ -120,12 +120,12 @@ class _ProductTarget:
             head.task_basis(hidden),
             outputs,
         )
-        of_row, of_task = (head.row_index > 0) & rows_move, head.task_index > 0
+        of_row, of_task = (head.row_index > 0) & rows_learned, head.task_index > 0
         self.constant = Constant.of(torch.cat((self.matrix[:, of_row], self.matrix[:, of_task]), dim=1), metric)
         r, t, size = head.row_index, head.task_index, self.row.shape[1]
-        self.row_index = torch.cat((r, size + r[of_row], 2 * size + r[of_task] if rows_move else r[of_task]))
+        self.row_index = torch.cat((r, size + r[of_row], 2 * size + r[of_task] if rows_learned else r[of_task]))
         self.task_index = torch.cat((t, t[of_row], self.task.shape[1] + t[of_task]))
-        self.row_gram = None if rows_move else _pick(_gram(self.row, outputs), self.row_index)
+        self.row_gram = None if rows_learned else _pick(_gram(self.row, outputs), self.row_index)
 
     def __call__(self, head: SeparableHead, hidden: Tensor) -> Tensor:
         task = head.task_basis(hidden)
@@ -144,13 +144,13 @@ class _SumTarget:
     """The same for a head that adds a part of the row, with fixed vectors, and a part of the task: cheaper."""
 
     def __init__(self, head: SeparableHead, hidden: Tensor, metric: Metric, outputs: Tensor | None) -> None:
-        self.hidden, (self.of_rows, self.of_tasks) = hidden, _summands(head)
+        self.hidden, (self.of_rows, self.of_tasks) = hidden, _additive_parts(head)
         self.constant = Constant.of(self.of_tasks[:, :-1], metric)
         gram = _gram(head.row_basis(), outputs)
         self.moments = RowGram(gram[0, 0], gram[0, 1:], gram[1:, 1:] * len(hidden))
 
     def __call__(self, head: SeparableHead, hidden: Tensor) -> Tensor:
-        of_rows, of_tasks = _summands(head)
+        of_rows, of_tasks = _additive_parts(head)
         task = torch.cat((hidden, hidden.new_ones(len(hidden), 1), hidden - self.hidden), dim=1)
         form: Tensor = SumForm.apply(  # type: ignore[no-untyped-call]
             of_rows - self.of_rows, of_tasks - self.of_tasks, _gram(task), self.moments, self.constant
@@ -158,8 +158,8 @@ class _SumTarget:
         return form
 
 
-def _summands(head: SeparableHead) -> tuple[Tensor, Tensor]:
-    parts = head.summands()
+def _additive_parts(head: SeparableHead) -> tuple[Tensor, Tensor]:
+    parts = head.additive_parts()
     assert parts is not None
     return parts
 

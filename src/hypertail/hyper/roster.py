@@ -43,15 +43,30 @@ class Roster:
                 hint="A task is learned once: learning more images into it would ruin what it knows; learn the new "
                 "images as a task of its own.",
             )
-        if name is not None and name in self.names.values():
-            other = next(own for own, known in self.names.items() if known == name)
-            raise ConfigError(
-                f"task name '{name}'",
-                required="a name that no other task has",
-                found=f"the name of task {other}",
-                hint="Give the new task another name.",
-            )
+        self.check_name(task, name)
         self.classes[task] = classes
+        if name is not None:
+            self.names[task] = name
+
+    def check_name(self, task: int, name: str | None) -> None:
+        """Refuse a name for a task that another one has.
+
+        Raises:
+            ConfigError: naming the other task.
+        """
+        for other, known in self.names.items():
+            if name is not None and known == name and other != task:
+                raise ConfigError(
+                    f"task name '{name}'",
+                    required="a name that no other task has",
+                    found=f"the name of task {other}",
+                    hint="Give the new task another name.",
+                )
+
+    def update(self, task: int, classes: int, name: str | None) -> None:
+        """Give a task that was begun another number of classes and another name."""
+        self.classes[task] = classes
+        self.names.pop(task, None)
         if name is not None:
             self.names[task] = name
 
@@ -134,10 +149,15 @@ class Roster:
         self.names = {task: bytes(name).decode(errors="replace") for task, name in names.items()}
 
 
+def is_of_roster(name: str) -> bool:
+    """Whether a tensor of a state, by its name, is one of those that `Roster.state` gives."""
+    return name in ("tasks", "classes") or name.startswith("names.")
+
+
 def ids_in(state: Mapping[str, Tensor], prefix: str) -> list[int]:
     """The ids of tasks with tensors named `prefix.ID` or `prefix.ID.…`, in the order of the state."""
     ids = (name[len(prefix) + 1 :].partition(".")[0] for name in state if name.startswith(prefix + "."))
-    return list(dict.fromkeys(int(own) for own in ids if own.isascii() and own.isdecimal()))
+    return list(dict.fromkeys(int(number) for number in ids if number.isascii() and number.isdecimal()))
 
 
 def _damaged(problem: str, required: str, found: str) -> CheckpointError:

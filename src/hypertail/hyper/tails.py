@@ -7,6 +7,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from hypertail.errors import ConfigError
 from hypertail.nets.channels import NORMS
+from hypertail.nets.classifier import inside_attention, parameter_at
 
 
 def check_tail(tail: nn.Module, *, curvature: bool = False, second_order: bool = False) -> None:
@@ -27,7 +28,7 @@ def check_tail(tail: nn.Module, *, curvature: bool = False, second_order: bool =
     owners: dict[int, str] = {}
     for path, layer in tail.named_modules():
         for own, parameter in layer.named_parameters(recurse=False, remove_duplicate=False):
-            name = f"{path}.{own}" if path else own
+            name = parameter_at(path, own)
             if id(parameter) in owners:
                 raise _refusal(
                     name,
@@ -48,13 +49,6 @@ def check_tail(tail: nn.Module, *, curvature: bool = False, second_order: bool =
                     "a part of nn.MultiheadAttention",
                     "Use first-order look-ahead (lookahead='first'), or put the layer into the trunk.",
                 )
-
-
-def inside_attention(tail: nn.Module, name: str) -> bool:
-    """Whether a parameter is one of `nn.MultiheadAttention`, whose layers are never called by themselves."""
-    parts = name.split(".")[:-1]
-    paths = (".".join(parts[:count]) for count in range(len(parts) + 1))
-    return any(isinstance(tail.get_submodule(path), nn.MultiheadAttention) for path in paths)
 
 
 def _check_generated(name: str, layer: nn.Module, parameter: nn.Parameter) -> None:

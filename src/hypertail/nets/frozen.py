@@ -6,7 +6,22 @@ import torch
 from torch import Tensor, nn
 
 
-class Frozen(nn.Module):
+class Wrapper(nn.Module):
+    """Something around a module, `module`, that decides how it is run."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside any number of wrappers."""
+    while isinstance(module, Wrapper):
+        module = module.module
+    return module
+
+
+class Frozen(Wrapper):
     """A module that no longer learns: no gradients, and normalisation statistics fixed for good.
 
     `.train()` on it, or on a module that contains it, leaves it in evaluation mode, so that the features of an
@@ -14,8 +29,7 @@ class Frozen(nn.Module):
     """
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
+        super().__init__(module)
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         self.train(False)

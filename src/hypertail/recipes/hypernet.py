@@ -137,8 +137,8 @@ class Steps(OptionGroup):
 def generator_of(options: Options, tail: nn.Module, tasks: int) -> Hypernetwork:
     """A hypernetwork for `tail` with the sizes that the options, none of them left open, say."""
     sizes = options[Generator]
-    return Hypernetwork(
-        {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
+    return Hypernetwork.for_tail(
+        tail,
         tasks,
         embedding=sizes.embedding,
         mlp=sizes.mlp,
@@ -157,10 +157,10 @@ def _build(parts: Parts) -> Strategy:
     generator, regularisation, steps = options[Generator], options[Regularisation], options[Steps]
     with seeded(parts.seed, "hypernetwork"):
         hyper = generator_of(options, tail, len(parts.stream)).to(parts.device)
-    rates = {}
+    rates = {"trunk": options[Optimiser].lr}
     # nothing but the bias belongs to a task where a classifier is generated whole
     if generator.task_lr is not None and not (cut.is_classifier and not generator.classifier_rank):
-        rates = {"tables": generator.task_lr, "adapters": generator.task_lr}
+        rates["task"] = generator.task_lr
     output = OutputPenalty(regularisation.output_weight, regularisation.output_tasks, regularisation.output_share)
     return PartialHypernet(
         trunk,

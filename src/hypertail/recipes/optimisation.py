@@ -11,18 +11,18 @@ from hypertail.strategies import Optimisation
 
 
 def optimisation(options: Options, lr: float | None = None, rates: Mapping[str, float] | None = None) -> Optimisation:
-    """Adam as the options say, a trunk that learns along at `--lr`.
+    """Adam as the options say.
 
     Args:
         options: of the run.
-        lr: learning rate of everything else; None for `--lr`.
-        rates: of further parts.
+        lr: learning rate; None for `--lr`.
+        rates: of groups of parameters that have one of their own.
     """
     chosen = options[Optimiser]
-    parts = {"trunk": chosen.lr, **(rates or {})}
-    return Optimisation(lr or chosen.lr, chosen.schedule, chosen.optimizer_state, rates=parts)
+    return Optimisation(lr or chosen.lr, chosen.schedule, chosen.optimizer_state, rates=rates or {})
 
 
 def tail_optimisation(options: Options, cut: Cut) -> Optimisation:
-    """The same for a stored tail, which has a rate of its own where it is a classifier alone."""
-    return optimisation(options, options[ClassifierRate].classifier_lr if cut.is_classifier else None)
+    """The same for a stored tail, which has a rate of its own where it is a classifier alone; the trunk has `--lr`."""
+    own = options[ClassifierRate].classifier_lr if cut.is_classifier else None
+    return optimisation(options, own, {"trunk": options[Optimiser].lr})

@@ -1,6 +1,6 @@
 """Strategies: algorithms that learn a stream of experiences."""
 
-from hypertail.hyper.output_penalty import OutputPenalty
+from hypertail.hyper import OutputPenalty
 from hypertail.strategies.ewc import EWC
 from hypertail.strategies.joint import Joint
 from hypertail.strategies.latent_replay import LatentReplay
@@ -11,13 +11,14 @@ from hypertail.strategies.parts.pace import Pace
 from hypertail.strategies.parts.trunk import Trunk
 from hypertail.strategies.rotations import Rotations
 from hypertail.strategies.separate import Separate
-from hypertail.strategies.strategy import Strategy, Task
+from hypertail.strategies.strategy import Lesson, Strategy, Task
 from hypertail.strategies.tuned import TailDefaults, tail_defaults, tuned_hypernet
 
 __all__ = [
     "EWC",
     "Joint",
     "LatentReplay",
+    "Lesson",
     "Naive",
     "Optimisation",
     "OutputPenalty",

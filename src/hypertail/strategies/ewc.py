@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,13 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from hypertail.errors import CheckpointError, check_choice
-from hypertail.hyper import Roster
+from hypertail.hyper.roster import Roster
+from hypertail.nets.tensors import BufferDict, nbytes
 from hypertail.seeds import generator
-from hypertail.strategies.parts.multihead import MultiHead, head_widths
+from hypertail.strategies.naive import Naive, NaiveLesson
+from hypertail.strategies.parts.multihead import MultiHead
 from hypertail.strategies.parts.optimisation import Optimisation
-from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.strategy import Lesson, Strategy, Task, below
 
 Fisher = Literal["empirical", "exact"]
 
@@ -40,6 +43,8 @@ class EWC(Strategy):
         ConfigError: an unknown kind.
     """
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"model.": "naive.model.", "optimizer.": "naive.moments."}
+
     def __init__(
         self,
         model: nn.Module,
@@ -50,57 +55,50 @@ class EWC(Strategy):
         fisher_kind: Fisher = "empirical",
         seed: int = 0,
     ) -> None:
+        super().__init__()
         check_choice("Fisher diagonal", fisher_kind, get_args(Fisher))
-        self.model, self.optimisation = MultiHead(model, seed), optimisation
+        self.naive = Naive(model, optimisation, seed=seed)
         self.weight, self.fisher_samples, self.fisher_kind = weight, fisher_samples, fisher_kind
-        self.fisher: dict[str, Tensor] = {}
-        self.pull: dict[str, Tensor] = {}
-        self.roster = Roster()
+        self.fisher, self.pull = BufferDict(), BufferDict()
 
     @property
-    def tasks(self) -> tuple[int, ...]:
-        """The ids of the tasks learned."""
-        return tuple(self.roster.classes)
+    def roster(self) -> Roster:
+        """The tasks begun so far."""
+        return self.naive.roster
 
-    def begin(self, task: Task) -> None:
+    @property
+    def model(self) -> MultiHead:
+        """The model with all heads."""
+        return self.naive.model
+
+    def begin(self, task: Task) -> EWCLesson:
         """Add the task's head."""
-        self.roster.admit(task.task, task.classes, task.name)
-        self.model.add_task(task.classes, task.task)
-        self.optimisation.begin(self._learning(task.task), task.steps)
-
-    def _learning(self, task: int) -> dict[str, Tensor]:
+        self.naive.admit(task)
         # Heads of other tasks stay: nothing but the penalty would reach them, whose gradient at the anchor is rounding
         # error, and Adam makes whole steps of that.
-        others = tuple(f"heads.{other}." for other in self.roster.classes if other != task)
-        return {name: leaf for name, leaf in self.model.named_parameters() if not name.startswith(others)}
+        others = tuple(f"heads.{other}." for other in self.roster.classes if other != task.id)
+        leaves = {name: leaf for name, leaf in self.model.named_parameters() if not name.startswith(others)}
+        return EWCLesson(self, task, leaves)
 
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        """One Adam step on the cross-entropy plus the penalty; the cross-entropy is returned."""
-        self.model.train()
-        loss = F.cross_entropy(self.model(inputs, task), labels)
-        self.optimisation.descend(loss + self.weight * self.penalty())
-        return loss.detach()
-
-    def penalty(self) -> Tensor:
-        """sum_jp F_jp (theta_p - theta*_jp)^2 up to a constant, without lambda."""
-        leaves = self.optimisation.leaves
+    def penalty(self, leaves: Mapping[str, Tensor]) -> Tensor:
+        """sum_jp F_jp (theta_p - theta*_jp)^2 over `leaves`, up to a constant, without lambda."""
         total = next(iter(leaves.values())).new_zeros(())
         for name, theta in leaves.items():
             if name in self.fisher:
                 total = total + (self.fisher[name] * theta * theta - 2 * self.pull[name] * theta).sum()
         return total
 
-    def end(self, task: Task) -> None:
-        """Add the task's Fisher diagonal and anchor."""
+    def add(self, task: Task, leaves: Mapping[str, Tensor]) -> None:
+        """Add the Fisher diagonal and the anchor of a task just learned."""
         inputs, labels = task.plain()
-        random = generator(self.model.seed, "fisher", task.task)
+        random = generator(self.model.seed, "fisher", task.id)
         some = torch.randperm(len(labels), generator=random)[: self.fisher_samples].sort().values.to(labels.device)
-        fisher = self._fisher_diagonal(inputs[some], labels[some], task.task)
-        for name, theta in self.optimisation.leaves.items():
-            own = fisher[name]
-            self.fisher[name] = self.fisher.get(name, torch.zeros_like(own)) + own
-            self.pull[name] = self.pull.get(name, torch.zeros_like(own)) + own * theta.detach()
-        self.optimisation.end()
+        diagonal = self._fisher_diagonal(inputs[some], labels[some], task.id)
+        for name, theta in leaves.items():
+            fisher = diagonal[name]
+            nothing = torch.zeros_like(fisher)
+            self.fisher[name] = self.fisher.get(name, nothing) + fisher
+            self.pull[name] = self.pull.get(name, nothing) + fisher * theta.detach()
 
     def _fisher_diagonal(self, inputs: Tensor, labels: Tensor, task: int, chunk: int = 25) -> dict[str, Tensor]:
         self.model.eval()
@@ -132,35 +130,41 @@ class EWC(Strategy):
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""
-        self.model.eval()
-        return self.model(inputs, task)  # type: ignore[no-any-return]
+        return self.naive.predict(inputs, task)
 
-    def state(self) -> dict[str, Tensor]:
-        """Model, tasks, Fisher sums and kept optimizer moments."""
-        return (
-            prefixed("model", self.model.state_dict())
-            | self.roster.state()
-            | prefixed("fisher", self.fisher)
-            | prefixed("pull", self.pull)
-            | prefixed("optimizer", self.optimisation.state())
-        )
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore all of it."""
-        model = unprefixed("model", state)
-        self.roster.load_state(state, "head", widths=head_widths(model))
-        self.model.load_heads(model, self.roster.classes)
-        self.fisher, self.pull = unprefixed("fisher", state), unprefixed("pull", state)
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the tasks and make their heads."""
+        self.naive.make_room({**state, **below("naive.", state)})
+        fisher, pull = below("fisher.", state), below("pull.", state)
         known = dict(self.model.named_parameters())
-        for name in self.fisher.keys() ^ self.pull.keys() | self.fisher.keys() - known.keys():
+        for name in fisher.keys() ^ pull.keys() | fisher.keys() - known.keys():
             raise CheckpointError(
                 f"Fisher sums of '{name}'",
                 required="both sums of a parameter of the model",
                 found="one of them" if name in known else "no such parameter",
                 hint="Use a file that was not changed after it was written.",
             )
-        self.optimisation.load_state(unprefixed("optimizer", state))
 
     def memory(self) -> dict[str, int]:
         """The model and the two Fisher sums."""
-        return {"model": nbytes(self.model.state_dict()), "fisher": nbytes(self.fisher) + nbytes(self.pull)}
+        return self.naive.memory() | {"fisher": nbytes([*self.fisher.values(), *self.pull.values()])}
+
+
+class EWCLesson(Lesson):
+    """Adam on the cross-entropy of the current task and the penalty."""
+
+    def __init__(self, strategy: EWC, task: Task, leaves: Mapping[str, Tensor]) -> None:
+        self.strategy, self.task = strategy, task
+        self.naive = NaiveLesson(strategy.naive, task, leaves)
+        self.descent = self.naive.descent
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+        """One step on the cross-entropy plus the penalty; the cross-entropy is returned."""
+        loss = self.naive.cross_entropy(inputs, labels, task)
+        self.descent.descend(loss + self.strategy.weight * self.strategy.penalty(self.descent.leaves))
+        return loss.detach()
+
+    def end(self) -> None:
+        """Add the task's Fisher diagonal and anchor."""
+        self.strategy.add(self.task, self.descent.leaves)
+        self.naive.end()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from hypertail.hyper import Roster
-from hypertail.strategies.parts.multihead import MultiHead, head_widths
+from hypertail.hyper.roster import Roster
+from hypertail.strategies.naive import Naive, NaiveLesson
+from hypertail.strategies.parts.multihead import MultiHead
 from hypertail.strategies.parts.optimisation import Optimisation
-from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.strategy import Strategy, Task, below
 
 
 class Joint(Strategy):
@@ -24,48 +24,34 @@ class Joint(Strategy):
     """
 
     all_at_once: ClassVar[bool] = True
+    earlier_names: ClassVar[Mapping[str, str]] = {"model.": "naive.model."}
 
     def __init__(self, model: nn.Module, optimisation: Optimisation, *, seed: int = 0) -> None:
-        self.model, self.optimisation = MultiHead(copy.deepcopy(model), seed), optimisation
-        self.roster = Roster()
+        super().__init__()
+        self.naive = Naive(model, optimisation, seed=seed)
 
     @property
-    def tasks(self) -> tuple[int, ...]:
-        """The ids of the tasks learned."""
-        return tuple(self.roster.classes)
+    def roster(self) -> Roster:
+        """The tasks begun so far."""
+        return self.naive.roster
 
-    def begin(self, task: Task) -> None:
-        """Add a head; called once for every task before the first step."""
-        self.roster.admit(task.task, task.classes, task.name)
-        self.model.add_task(task.classes, task.task)
-        self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
+    @property
+    def model(self) -> MultiHead:
+        """The model with all heads."""
+        return self.naive.model
 
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        """One Adam step on a batch of one of the tasks."""
-        self.model.train()
-        loss = F.cross_entropy(self.model(inputs, task), labels)
-        self.optimisation.descend(loss)
-        return loss.detach()
-
-    def end(self, task: Task) -> None:
-        """Nothing to conclude."""
-        self.model.eval()
+    def begin(self, task: Task) -> NaiveLesson:
+        """Add a head. Called for every task before the first step; the last lesson learns all heads there are."""
+        return self.naive.begin(task)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""
-        self.model.eval()
-        return self.model(inputs, task)  # type: ignore[no-any-return]
+        return self.naive.predict(inputs, task)
 
-    def state(self) -> dict[str, Tensor]:
-        """The model and its tasks."""
-        return prefixed("model", self.model.state_dict()) | self.roster.state()
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore the model and its tasks."""
-        model = unprefixed("model", state)
-        self.roster.load_state(state, "head", widths=head_widths(model))
-        self.model.load_heads(model, self.roster.classes)
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the tasks and make their heads."""
+        self.naive.make_room({**state, **below("naive.", state)})
 
     def memory(self) -> dict[str, int]:
         """The model itself (and, in truth, all data)."""
-        return {"model": nbytes(self.model.state_dict())}
+        return self.naive.memory()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hypertail.errors import CheckpointError, ConfigError
-from hypertail.hyper import Roster
+from hypertail.nets.tensors import BufferDict, nbytes
 from hypertail.seeds import generator
 from hypertail.strategies.parts.buffer import BufferPolicy, ReplayBuffer
 from hypertail.strategies.parts.multihead import MultiHead, head_widths
 from hypertail.strategies.parts.optimisation import Optimisation
 from hypertail.strategies.parts.trunk import Trunk
-from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.strategy import Lesson, Strategy, Task, below
 
 
 class LatentReplay(Strategy):
@@ -35,6 +38,8 @@ class LatentReplay(Strategy):
         ConfigError: a buffer without room for an exemplar.
     """
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"trunk.": "trunk.module.", "optimizer.": "moments."}
+
     def __init__(
         self,
         trunk: Trunk,
@@ -54,93 +59,77 @@ class LatentReplay(Strategy):
                 found=f"buffer {capacity}, replay batch {replay_batch}",
                 hint="Use the naive strategy to train without replay.",
             )
-        self.trunk, self.tail, self.optimisation = trunk, MultiHead(tail, seed), optimisation
+        super().__init__()
+        self.trunk, self.tail = trunk, MultiHead(tail, seed)
+        self.optimisation, self.moments = optimisation, BufferDict()
         self.replay_batch, self.coefficient, self.seed = replay_batch, coefficient, seed
         self.buffer = ReplayBuffer(capacity, policy)
-        self._generator = generator(seed, "replay", 0)
-        self.roster = Roster()
-
-    @property
-    def tasks(self) -> tuple[int, ...]:
-        """The ids of the tasks learned."""
-        return tuple(self.roster.classes)
 
     @property
     def frozen_trunk(self) -> nn.Module | None:
         """The trunk, once frozen."""
         return self.trunk.cacheable
 
-    def begin(self, task: Task) -> None:
+    def begin(self, task: Task) -> ReplayLesson:
         """Add the task's head."""
-        self.roster.admit(task.task, task.classes, task.name)
-        self.tail.add_task(task.classes, task.task)
-        self._generator = generator(self.seed, "replay", task.task)
-        leaves = dict(self.tail.named_parameters()) | self.trunk.parameters()
-        self.optimisation.begin(leaves, task.steps)
-
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        """One Adam step on the current and a replayed batch; the current cross-entropy is returned."""
-        self.tail.train()
-        features = self.trunk(inputs, training=True)
-        if not (len(self.buffer) and self.coefficient):
-            loss = F.cross_entropy(self.tail(features, task), labels)
-            self.optimisation.descend(loss)
-            return loss.detach()
-        old, old_labels, old_tasks = self.buffer.sample(self.replay_batch, self._generator)
-        tasks = torch.cat((torch.full_like(labels, task), old_tasks))
-        logits = self.tail.mixed(torch.cat((features, old)), tasks)
-        loss = F.cross_entropy(logits[: len(labels)], labels)
-        replayed = F.cross_entropy(logits[len(labels) :], old_labels)
-        self.optimisation.descend(loss + self.coefficient * replayed)
-        return loss.detach()
-
-    def end(self, task: Task) -> None:
-        """Freeze the trunk after the first experience, then store exemplars."""
-        self.optimisation.end()
-        self.trunk.freeze()
-        self.tail.eval()
-        inputs, labels = task.plain()
-        self.buffer.add(self.trunk.features(inputs), labels, task.task, generator(self.seed, "buffer", task.task))
+        self.roster.admit(task.id, task.classes, task.name)
+        self.tail.add_task(task.classes, task.id)
+        return ReplayLesson(self, task)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""
         self.tail.eval()
-        return self.tail(self.trunk(inputs, training=False), task)  # type: ignore[no-any-return]
+        return self.tail(self.trunk.features(inputs, training=False), task)  # type: ignore[no-any-return]
 
-    def state(self) -> dict[str, Tensor]:
-        """Trunk, tail, tasks, buffer and kept optimizer moments."""
-        return (
-            prefixed("trunk", self.trunk.state())
-            | prefixed("tail", self.tail.state_dict())
-            | self.roster.state()
-            | prefixed("buffer", self.buffer.state())
-            | prefixed("optimizer", self.optimisation.state())
-        )
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore all of it."""
-        self.trunk.load_state(unprefixed("trunk", state))
-        tail = unprefixed("tail", state)
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the tasks and make their heads."""
+        tail = below("tail.", state)
         self.roster.load_state(state, "head", widths=head_widths(tail))
-        self.tail.load_heads(tail, self.roster.classes)
-        buffer = unprefixed("buffer", state)
-        for lost in sorted({"inputs", "labels", "tasks", "seen"} - set(buffer)):
-            raise CheckpointError(
-                "saved buffer of exemplars",
-                required="inputs, labels, tasks and how many were seen",
-                found=f"no '{lost}'",
-                hint="Use a file that was not changed after it was written.",
-            )
-        self.buffer.load_state(buffer)
-        for task in set(self.buffer.tasks.tolist()) - set(self.tasks):
+        self.tail.make_heads(tail, self.roster.classes)
+        for task in set(state.get("buffer.tasks", torch.empty(0)).tolist()) - set(self.tasks):
             raise CheckpointError(
                 f"exemplars of task {task} in the buffer",
                 required=f"exemplars of tasks {', '.join(map(str, self.tasks))}",
                 found=f"some of task {task}",
                 hint="Use a file that was not changed after it was written.",
             )
-        self.optimisation.load_state(unprefixed("optimizer", state))
 
     def memory(self) -> dict[str, int]:
         """The tail and the exemplars (Table 6 counts the exemplars alone)."""
-        return {"tail": nbytes(self.tail.state_dict()), "buffer": nbytes(self.buffer.state())}
+        return {"tail": nbytes(self.tail.state_dict().values()), "buffer": nbytes(self.buffer.buffers())}
+
+
+class ReplayLesson(Lesson):
+    """Adam on the cross-entropy of a current and a replayed batch."""
+
+    def __init__(self, strategy: LatentReplay, task: Task) -> None:
+        self.strategy, self.task, self.trunk, self.tail = strategy, task, strategy.trunk, strategy.tail
+        self.generator = generator(strategy.seed, "replay", task.id)
+        groups = {"tail": dict(self.tail.named_parameters()), "trunk": self.trunk.group()}
+        self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments)
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+        """One step on the current and a replayed batch; the current cross-entropy is returned."""
+        buffer, coefficient = self.strategy.buffer, self.strategy.coefficient
+        self.tail.train()
+        features = self.trunk.features(inputs, training=True)
+        if not (len(buffer) and coefficient):
+            loss = F.cross_entropy(self.tail(features, self.task.id), labels)
+            self.descent.descend(loss)
+            return loss.detach()
+        old, old_labels, old_tasks = buffer.sample(self.strategy.replay_batch, self.generator)
+        tasks = torch.cat((torch.full_like(labels, self.task.id), old_tasks))
+        logits = self.tail.mixed(torch.cat((features, old)), tasks)
+        loss = F.cross_entropy(logits[: len(labels)], labels)
+        replayed = F.cross_entropy(logits[len(labels) :], old_labels)
+        self.descent.descend(loss + coefficient * replayed)
+        return loss.detach()
+
+    def end(self) -> None:
+        """Freeze the trunk after the first experience, then store exemplars."""
+        self.descent.end()
+        self.trunk.freeze()
+        self.tail.eval()
+        inputs, labels = self.task.plain()
+        random = generator(self.strategy.seed, "buffer", self.task.id)
+        self.strategy.buffer.add(self.trunk.all_features(inputs), labels, self.task.id, random)

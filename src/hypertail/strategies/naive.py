@@ -1,14 +1,17 @@
-"""Naive fine-tuning: the line that forgets (Table 2)."""
+"""Naive fine-tuning: the lower reference, which forgets (Table 2)."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypertail.hyper import Roster
+from hypertail.nets.tensors import BufferDict, nbytes
 from hypertail.strategies.parts.multihead import MultiHead, head_widths
 from hypertail.strategies.parts.optimisation import Optimisation
-from hypertail.strategies.strategy import Strategy, Task, nbytes, prefixed, unprefixed
+from hypertail.strategies.strategy import Lesson, Strategy, Task, below
 
 
 class Naive(Strategy):
@@ -20,51 +23,64 @@ class Naive(Strategy):
         seed: initialises the heads.
     """
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"optimizer.": "moments."}
+
     def __init__(self, model: nn.Module, optimisation: Optimisation, *, seed: int = 0) -> None:
+        super().__init__()
         self.model = MultiHead(model, seed)
-        self.optimisation = optimisation
-        self.roster = Roster()
+        self.optimisation, self.moments = optimisation, BufferDict()
 
-    @property
-    def tasks(self) -> tuple[int, ...]:
-        """The ids of the tasks learned."""
-        return tuple(self.roster.classes)
-
-    def begin(self, task: Task) -> None:
+    def begin(self, task: Task) -> NaiveLesson:
         """Add the task's head."""
-        self.roster.admit(task.task, task.classes, task.name)
-        self.model.add_task(task.classes, task.task)
-        self.optimisation.begin(dict(self.model.named_parameters()), task.steps)
+        self.admit(task)
+        return NaiveLesson(self, task, dict(self.model.named_parameters()))
 
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        """One Adam step on the cross-entropy of the current task."""
-        self.model.train()
-        loss = F.cross_entropy(self.model(inputs, task), labels)
-        self.optimisation.descend(loss)
-        return loss.detach()
-
-    def end(self, task: Task) -> None:
-        """Nothing is kept but the model."""
-        self.optimisation.end()
-        self.model.eval()
+    def admit(self, task: Task) -> None:
+        """Take note of a task, and add its head."""
+        self.roster.admit(task.id, task.classes, task.name)
+        self.model.add_task(task.classes, task.id)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's head."""
         self.model.eval()
         return self.model(inputs, task)  # type: ignore[no-any-return]
 
-    def state(self) -> dict[str, Tensor]:
-        """Model, tasks and kept optimizer moments."""
-        state = prefixed("model", self.model.state_dict()) | self.roster.state()
-        return state | prefixed("optimizer", self.optimisation.state())
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore model, tasks and moments."""
-        model = unprefixed("model", state)
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the tasks and make their heads."""
+        model = below("model.", state)
         self.roster.load_state(state, "head", widths=head_widths(model))
-        self.model.load_heads(model, self.roster.classes)
-        self.optimisation.load_state(unprefixed("optimizer", state))
+        self.model.make_heads(model, self.roster.classes)
 
     def memory(self) -> dict[str, int]:
         """The model itself."""
-        return {"model": nbytes(self.model.state_dict())}
+        return {"model": nbytes(self.model.state_dict().values())}
+
+
+class NaiveLesson(Lesson):
+    """Adam on the cross-entropy of the current task.
+
+    Args:
+        naive: what learns.
+        task: has a head already.
+        leaves: the parameters of the model that learn.
+    """
+
+    def __init__(self, naive: Naive, task: Task, leaves: Mapping[str, Tensor]) -> None:
+        self.model, self.task = naive.model, task
+        self.descent = naive.optimisation.begin({"model": leaves}, task.steps, naive.moments)
+
+    def cross_entropy(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+        """The loss on a batch, in training mode."""
+        self.model.train()
+        return F.cross_entropy(self.model(inputs, self.task.id if task is None else task), labels)
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+        """One step on the cross-entropy."""
+        loss = self.cross_entropy(inputs, labels, task)
+        self.descent.descend(loss)
+        return loss.detach()
+
+    def end(self) -> None:
+        """Nothing is kept but the model."""
+        self.descent.end()
+        self.model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -9,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hypertail.errors import ConfigError
+from hypertail.hyper.roster import Roster
 from hypertail.seeds import generator
-from hypertail.strategies.strategy import Strategy, Task
+from hypertail.strategies.strategy import Lesson, Strategy, Task
 
 TURNS = 4
 """Quarter turns of a square image."""
@@ -20,8 +22,9 @@ class Rotations(Strategy):
     """Teaches another strategy each class at each of four orientations, a label of its own for every pair.
 
     To tell the orientations of a thing apart, a network must know its parts and how they lie, which a few classes
-    alone do not demand: its features serve classes that it has not seen better (self-supervision by rotation; Gidaris
-    et al., 2018; joined with the classes as in Lee et al., 2020).
+    alone do not demand, so that its features transfer better to unseen classes (self-supervision by rotation; Gidaris
+    et al., 2018, https://arxiv.org/abs/1803.07728; joined with the classes as in Lee et al., 2020,
+    https://arxiv.org/abs/1910.05872).
 
     Args:
         learner: learns labels `4 * class + quarter turns`.
@@ -29,21 +32,18 @@ class Rotations(Strategy):
     """
 
     def __init__(self, learner: Strategy, *, seed: int = 0) -> None:
-        self.learner, self.seed, self._generator = learner, seed, generator(seed, "turns", 0)
+        super().__init__()
+        self.learner, self.seed = learner, seed
 
-    def begin(self, task: Task) -> None:
+    @property
+    def roster(self) -> Roster:
+        """The tasks begun so far."""
+        return self.learner.roster
+
+    def begin(self, task: Task) -> RotationsLesson:
         """Begin a task of four times the classes."""
-        self._generator = generator(self.seed, "turns", task.task)
-        self.learner.begin(replace(task, classes=TURNS * task.classes))
-
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        """One step of the learner on the images, each turned at random."""
-        turns = torch.randint(TURNS, (len(inputs),), generator=self._generator).to(inputs.device)
-        return self.learner.step(turned(inputs, turns), TURNS * labels + turns, task)
-
-    def end(self, task: Task) -> None:
-        """Conclude the learner's task."""
-        self.learner.end(replace(task, classes=TURNS * task.classes))
+        random = generator(self.seed, "turns", task.id)
+        return RotationsLesson(self.learner.begin(replace(task, classes=TURNS * task.classes)), random)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the classes for images as they are."""
@@ -53,13 +53,34 @@ class Rotations(Strategy):
         """The learner's."""
         return self.learner.state()
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore the learner."""
         self.learner.load_state(state)
 
     def memory(self) -> dict[str, int]:
         """The learner's."""
         return self.learner.memory()
+
+
+class RotationsLesson(Lesson):
+    """Turns the images of a lesson.
+
+    Args:
+        lesson: of the learner.
+        generator: draws the orientations.
+    """
+
+    def __init__(self, lesson: Lesson, generator: torch.Generator) -> None:
+        self.lesson, self.generator = lesson, generator
+
+    def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+        """One step of the learner on the images, each turned at random."""
+        turns = torch.randint(TURNS, (len(inputs),), generator=self.generator).to(inputs.device)
+        return self.lesson.step(turned(inputs, turns), TURNS * labels + turns, task)
+
+    def end(self) -> None:
+        """Conclude the learner's task."""
+        self.lesson.end()
 
 
 def turned(images: Float[Tensor, "n c side side"], turns: Int[Tensor, " n"]) -> Float[Tensor, "n c side side"]:

@@ -1,16 +1,17 @@
-"""The contract of a continual-learning strategy: begin, step, end, predict, state."""
+"""The contract of a continual-learning strategy: begin a lesson, step, end; predict; state."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from hypertail.errors import CheckpointError
-from hypertail.hyper.roster import Roster
+from hypertail.hyper.roster import Roster, is_of_roster
 
 Batch = tuple[Tensor, Tensor]
 
@@ -20,33 +21,75 @@ class Task:
     """What a strategy is told about the experience it is to learn.
 
     Attributes:
-        task: task id, 0 or above; ids may come in any order, and each is learned once.
+        id: 0 or above; ids may come in any order, and each is learned once.
         classes: number of classes; labels are 0 .. classes-1.
         steps: optimizer steps that will be taken on this experience.
         plain: computes all training inputs without augmentation, with their labels.
         name: what the user calls the task; no two tasks may have the same name.
     """
 
-    task: int
+    id: int
     classes: int
     steps: int
     plain: Callable[[], Batch]
     name: str | None = None
 
 
-class Strategy(ABC):
+class Lesson(ABC):
+    """One experience while it is learned: it holds all that is needed for no longer than that.
+
+    `step` is called for every batch, then `end` once. Meanwhile the strategy predicts as at any time.
+    """
+
+    @abstractmethod
+    def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+        """Learn from one batch; the loss on it, detached and still on the device.
+
+        Args:
+            inputs: images, or features where the strategy has a `frozen_trunk`.
+            labels: 0 .. classes-1.
+            task: the task of the batch where the lesson is of several; None for the lesson's own.
+        """
+
+    @abstractmethod
+    def end(self) -> None:
+        """Conclude the task: whatever must be kept of it goes to the strategy now."""
+
+
+class Strategy(nn.Module, ABC):
     """An algorithm that learns a stream experience by experience.
 
-    The engine calls `begin(task)`, then `step(...)` for every batch, then `end(task)`, and `predict` at any time
-    for tasks begun before. While `frozen_trunk` is None, inputs are images; once it is a module, inputs are what that
-    module makes of them, so that the engine can compute features once and keep them.
+        lesson = strategy.begin(task)
+        for inputs, labels in batches:
+            lesson.step(inputs, labels)
+        lesson.end()
 
-    Tasks are told apart by their ids, which `state` keeps. Modules are in evaluation mode except where `step` trains
+    `predict` serves any task begun before, at any time. While `frozen_trunk` is None, inputs are images; once it is a
+    module, inputs are what that module makes of them, so that the engine can compute features once and keep them.
+
+    Tasks are told apart by their ids, which `state` keeps. Modules are in evaluation mode except where a step trains
     them, and a prediction changes nothing.
+
+    A strategy of one's own is a module that has `begin` and `predict`, and `make_room` where loading a state needs
+    parameters that only learning makes, such as heads.
     """
 
     all_at_once: ClassVar[bool] = False
-    """Whether the strategy learns all experiences together (an upper bound, not continual learning)."""
+    """Whether the strategy learns all experiences together (an upper bound, not continual learning): it is told of
+    every task by `begin`, and the lesson of the last is that of all of them."""
+
+    earlier_names: ClassVar[Mapping[str, str]] = {}
+    """How names of tensors began in states of earlier versions -> how they begin now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.training = False
+        self._roster = Roster()
+
+    @property
+    def roster(self) -> Roster:
+        """The tasks begun so far."""
+        return self._roster
 
     @property
     def frozen_trunk(self) -> nn.Module | None:
@@ -56,8 +99,7 @@ class Strategy(ABC):
     @property
     def tasks(self) -> tuple[int, ...]:
         """The ids of the tasks learned, in the order in which they were begun."""
-        ids = self.state().get("tasks")
-        return () if ids is None else tuple(ids.tolist())
+        return tuple(self.roster.classes)
 
     def id_of(self, name: str) -> int:
         """The id of the task that was begun under `name`.
@@ -65,25 +107,15 @@ class Strategy(ABC):
         Raises:
             ConfigError: there is none; the message names the nearest.
         """
-        roster = Roster()
-        roster.load_names(self.state())
-        return roster.find(name)
+        return self.roster.find(name)
 
     @abstractmethod
-    def begin(self, task: Task) -> None:
-        """Prepare to learn a task.
+    def begin(self, task: Task) -> Lesson:
+        """Make room for a task and start to learn it.
 
         Raises:
             ConfigError: a task that was learned already; nothing has changed then.
         """
-
-    @abstractmethod
-    def step(self, inputs: Tensor, labels: Tensor, task: int) -> Tensor:
-        """Learn from one batch of one task; the loss on it, detached and still on the device."""
-
-    @abstractmethod
-    def end(self, task: Task) -> None:
-        """Conclude a task: whatever must be kept of it is stored now."""
 
     @abstractmethod
     def predict(self, inputs: Tensor, task: int) -> Tensor:
@@ -96,13 +128,50 @@ class Strategy(ABC):
         """
         return lambda inputs: self.predict(inputs, task)
 
-    @abstractmethod
-    def state(self) -> dict[str, Tensor]:
-        """Everything learned so far, between two experiences."""
+    def forward(self, inputs: Tensor, task: int) -> Tensor:
+        """The same as `predict`."""
+        return self.predict(inputs, task)
 
-    @abstractmethod
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned, in a strategy built with the same arguments."""
+    def state(self) -> dict[str, Tensor]:
+        """Everything learned so far, between two experiences: the state dict and the list of tasks."""
+        return {name: value.detach() for name, value in self.state_dict().items()} | self.roster.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned, in a strategy built with the same arguments.
+
+        Raises:
+            CheckpointError: tensors that are missing, foreign or of other shapes.
+        """
+        renamed = self._renamed(state)
+        self.make_room(renamed)
+        tensors = OrderedDict((name, value) for name, value in renamed.items() if not is_of_roster(name))
+        # of this version: torch would fill in what the layers of old ones did not have
+        tensors._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]
+        try:
+            self.load_state_dict(tensors)
+        except RuntimeError as error:
+            found = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
+            raise CheckpointError(
+                f"saved state of {type(self).__name__}",
+                required="the tensors of the strategy as it was built",
+                found=found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""),
+                hint="Build the strategy with the same arguments as the saved one, and use a file that was not "
+                "changed.",
+            ) from error
+
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the list of tasks, and make what `state` has tensors for, before they are loaded."""
+        self.roster.load_state(state, "tensors")
+
+    def _renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        renamed = {}
+        for name, value in state.items():
+            for earlier, now in self.earlier_names.items():
+                if name.startswith(earlier) and not name.startswith(now):
+                    name = now + name.removeprefix(earlier)
+                    break
+            renamed[name] = value
+        return renamed
 
     @abstractmethod
     def memory(self) -> dict[str, int]:
@@ -113,40 +182,6 @@ class Strategy(ABC):
         return {}
 
 
-def load_module(module: nn.Module, state: dict[str, Tensor], what: str) -> None:
-    """Load a state dict that must fit.
-
-    Raises:
-        CheckpointError: naming the first tensor that is missing, foreign or of another shape.
-    """
-    own = module.state_dict()
-    wrong = [f"no '{name}'" for name in own if name not in state]
-    wrong += [f"'{name}', which it has not" for name in state if name not in own]
-    wrong += [
-        f"'{name}' of shape {tuple(state[name].shape)} where it has {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"saved {what} does not fit",
-            required=f"the tensors of the {what} as it was built",
-            found=wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
-            hint="Build the strategy with the same arguments as the saved one, and use a file that was not changed.",
-        )
-    module.load_state_dict(state)
-
-
-def nbytes(tensors: dict[str, Tensor]) -> int:
-    """Bytes of a dict of tensors."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-
-
-def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, detached, under `prefix.name`."""
-    return {f"{prefix}.{name}": tensor.detach() for name, tensor in tensors.items()}
-
-
-def unprefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names start with `prefix.`, without it."""
-    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
+def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The part of a state below `prefix`, which ends with a dot, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hypertail.hyper import Curvature, Hypernetwork
-from hypertail.hyper.output_penalty import OutputPenalty
+from hypertail.hyper import Curvature, Hypernetwork, OutputPenalty
 from hypertail.seeds import seeded
 from hypertail.strategies.partial_hypernet import PartialHypernet
 from hypertail.strategies.parts.optimisation import Optimisation
@@ -67,17 +66,14 @@ def tuned_hypernet(trunk: Trunk | nn.Module, tail: nn.Module, *, tasks: int = 1,
     """
     usual = tail_defaults(tail)
     with seeded(seed, "hypernetwork"):
-        hyper = Hypernetwork(
-            {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
-            tasks,
-            adapter_rank=usual.adapter_rank,
-            classifier_rank=usual.classifier_rank,
+        hyper = Hypernetwork.for_tail(
+            tail, tasks, adapter_rank=usual.adapter_rank, classifier_rank=usual.classifier_rank
         )
     return PartialHypernet(
         trunk if isinstance(trunk, Trunk) else Trunk(trunk, learns=False),
         tail,
         hyper.to(next(tail.parameters()).device),
-        Optimisation(3e-3, rates={"trunk": 1e-3, "tables": 1e-2, "adapters": 1e-2}),
+        Optimisation(3e-3, rates={"trunk": 1e-3, "task": 1e-2}),
         penalty_weight=usual.penalty_weight,
         pace=Pace(usual.reference_steps),
         output=OutputPenalty(0.3, tasks=1, share=0.25),

@@ -10,8 +10,9 @@ from hypertail.seeds import seeded
 from hypertail.strategies import Naive, Optimisation, Rotations, Strategy
 from hypertail.streams import Experience, Stream
 from hypertail.training.features.cache import FeatureCache
+from hypertail.training.loop import Progress, silent
 from hypertail.training.precision import Precision
-from hypertail.training.trainer import Progress, Split, Trainer, silent
+from hypertail.training.trainer import Split, Trainer
 
 
 def train_trunk(

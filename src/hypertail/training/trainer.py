@@ -1,4 +1,4 @@
-"""The loop over experiences, epochs and batches."""
+"""The loop over the experiences of a stream, with accuracies and checkpoints."""
 
 from __future__ import annotations
 
@@ -6,35 +6,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from hypertail.errors import ConfigError, TrainingError
-from hypertail.seeds import generator, seeded
+from hypertail.errors import ConfigError
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
-from hypertail.strategies import Strategy, Task
+from hypertail.strategies import Strategy
 from hypertail.streams import Experience, Stream
-from hypertail.training.batches import batch_sizes
-from hypertail.training.features.cache import FeatureCache, take
-from hypertail.training.precision import Precision, autocast
+from hypertail.training.features.cache import FeatureCache
+from hypertail.training.loop import Loop, Progress, check_length, silent
+from hypertail.training.precision import Precision
 from hypertail.training.resume import check_same_run, enlarged, explained, facts_of
 
 Split = Literal["test", "validation"]
-
-
-class Progress(Protocol):
-    """Told how far a run is; called a few times an epoch at most."""
-
-    def __call__(self, done: int, total: int, text: str) -> None:
-        """`done` of `total` optimizer steps are taken; `text` says where that is."""
-
-
-def silent(done: int, total: int, text: str) -> None:
-    """Shows nothing."""
 
 
 @dataclass
@@ -102,13 +89,7 @@ class Trainer:
         checkpoint: Path | None = None,
         progress: Progress = silent,
     ) -> None:
-        if epochs < 1 or batch_size < 2 or (first_epochs is not None and first_epochs < 1):
-            raise ConfigError(
-                "length of training",
-                required="at least 1 epoch and batches of at least 2",
-                found=f"epochs={epochs}, first_epochs={first_epochs}, batch_size={batch_size}",
-                hint="Give larger numbers.",
-            )
+        check_length(epochs, batch_size, first_epochs)
         if split == "validation" and any(experience.validation is None for experience in stream):
             raise ConfigError(
                 "no validation data to measure on",
@@ -123,6 +104,16 @@ class Trainer:
         self.checkpoint, self.progress = checkpoint, progress
         self.cache = cache or FeatureCache(seed=seed, device=device)
         self.precision: Precision = precision
+        self.loop = Loop(
+            strategy,
+            self.cache,
+            batch_size=batch_size,
+            seed=seed,
+            device=self.device,
+            precision=precision,
+            clock=self._clock,
+            kept=self._kept,
+        )
         self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
         self._done = 0
 
@@ -149,8 +140,7 @@ class Trainer:
         self._total = sum(self._steps(experience) for experience in everything)
         for group in groups[first:]:
             started, saved = time.perf_counter(), self.cache.saved_seconds
-            with seeded(self.seed, "train", group[0].task):
-                self._learn(group)
+            self._learn(group)
             with self._clock("evaluation"):
                 last = group[-1].task
                 self.result.accuracy[last, : last + 1] = self.evaluate(last)
@@ -166,89 +156,29 @@ class Trainer:
         return self.first_epochs if task == 0 else self.epochs
 
     def _steps(self, experience: Experience) -> int:
-        return self._epochs(experience.task) * len(batch_sizes(len(experience.train), self.batch_size))
+        return self.loop.steps(experience, self._epochs(experience.task))
 
     def _learn(self, group: list[Experience]) -> None:
-        strategy, cache = self.strategy, self.cache
-        steps = sum(self._steps(experience) for experience in group)
-        cache.set_trunk(strategy.frozen_trunk)
-        tasks = [
-            Task(e.task, len(e.classes), steps, partial(self._plain, e), self.stream.task_name(e.task)) for e in group
-        ]
-        for task in tasks:
-            strategy.begin(task)
-        labels = {experience.task: experience.train.labels.to(self.device) for experience in group}
+        epochs, last = self._epochs(group[0].task), group[-1].task
+        steps = sum(self._steps(experience) for experience in group) // epochs
         self.result.losses.append([])
-        epochs = self._epochs(group[0].task)
-        for epoch in range(epochs):
-            with self._clock("features"):
-                inputs = {experience.task: cache.train(experience, epoch) for experience in group}
-            with self._clock("training"):
-                self._epoch(group, epoch, inputs, labels)
+
+        def after_epoch(epoch: int, loss: float) -> None:
+            self._done += steps
+            self.result.losses[-1].append(loss)
+            where = f"experience {last + 1}/{len(self.stream)}, epoch {epoch + 1}/{epochs}"
+            self.progress(self._done, self._total, f"{where}, loss {loss:.3f}")
             if self.eval_every and (epoch + 1) % self.eval_every == 0 and epoch + 1 < epochs:
                 with self._clock("evaluation"):
-                    accuracies = self.evaluate(group[-1].task).tolist()
-                curve = {"task": group[-1].task, "epoch": epoch + 1, "accuracy": accuracies}
-                self.result.curves.append(curve)
-        with self._clock("training"):
-            for task in tasks:
-                strategy.end(task)
-        cache.set_trunk(strategy.frozen_trunk)
-        self._check_state(group[-1].task)
+                    accuracies = self.evaluate(last).tolist()
+                self.result.curves.append({"task": last, "epoch": epoch + 1, "accuracy": accuracies})
 
-    def _epoch(self, group: list[Experience], epoch: int, inputs: dict[int, Tensor], labels: dict[int, Tensor]) -> None:
-        batches = []
-        for experience in group:
-            random = generator(self.seed, "order", experience.task, epoch)
-            order = torch.randperm(len(experience.train), generator=random).to(self.device)
-            sizes = batch_sizes(len(order), self.batch_size)
-            batches += [(experience.task, index) for index in order.split(sizes)]
-        if len(group) > 1:
-            mix = torch.randperm(len(batches), generator=generator(self.seed, "mix", epoch)).tolist()
-            batches = [batches[number] for number in mix]
-        # losses stay on the device until the epoch ends: no synchronisation within it
-        losses = torch.empty(len(batches), device=self.device)
-        for step, (task, index) in enumerate(batches):
-            with autocast(self.precision, self.device):
-                losses[step] = self.strategy.step(take(inputs[task], index), labels[task][index], task)
-        self._done += len(batches)
-        self._check(losses, [task for task, _ in batches], epoch)
-        mean = float(losses.mean())
-        self.result.losses[-1].append(mean)
-        name = f"experience {group[-1].task + 1}/{len(self.stream)}"
-        where = f"{name}, epoch {epoch + 1}/{self._epochs(group[0].task)}"
-        self.progress(self._done, self._total, f"{where}, loss {mean:.3f}")
+        names = [self.stream.task_name(experience.task) for experience in group]
+        self.loop.learn(group, names, epochs=epochs, after_epoch=after_epoch)
 
-    def _check(self, losses: Tensor, tasks: list[int], epoch: int) -> None:
-        bad = (~losses.isfinite()).nonzero()
-        if len(bad):
-            step = int(bad[0])
-            kept = f"The state before this experience is kept in {self.checkpoint}. " if self._has_checkpoint() else ""
-            raise TrainingError(
-                f"loss of task {tasks[step]} in epoch {epoch + 1}, step {step + 1}",
-                required="a finite loss",
-                found=str(float(losses[step])),
-                hint=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
-            )
-
-    def _check_state(self, task: int) -> None:
-        # the last step of an experience has no later loss to betray it
-        for name, tensor in self.strategy.state().items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                kept = f"The state before it is kept in {self.checkpoint}. " if self._has_checkpoint() else ""
-                raise TrainingError(
-                    f"'{name}' after learning task {task}",
-                    required="finite numbers",
-                    found="infinite ones or NaN",
-                    hint=f"{kept}Lower the learning rate or the penalty weight, or check the data.",
-                )
-
-    def _has_checkpoint(self) -> bool:
-        return self.checkpoint is not None and self.checkpoint.is_file()
-
-    def _plain(self, experience: Experience) -> tuple[Tensor, Tensor]:
-        self.cache.set_trunk(self.strategy.frozen_trunk)
-        return self.cache.plain(experience), experience.train.labels.to(self.device)
+    def _kept(self) -> str:
+        there = self.checkpoint is not None and self.checkpoint.is_file()
+        return f"The state before this experience is kept in {self.checkpoint}. " if there else ""
 
     @torch.no_grad()
     def evaluate(self, last: int) -> Tensor:
@@ -276,8 +206,8 @@ class Trainer:
         assert self.checkpoint is not None
         result = self.result
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
-        kept = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
-        facts = {**self._identity(), "learned": learned, **{name: getattr(result, name) for name in kept}}
+        measured = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
+        facts = {**self._identity(), "learned": learned, **{name: getattr(result, name) for name in measured}}
         if self.strategy.frozen_trunk is None:
             del facts["views"]  # which decide nothing without one
         save_checkpoint(self.checkpoint, tensors | {"accuracy": result.accuracy}, facts)
@@ -302,9 +232,9 @@ class Trainer:
         assert self.checkpoint is not None
         tensors, facts = load_checkpoint(self.checkpoint, str(self.device))
         check_same_run(self.checkpoint, facts, self._identity(), may_grow=not self.strategy.all_at_once)
-        own = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
+        state = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         with explained(self.checkpoint):
-            self.strategy.load_state(own)
+            self.strategy.load_state(state)
         self.result = Result(
             enlarged(tensors["accuracy"].cpu(), len(self.stream)),
             facts["seconds"],

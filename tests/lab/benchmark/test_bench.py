@@ -27,6 +27,7 @@ from hypertail.lab.benchmark.subjects import Subject, build_at, build_subject, r
 from hypertail.lab.benchmark.tables import STEPS, TO_FLOOR, TO_RELEASED, print_measured
 from hypertail.lab.benchmark.timing import Timing, interleaved
 from hypertail.strategies import LatentReplay, PartialHypernet
+from hypertail.strategies.hypernet_lesson import LaterLesson
 from hypertail.strategies.strategy import Strategy
 from hypertail.training.precision import Precision
 
@@ -198,10 +199,11 @@ def test_released_with_trunk_starts_from_images_and_the_others_from_features() -
 
 
 def test_strategies_are_at_their_last_experience() -> None:
-    strategy = hypernet(build_subject("tuned", ("hn", 4), tasks=5, batch=4, device=CPU))
-    assert list(strategy.net.classes) == [0, 1, 2, 3, 4]
-    assert isinstance(strategy.penalty, Penalty)
-    assert strategy.penalty.tasks.tolist() == [0, 1, 2, 3]
+    subject = build_subject("tuned", ("hn", 4), tasks=5, batch=4, device=CPU)
+    assert list(hypernet(subject).net.classes) == [0, 1, 2, 3, 4]
+    assert isinstance(subject.lesson, LaterLesson)
+    assert isinstance(subject.lesson.penalty, Penalty)
+    assert subject.lesson.penalty.tasks.tolist() == [0, 1, 2, 3]
 
 
 def test_the_buffer_of_latent_replay_has_filled() -> None:
@@ -212,15 +214,17 @@ def test_the_buffer_of_latent_replay_has_filled() -> None:
 
 
 def test_many_tasks_at_once_do_the_work_of_tasks_one_by_one() -> None:
-    one_by_one = hypernet(build_subject("tuned", ("hn", 3), tasks=3, batch=4, device=CPU))
-    at_once = hypernet(build_at(3, 3, batch=4, device=CPU))
+    one_by_one = build_subject("tuned", ("hn", 3), tasks=3, batch=4, device=CPU)
+    at_once = build_at(3, 3, batch=4, device=CPU)
     shapes = []
-    for strategy in (one_by_one, at_once):
-        penalty = strategy.penalty
+    for subject in (one_by_one, at_once):
+        lesson = subject.lesson
+        assert isinstance(lesson, LaterLesson)
+        penalty = lesson.penalty
         assert isinstance(penalty, Penalty)
         inputs, outputs = ({n: f.shape for n, f in own.items()} for own in (penalty.inputs, penalty.outputs))
-        leaves = {name: leaf.shape for name, leaf in strategy.optimisation.leaves.items()}
-        shapes.append((penalty.tasks.tolist(), inputs, outputs, leaves, set(strategy.net.statistics)))
+        leaves = {name: leaf.shape for name, leaf in lesson.descent.leaves.items()}
+        shapes.append((penalty.tasks.tolist(), inputs, outputs, leaves, set(lesson.net.statistics)))
     assert shapes[0] == shapes[1]
     assert shapes[0][0] == [0, 1]
 

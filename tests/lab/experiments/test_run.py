@@ -27,8 +27,8 @@ from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.strategies import PartialHypernet, Task, partial_hypernet
 from hypertail.streams import Stream
+from hypertail.training.loop import Progress, silent
 from hypertail.training.metrics import summarise
-from hypertail.training.trainer import Progress, silent
 from support.runs import changed, run_in
 from support.tiny import tiny_stream
 
@@ -285,9 +285,9 @@ def test_record_cosine(recorded: bool) -> None:
     strategy = strategy_of(replace(HN, options=dict(SHORT, record_cosine=recorded)), tiny(2))
     for experience in tiny(2):
         images = experience.train.images.float() / 255
-        strategy.begin(Task(experience.task, 2, 1, lambda images=images: (images, images[:, 0, 0, 0].long())))
+        lesson = strategy.begin(Task(experience.task, 2, 1, lambda images=images: (images, images[:, 0, 0, 0].long())))
         inputs = images if strategy.frozen_trunk is None else strategy.frozen_trunk(images)
-        strategy.step(inputs, experience.train.labels, experience.task)
+        lesson.step(inputs, experience.train.labels)
         if experience.task == 0:
             strategy.trunk.freeze()  # type: ignore[attr-defined]
     cosines = strategy.diagnostics().get("cosine", [])

@@ -220,7 +220,7 @@ def checkpointed(tmp_path: Path, depth: int = 2) -> tuple[FinishedRun, Hypernetw
     (config,) = CPU.config("noisy-cifar100", f"hn-{depth}")
     _, tail = decompose(slim_resnet18(5), depth)
     hyper = generator_of(config.settled().options, tail, 4)
-    state = {f"strategy.hyper.{name}": value for name, value in hyper.state_dict().items()}
+    state = {f"strategy.net.hyper.{name}": value for name, value in hyper.state_dict().items()}
     save_checkpoint(tmp_path / "checkpoint.safetensors", state | {"accuracy": torch.zeros(1)}, {})
     return finished(config, tmp_path), hyper
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hypertail.strategies.parts.buffer import BufferPolicy, ReplayBuffer
-from support.asserts import assert_same_tensors
+from support.asserts import assert_same_tensors, state_of
 
 POLICIES: tuple[BufferPolicy, ...] = ("class-balanced", "reservoir")
 
@@ -79,7 +79,7 @@ def test_reservoir_is_uniform_over_everything_seen() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_same_generator_chooses_the_same(policy: BufferPolicy) -> None:
-    assert_same_tensors(filled(10, policy, 3).state(), filled(10, policy, 3).state())
+    assert_same_tensors(filled(10, policy, 3).state_dict(), filled(10, policy, 3).state_dict())
 
 
 def test_samples_do_not_repeat_within_a_batch_and_reach_everything() -> None:
@@ -95,7 +95,7 @@ def test_samples_do_not_repeat_within_a_batch_and_reach_everything() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_restored_buffer_goes_on_as_the_original(policy: BufferPolicy) -> None:
     original, restored = filled(10, policy, 2), ReplayBuffer(10, policy)
-    restored.load_state({name: value.clone() for name, value in original.state().items()})
+    restored.load_state_dict(state_of(original))
     for buffer in (original, restored):
         offer(buffer, 2, torch.arange(3).repeat_interleave(20))
-    assert_same_tensors(original.state(), restored.state())
+    assert_same_tensors(original.state_dict(), restored.state_dict())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from hypertail.errors import ConfigError
 from hypertail.strategies import Pace, PartialHypernet, Separate, Task
+from hypertail.strategies.hypernet_lesson import HypernetLesson
 from support.tiny import build, tiny_stream
 
 STREAM = tiny_stream(3)
@@ -42,39 +45,31 @@ def test_a_reference_below_one() -> None:
         Pace(0)
 
 
-def begun(pace: Pace, steps: int) -> PartialHypernet:
-    strategy = build("hn", net="resnet", depth=3, tasks=3, adapter_rank=2, pace=pace, penalty_weight=0.5)
-    assert isinstance(strategy, PartialHypernet)
+def rates(steps: int, **options: Any) -> dict[str, float]:
+    """First part of a parameter's name -> its learning rate in a first experience of so many steps."""
+    strategy = build("hn", net="resnet", depth=3, tasks=3, adapter_rank=2, pace=Pace(400), **options)
     images = STREAM[0].test_transform(STREAM[0].train.images, torch.Generator())
-    strategy.begin(Task(0, 2, steps, lambda: (images, STREAM[0].train.labels)))
-    return strategy
-
-
-def rates(strategy: PartialHypernet) -> dict[str, float]:
-    """First part of a parameter's name -> its learning rate."""
-    adam = strategy.optimisation.adam
-    assert adam is not None
-    of = {id(leaf): float(group["lr"]) for group in adam.param_groups for leaf in group["params"]}
-    return {name.partition(".")[0]: of[id(leaf)] for name, leaf in strategy.optimisation.leaves.items()}
+    lesson = strategy.begin(Task(0, 2, steps, lambda: (images, STREAM[0].train.labels)))
+    assert isinstance(lesson, HypernetLesson)
+    descent = lesson.descent
+    of = {id(leaf): float(group["lr"]) for group in descent.adam.param_groups for leaf in group["params"]}
+    return {name.partition(".")[0]: of[id(leaf)] for name, leaf in descent.leaves.items()}
 
 
 def test_what_tasks_share_is_slowed_down_and_what_one_task_owns_is_not() -> None:
-    usual, few = rates(begun(Pace(400), 400)), rates(begun(Pace(400), 40))
+    usual, few = rates(400), rates(40)
     assert few["heads"] == pytest.approx(usual["heads"] / 100)
     assert few["mlp"] == pytest.approx(usual["mlp"] / 100)
 
-    strategy = begun(Pace(400), 40)
-    strategy.optimisation.rates = {"tables": 1e-2, "adapters": 1e-2}
-    strategy.optimisation.begin(strategy.optimisation.leaves, 40, strategy.pace.rate(40))
-    own = rates(strategy)
-    assert own["tables"] == own["adapters"] == pytest.approx(1e-2)
-    assert own["heads"] == pytest.approx(usual["heads"] / 100)
+    chosen = rates(40, rates={"task": 3e-2})
+    assert chosen["tables"] == chosen["adapters"] == pytest.approx(3e-2)
+    assert chosen["heads"] == chosen["trunk"] == pytest.approx(usual["heads"] / 100)
 
 
 def statistics(strategy: PartialHypernet | Separate, task: int) -> dict[str, Tensor]:
     if isinstance(strategy, Separate):
-        return dict(strategy.tails[task].named_buffers())
-    return strategy.net.statistics[task]
+        return dict(strategy.tail(task).named_buffers())
+    return dict(strategy.net.statistics[task])
 
 
 @pytest.mark.parametrize("name", ["hn", "separate"])
@@ -87,14 +82,14 @@ def test_statistics_of_a_short_task_are_those_of_its_features_under_the_final_we
     with torch.no_grad():
         features, labels = strategy.frozen_trunk(images), STREAM[0].train.labels
     task = Task(0, 2, 2, lambda: (features, labels))
-    strategy.begin(task)
+    lesson = strategy.begin(task)
     for _ in range(2):
-        strategy.step(features[:8], labels[:8], 0)
-    strategy.end(task)
+        lesson.step(features[:8], labels[:8])
+    lesson.end()
 
     # twin: the first layer sees the features themselves
     if isinstance(strategy, Separate):
-        tail = strategy.tails[0]
+        tail = strategy.tail(0)
         first = next(module for module in tail.modules() if isinstance(module, torch.nn.Conv2d))
         outputs = first(features)
     else:
@@ -119,10 +114,10 @@ def test_a_long_task_keeps_its_running_average() -> None:
         with torch.no_grad():
             features = strategy.frozen_trunk(images)
         task = Task(0, 2, 2, lambda: (features, STREAM[0].train.labels))
-        strategy.begin(task)
+        lesson = strategy.begin(task)
         for _ in range(2):
-            strategy.step(features[:8], STREAM[0].train.labels[:8], 0)
-        strategy.end(task)
+            lesson.step(features[:8], STREAM[0].train.labels[:8])
+        lesson.end()
         return strategy
 
     never, long = learned(Pace()), learned(Pace(2))

@@ -17,7 +17,7 @@ from hypertail.nets import Standardise, decompose, folded
 from hypertail.recipes.build import build_model
 from hypertail.recipes.shared import Optimiser
 from hypertail.seeds import generator
-from hypertail.strategies import PartialHypernet, Strategy, Task
+from hypertail.strategies import Lesson, PartialHypernet, Strategy, Task
 from hypertail.streams import Compose, Examples, Experience, Normalise, RandomCrop, RandomFlip, Stream
 from hypertail.training.features.cache import FeatureCache, take
 from hypertail.training.precision import Precision, autocast
@@ -32,10 +32,11 @@ Step = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing to time: `step` is a whole optimizer step (or a forward pass); `strategy` what takes it, if any."""
+    """One thing to time: `step` is a whole optimizer step (or a forward pass); `strategy` and `lesson` take it."""
 
     step: Step
     strategy: Strategy | None = None
+    lesson: Lesson | None = None
 
 
 def random_stream(tasks: int, train: int, test: int) -> Stream:
@@ -84,9 +85,7 @@ def build_subject(
         return Subject(partial(_bare_step(config, stream, device, precision), inputs, labels))
     strategy = strategy_of(config, stream, trunk, device)
     for task in range(tasks - 1):
-        strategy.begin(_task(strategy, stream, task, device))
-        strategy.end(_task(strategy, stream, task, device))
-    strategy.begin(_task(strategy, stream, tasks - 1, device))
+        strategy.begin(_task(strategy, stream, task, device)).end()
     return _last_step(strategy, stream, batch, device, precision)
 
 
@@ -103,23 +102,22 @@ def build_at(tasks: int, depth: int, *, batch: int, device: torch.device, precis
     for task in range(tasks - 1):
         strategy.net.begin_task(task, CLASSES)
         strategy.hyper.begin_task(task, "fresh", generator(0, "embedding", task))
-    strategy.net.trunk = strategy.trunk.module
     if strategy.curvature is not None:
         inputs, _ = _batch(stream, strategy.frozen_trunk, batch, device)
         strategy.curvature.update(strategy.net, 0, inputs, generator(0, "curvature"))
-    strategy.begin(_task(strategy, stream, tasks - 1, device))
     return _last_step(strategy, stream, batch, device, precision)
 
 
 def _last_step(strategy: Strategy, stream: Stream, batch: int, device: torch.device, precision: Precision) -> Subject:
+    lesson = strategy.begin(_task(strategy, stream, len(stream) - 1, device))
     inputs, labels = _batch(stream, strategy.frozen_trunk, batch, device)
 
     def step() -> Tensor:
         # as the trainer takes it
         with autocast(precision, device):
-            return strategy.step(inputs, labels, len(stream) - 1)
+            return lesson.step(inputs, labels)
 
-    return Subject(step, strategy)
+    return Subject(step, strategy, lesson)
 
 
 def fixed_trunk(config: RunConfig, stream: Stream, device: torch.device) -> nn.Module | None:

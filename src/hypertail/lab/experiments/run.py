@@ -29,8 +29,9 @@ from hypertail.strategies import Strategy
 from hypertail.streams import Stream
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.features.shared import SharedFeatures
+from hypertail.training.loop import Progress
 from hypertail.training.precision import Precision, Speed
-from hypertail.training.trainer import Progress, Trainer
+from hypertail.training.trainer import Trainer
 
 Existing = Literal["error", "reuse", "replace"]
 

@@ -19,9 +19,9 @@ from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Optimiser
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Naive, Optimisation
 from hypertail.streams import Stream
+from hypertail.training.loop import Progress, silent
 from hypertail.training.precision import Precision
 from hypertail.training.pretrain import standardised, train_body
-from hypertail.training.trainer import Progress, silent
 
 
 class TrainedTrunk(NamedTuple):

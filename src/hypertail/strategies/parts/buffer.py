@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hypertail.errors import check_choice
 
 BufferPolicy = Literal["class-balanced", "reservoir"]
 
 
-class ReplayBuffer:
+class ReplayBuffer(nn.Module):
     """Stores at most `capacity` exemplars.
 
     Args:
@@ -21,13 +21,19 @@ class ReplayBuffer:
             uniform sample of everything seen (Vitter, 1985).
     """
 
+    inputs: Tensor
+    labels: Tensor
+    tasks: Tensor
+    seen: Tensor
+
     def __init__(self, capacity: int, policy: BufferPolicy) -> None:
+        super().__init__()
         check_choice("buffer policy", policy, get_args(BufferPolicy))
         self.capacity, self.policy = capacity, policy
-        self.inputs = torch.empty(0)
-        self.labels = torch.empty(0, dtype=torch.long)
-        self.tasks = torch.empty(0, dtype=torch.long)
-        self.seen = 0
+        self.register_buffer("inputs", torch.empty(0))
+        self.register_buffer("labels", torch.empty(0, dtype=torch.long))
+        self.register_buffer("tasks", torch.empty(0, dtype=torch.long))
+        self.register_buffer("seen", torch.tensor(0))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,8 +49,9 @@ class ReplayBuffer:
             )
         else:
             pool = inputs, labels, tasks
-        chosen = self._balanced(*pool[1:], generator) if self.policy == "class-balanced" else None
-        if chosen is None:
+        if self.policy == "class-balanced":
+            chosen = self._balanced(*pool[1:], generator)
+        else:
             chosen = self._reservoir(len(inputs), generator)
         self.seen += len(inputs)
         chosen = chosen.to(inputs.device)
@@ -60,24 +67,25 @@ class ReplayBuffer:
         groups = torch.unique(torch.stack((tasks, labels)).cpu(), dim=1).T.tolist()
         members = [((tasks == task) & (labels == label)).nonzero().flatten().cpu() for task, label in groups]
         share = self.capacity // len(groups)
-        quota = [min(share, len(own)) for own in members]
+        quota = [min(share, len(numbers)) for numbers in members]
         # the odd exemplars go to groups that still have some to give, in random order
         for number in torch.randperm(len(groups), generator=generator).tolist():
             if sum(quota) < self.capacity and len(members[number]) > share:
                 quota[number] += 1
-        kept = [
-            own[torch.randperm(len(own), generator=generator)[:size]] for own, size in zip(members, quota, strict=True)
+        chosen = [
+            numbers[torch.randperm(len(numbers), generator=generator)[:size]]
+            for numbers, size in zip(members, quota, strict=True)
         ]
-        return torch.cat(kept).sort().values
+        return torch.cat(chosen).sort().values
 
     def _reservoir(self, new: int, generator: torch.Generator) -> Tensor:
-        slots = list(range(len(self)))
+        slots, seen = list(range(len(self))), int(self.seen)
         offset = len(slots)
         for number in range(new):
             if len(slots) < self.capacity:
                 slots.append(offset + number)
                 continue
-            place = int(torch.randint(self.seen + number + 1, (), generator=generator))
+            place = int(torch.randint(seen + number + 1, (), generator=generator))
             if place < self.capacity:
                 slots[place] = offset + number
         return torch.tensor(slots, dtype=torch.long)
@@ -87,13 +95,15 @@ class ReplayBuffer:
         index = torch.randperm(len(self), generator=generator)[:size].to(self.labels.device)
         return self.inputs[index], self.labels[index], self.tasks[index]
 
-    def state(self) -> dict[str, Tensor]:
-        """The exemplars and how many were seen."""
-        seen = torch.tensor(self.seen)
-        return {"inputs": self.inputs, "labels": self.labels, "tasks": self.tasks, "seen": seen}
+    def extra_repr(self) -> str:
+        """Exemplars, capacity and policy, as printed."""
+        return f"{len(self)} of {self.capacity}, {self.policy}"
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        self.inputs, self.labels, self.tasks = state["inputs"], state["labels"], state["tasks"]
-        self.seen = int(state["seen"])
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        # room for as many exemplars as were saved
+        for name, buffer in list(self.named_buffers()):
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                setattr(self, name, buffer.new_empty(saved.shape, dtype=saved.dtype))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
         self._lay_out()

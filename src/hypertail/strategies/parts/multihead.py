@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from hypertail.errors import ConfigError, unknown_task
 from hypertail.hyper.roster import ids_in
+from hypertail.nets.classifier import classifier_of
 from hypertail.nets.cut import stage_named
 from hypertail.seeds import seeded
-from hypertail.strategies.strategy import load_module
 
 
 class MultiHead(nn.Module):
@@ -21,29 +21,34 @@ class MultiHead(nn.Module):
     In evaluation mode until it is put into training mode.
 
     Args:
-        model: ends in a linear classifier, which is replaced.
+        model: its classifier (`classifier_of`) is replaced.
         seed: heads are initialised from it.
 
     Raises:
         ConfigError: a model without a linear layer.
     """
 
+    _place: Tensor
+
     def __init__(self, model: nn.Module, seed: int) -> None:
         super().__init__()
-        body = copy.deepcopy(model)
-        linear = [name for name, module in body.named_modules() if isinstance(module, nn.Linear)]
-        if not linear:
+        body, path = copy.deepcopy(model), classifier_of(model)
+        if path is None:
             raise ConfigError(
                 "model without a classifier",
                 required="a last nn.Linear layer",
                 found=type(model).__name__,
                 hint="End the model with nn.Linear.",
             )
-        parent, _, name = linear[-1].rpartition(".")
-        self.width: int = body.get_submodule(linear[-1]).in_features  # type: ignore[assignment]
-        setattr(body.get_submodule(parent), name, nn.Identity())
+        self.width: int = body.get_submodule(path).in_features  # type: ignore[assignment]
+        if path:
+            parent, _, name = path.rpartition(".")
+            setattr(body.get_submodule(parent), name, nn.Identity())
+        else:
+            body = nn.Identity()
         self.body, self.seed = body, seed
-        self.device = next(model.parameters()).device
+        # says where new heads belong, also behind a body without parameters
+        self.register_buffer("_place", torch.empty(0, device=next(model.parameters()).device), persistent=False)
         self.heads = nn.ModuleDict()
         self.eval()
 
@@ -69,7 +74,7 @@ class MultiHead(nn.Module):
             )
         with seeded(self.seed, "head", task):
             head = nn.Linear(self.width, classes)
-        self.heads[str(task)] = head.to(self.device)
+        self.heads[str(task)] = head.to(self._place.device)
 
     def forward(self, inputs: Tensor, task: int) -> Tensor:
         """Logits for inputs of one task.
@@ -90,28 +95,20 @@ class MultiHead(nn.Module):
         logits = hidden.new_full((len(hidden), width), -torch.inf)
         for task in torch.unique(tasks).tolist():
             chosen = tasks == task
-            own = self.heads[str(task)](hidden[chosen])
-            logits[chosen, : own.shape[1]] = own.to(logits.dtype)  # autocast gives another precision
+            of_task = self.heads[str(task)](hidden[chosen])
+            logits[chosen, : of_task.shape[1]] = of_task.to(logits.dtype)  # autocast gives another precision
         return logits
 
-    def load_heads(self, state: dict[str, Tensor], tasks: Iterable[int] | None = None) -> None:
-        """Load a state dict with the heads it holds, in place of those there are.
-
-        Args:
-            state: of another module of this kind.
-            tasks: the order of the heads, where it is known.
-
-        Raises:
-            CheckpointError: tensors that are missing or do not fit.
-        """
+    def make_heads(self, state: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
+        """New heads for `tasks`, in their order and as wide as those of a state dict, in place of those there are."""
+        widths = head_widths(state)
         self.heads = nn.ModuleDict()
-        for task in sorted(ids_in(state, "heads")) if tasks is None else tasks:
-            self.add_task(len(state.get(f"heads.{task}.weight", ())), task)
-        load_module(self, state, "model")
+        for task in tasks:
+            self.add_task(widths.get(task, 0), task)
         self.eval()
 
 
-def head_widths(state: dict[str, Tensor]) -> dict[int, int]:
+def head_widths(state: Mapping[str, Tensor]) -> dict[int, int]:
     """Task id -> outputs of its head, in the state dict of a `MultiHead`."""
     weights = {task: f"heads.{task}.weight" for task in ids_in(state, "heads")}
     return {task: len(state[name]) for task, name in weights.items() if name in state}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from functools import cached_property
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from hypertail.errors import check_choice
-from hypertail.nets import Frozen
 from hypertail.nets.cut import stage_named
+from hypertail.nets.frozen import Frozen, Wrapper
 from hypertail.nets.mode import in_mode
-from hypertail.strategies.strategy import load_module
 
 TrunkStatistics = Literal["fixed", "batch"]
 
 
-class Trunk:
+class Trunk(Wrapper):
     """Images -> features, trainable during the first experience only.
 
     Args:
@@ -30,26 +30,40 @@ class Trunk:
 
     def __init__(self, module: nn.Module, *, learns: bool, statistics: TrunkStatistics = "fixed") -> None:
         check_choice("trunk statistics", statistics, get_args(TrunkStatistics))
-        self.module, self.statistics = module.eval(), statistics
+        super().__init__(module)
+        self.statistics = statistics
         self.learning = learns and any(True for _ in module.parameters())
+        self.eval()
         if not self.learning:
             self.freeze()
 
     def freeze(self) -> None:
         """Stop learning, for good."""
         self.learning = False
-        if not isinstance(self.module, Frozen):
-            if self.statistics == "fixed":
-                self.module = Frozen(self.module)
-            else:
-                self.module.requires_grad_(False).eval()
+        self.module.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Trunk:
+        """Training mode while the trunk learns, else evaluation mode whatever is asked."""
+        super().train(mode and self.learning)
+        return self
 
     @property
     def cacheable(self) -> nn.Module | None:
         """The module, if its features are functions of single images from now on."""
-        return self.module if isinstance(self.module, Frozen) else None
+        return self._frozen if not self.learning and self.statistics == "fixed" else None
 
-    def __call__(self, inputs: Tensor, *, training: bool) -> Tensor:
+    @cached_property
+    def _frozen(self) -> Frozen:
+        # always the same object, by which the engine knows its features; torch sees its parameters in `module`
+        return Frozen(self.module)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of images, by the running statistics in evaluation mode."""
+        with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
+            return self.module(images)  # type: ignore[no-any-return]
+
+    def features(self, inputs: Tensor, *, training: bool) -> Tensor:
         """Features of what the engine passes in: images, unless the engine has applied the frozen module already."""
         if self.cacheable is not None:
             return inputs
@@ -62,27 +76,17 @@ class Trunk:
         with torch.no_grad(), in_mode(True, self.module):
             return functional_call(self.module, copies, (inputs,))  # type: ignore[no-any-return]
 
-    def features(self, inputs: Tensor, chunk: int = 250) -> Tensor:
+    def all_features(self, inputs: Tensor, chunk: int = 250) -> Tensor:
         """Features of many inputs, for keeping."""
         if self.cacheable is not None:
             return inputs
         with torch.no_grad():
-            return torch.cat([self(part, training=False) for part in inputs.split(chunk)])
+            return torch.cat([self.features(part, training=False) for part in inputs.split(chunk)])
 
-    def parameters(self) -> dict[str, Tensor]:
+    def group(self) -> dict[str, nn.Parameter]:
         """The parameters that learn now, as `trunk.name`."""
         return {f"trunk.{name}": p for name, p in self.module.named_parameters()} if self.learning else {}
 
-    def state(self) -> dict[str, Tensor]:
-        """Parameters and statistics."""
-        inner = self.module.module if isinstance(self.module, Frozen) else self.module
-        return {name: value.detach() for name, value in inner.state_dict().items()}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore a trunk that had been frozen.
-
-        Raises:
-            CheckpointError: tensors that are missing or do not fit.
-        """
-        load_module(self.module.module if isinstance(self.module, Frozen) else self.module, state, "trunk")
-        self.freeze()
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.freeze()  # what is saved has learned

@@ -1,7 +1,7 @@
 """Decoded images on disk, so that a dataset is decoded once.
 
-One file per dataset, as `storage.checkpoint` writes it, under `$HYPERTAIL_CACHE` (default `~/.cache/hypertail`), named by a digest of
-what it was made from: a changed source is a new file, and any file may be deleted at any time. It holds every pixel of
+One file per dataset, as `storage.checkpoint` writes it, under `$HYPERTAIL_CACHE` (default `~/.cache/hypertail`), named
+by a digest of what it was made from: a changed source is a new file, and any file may be deleted at any time. It holds every pixel of
 the dataset: by default only public datasets are kept (`build_stream`).
 """
 

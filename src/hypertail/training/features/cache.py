@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hypertail.nets import Frozen, folded
+from hypertail.nets.tensors import nbytes
 from hypertail.seeds import generator
 from hypertail.streams import Experience
 from hypertail.training.features.shared import SharedFeatures, digest_of_images, digest_of_trunk
@@ -38,8 +39,8 @@ class FeatureCache:
     A *view* is one random augmentation of all training images of an experience. With `views` fewer than the epochs,
     views are used in turn and their trunk features are kept; with as many, each epoch computes its own. Test inputs
     have a single view, which is kept for the whole run. Kept tensors stay in memory up to `cache_bytes`, then go to
-    `disk`; what fits neither is computed again when needed. Where they lie changes seconds and nothing else: on a CPU
-    inputs are equal bit for bit.
+    `disk`; what fits neither is computed again when needed. Where they are stored affects speed only: on a CPU inputs
+    are equal bit for bit.
 
     Args:
         seed: of the run; augmentation follows from (seed, task, view).
@@ -79,12 +80,12 @@ class FeatureCache:
     @property
     def used_bytes(self) -> int:
         """Bytes kept in memory now."""
-        return sum(map(_size, self._memory.values()))
+        return nbytes(self._memory.values())
 
     @property
     def spilled_bytes(self) -> int:
         """Bytes kept on disk now."""
-        return sum(map(_size, self._spilled.values()))
+        return nbytes(self._spilled.values())
 
     def set_trunk(self, trunk: nn.Module | None) -> None:
         """Use `trunk` from now on (None: inputs are images); what an earlier trunk made is dropped.
@@ -158,7 +159,7 @@ class FeatureCache:
         if view in self._spilled:
             return self._spilled[view].to(self.device)
         inputs = compute()
-        if self.used_bytes + _size(inputs) <= self.cache_bytes:
+        if self.used_bytes + inputs.nbytes <= self.cache_bytes:
             self._memory[view] = inputs
         elif self.disk is not None and (spilled := self.disk.keep(inputs)) is not None:
             self._spilled[view] = spilled
@@ -174,7 +175,7 @@ class FeatureCache:
                 hint += ", a TMPDIR with more room"
             self._tell(
                 "not kept",
-                f"{_mib(_size(inputs))} of inputs do not fit {where} and are computed again each time; "
+                f"{_mib(inputs.nbytes)} of inputs do not fit {where} and are computed again each time; "
                 f"{hint} or fewer views (--views) would keep them.",
             )
         return inputs
@@ -195,10 +196,6 @@ class FeatureCache:
         if images.dim() != 4:
             return images
         return images.movedim(1, -1).contiguous().movedim(-1, 1)
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def _mib(count: int) -> str:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from hypertail.nets.tensors import nbytes
 from hypertail.streams import Experience
 
 
 class SharedFeatures:
     """Trunk features, each computed by the first run that needs them, up to a number of bytes.
 
-    Features are found by what they are made of (trunk, images, transform, randomness), never by a name, so that runs
-    that differ in any of it cannot meet. Where room is short, features of trunks that are no longer used go first.
+    The key is a digest of trunk, images, transform and seed, so different runs never share features. Where room is
+    short, features of trunks that are no longer used go first.
 
     Args:
         limit_bytes: memory for kept features.
@@ -28,7 +29,7 @@ class SharedFeatures:
     @property
     def used_bytes(self) -> int:
         """Bytes kept now."""
-        return sum(_size(inputs) for own in self._kept.values() for inputs, _ in own.values())
+        return nbytes(inputs for features in self._kept.values() for inputs, _ in features.values())
 
     def get(self, trunk: str, key: str, compute: Callable[[], Tensor]) -> tuple[Tensor, float]:
         """The features `key` of a trunk, and the seconds saved: those that computing them took, 0 if that was now.
@@ -38,17 +39,17 @@ class SharedFeatures:
             key: what else they follow from.
             compute: makes them.
         """
-        own = self._kept.setdefault(trunk, {})
-        if key in own:
-            return own[key]
+        features = self._kept.setdefault(trunk, {})
+        if key in features:
+            return features[key]
         started = time.perf_counter()
         inputs = compute()
         seconds = time.perf_counter() - started
         for other in [other for other in self._kept if other != trunk]:
-            if self.used_bytes + _size(inputs) > self.limit_bytes:
+            if self.used_bytes + inputs.nbytes > self.limit_bytes:
                 del self._kept[other]
-        if self.used_bytes + _size(inputs) <= self.limit_bytes:
-            own[key] = (inputs, seconds)
+        if self.used_bytes + inputs.nbytes <= self.limit_bytes:
+            features[key] = (inputs, seconds)
         return inputs, 0.0
 
 
@@ -70,7 +71,3 @@ def digest_of_images(experience: Experience, split: str) -> str:
     digest.update(repr(examples.images.shape).encode())
     digest.update(examples.images.contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

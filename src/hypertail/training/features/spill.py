@@ -1,4 +1,4 @@
-"""Tensors laid off to disk: memory-mapped, in files that no other process can see and no crash can leave behind."""
+"""Move tensors to unnamed, memory-mapped temporary files, which no crash can leave behind."""
 
 from __future__ import annotations
 

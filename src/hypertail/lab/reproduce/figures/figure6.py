@@ -67,8 +67,14 @@ def generated_filters(finished: FinishedRun) -> Filters:
         CheckpointError: the checkpoint cannot be read.
     """
     tensors, _ = load_checkpoint(finished.directory / CHECKPOINT)
-    prefix = "strategy.hyper."
-    state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    # the second is the name in checkpoints of earlier versions
+    prefixes = ("strategy.net.hyper.", "strategy.hyper.")
+    state = {
+        name.removeprefix(prefix): value
+        for prefix in prefixes
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
     config, count = finished.config, len(finished.run.tasks)
     width = config.options.get("head_width") or max(len(task.classes) for task in finished.run.tasks)
     with seeded(config.seed, "filters"):

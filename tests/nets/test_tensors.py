@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from hypertail.nets import BufferDict, BuffersOfTasks, count_parameters, nbytes
+from support.asserts import assert_same_tensors
+
+
+class Holder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.named, self.of_tasks = BufferDict({"a.b": torch.ones(2)}), BuffersOfTasks()
+
+
+def test_tensors_move_with_their_module_and_are_in_its_state() -> None:
+    holder = Holder()
+    holder.of_tasks[3] = {"x.y": torch.zeros(1)}
+    assert set(holder.state_dict()) == {"named.a.b", "of_tasks.3.x.y"}
+    holder.double()
+    assert {value.dtype for value in holder.state_dict().values()} == {torch.float64}
+    assert_same_tensors(copy.deepcopy(holder).state_dict(), holder.state_dict())
+
+
+def test_loading_takes_other_names_as_copies() -> None:
+    saved, holder = Holder(), Holder()
+    saved.named["c"] = torch.arange(3)
+    del saved.named["a.b"]
+    state = saved.state_dict()
+    holder.load_state_dict(state)
+    assert list(holder.named) == ["c"]
+    holder.named["c"] += 1
+    assert torch.equal(state["named.c"], torch.arange(3))
+
+
+def test_tasks_are_found_by_their_numbers() -> None:
+    of_tasks = BuffersOfTasks()
+    of_tasks[5], of_tasks[1] = {"x": torch.zeros(1)}, {}
+    assert (list(of_tasks), len(of_tasks), 5 in of_tasks, 2 in of_tasks) == ([5, 1], 2, True, False)
+    assert list(of_tasks[5]) == ["x"]
+    of_tasks.clear()
+    assert not len(of_tasks)
+
+
+def test_a_dict_of_buffers_equals_itself_alone() -> None:
+    assert BufferDict() != BufferDict()
+    assert len({BufferDict(), BufferDict()}) == 2
+
+
+def test_bytes_and_parameters_are_counted() -> None:
+    assert nbytes([torch.zeros(3), torch.zeros(2, dtype=torch.float64)]) == 28
+    assert count_parameters(nn.Linear(3, 2)) == 8
