@@ -14,6 +14,8 @@ from PIL import Image
 
 from hypertail.cli import main, parse
 from hypertail.lab.records.runfile import RunFile
+from support.commands import told
+from support.errors import Texts
 
 SMALL = "--experiences 2 --image-size 8 --epochs 1 --trunk-epochs 1 --strategy naive"
 
@@ -61,12 +63,8 @@ def test_a_class_folder_was_added(finished: bool, tmp_path: Path, capsys: pytest
         result.unlink()
     photos(tmp_path / "photos", "abcde")
     capsys.readouterr()
-    with pytest.raises(SystemExit):
-        typed(f"{line} --existing reuse")
-    said = capsys.readouterr().err
-    assert said.startswith("error: data of run directory O/")
-    assert "found a new class 'e' (6 training images). Restore the data" in said
-    assert said.count("\n") == 1
+    again = shlex.split(f"{line} --existing reuse")
+    told(capsys, *again, problem="data of run directory O/", found=("class 'e'", "6 training images"), hint="Restore")
 
 
 def test_another_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,9 +72,7 @@ def test_another_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     typed(f"run digits {SMALL} --speed full")
     typed(f"run digits {SMALL} --existing reuse")
     assert "finished before" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        typed(f"run digits {SMALL} --speed mixed --existing reuse")
-    assert "required a run in mixed precision, as --speed mixed says" in capsys.readouterr().err
+    told(capsys, *shlex.split(f"run digits {SMALL} --speed mixed --existing reuse"), required="--speed mixed")
 
 
 @pytest.mark.parametrize("command", ["run digits", "tune digits", "reproduce table2", "quickstart"])
@@ -105,27 +101,18 @@ def test_how_data_is_read(command: str, line: str, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "problem", "required", "found"),
     [
-        (
-            "--cache --no-cache",
-            "options --cache and --no-cache: required one of them, or none; found both",
-        ),
-        (
-            "--image-column photo",
-            "image column of stream 'digits': required none, unless for hub:OWNER/NAME; found '",
-        ),
-        (
-            "--images-per-class 1",
-            "option --images-per-class: required 2 or more; found 1. Give",
-        ),
+        ("--cache --no-cache", ("--cache", "--no-cache"), "one of them", "both"),
+        ("--image-column photo", ("image column", "'digits'"), "hub:OWNER/NAME", "'photo'"),
+        ("--images-per-class 1", "--images-per-class", "2 or more", "1"),
     ],
 )
 @pytest.mark.parametrize("command", ["run digits", "tune digits --strategy naive"])
-def test_how_data_cannot_be_read(command: str, line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        typed(f"{command} {line}")
-    assert message in capsys.readouterr().err
+def test_how_data_cannot_be_read(
+    command: str, line: str, problem: Texts, required: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(capsys, *shlex.split(f"{command} {line}"), problem=problem, required=required, found=found)
     assert list(Path().iterdir()) == []
 
 
@@ -136,11 +123,11 @@ def test_images_per_class_are_part_of_a_run(capsys: pytest.CaptureFixture[str]) 
     assert content["config"]["images_per_class"] == 9
     assert [task["train"] for task in content["tasks"]] == [18, 18]
     assert "of each class at most 9 training images are kept" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        typed(f"run digits {SMALL} --images-per-class 8 --existing reuse")
-    assert "required a run with the same options" in capsys.readouterr().err
+    again = shlex.split(f"run digits {SMALL} --images-per-class 8 --existing reuse")
+    told(capsys, *again, required="the same options")
 
 
+@pytest.mark.slow
 def test_tune_says_what_was_read_and_hands_the_limit_on(capsys: pytest.CaptureFixture[str]) -> None:
     typed(
         "tune digits --strategy separate-4 --try lr=0.001,0.002 --images-per-class 9 --no-cache --experiences 2 "
@@ -153,6 +140,7 @@ def test_tune_says_what_was_read_and_hands_the_limit_on(capsys: pytest.CaptureFi
     assert " --no-cache" in use
 
 
+@pytest.mark.slow
 def test_reproduce_says_what_was_read(capsys: pytest.CaptureFixture[str]) -> None:
     typed("reproduce table2 --scale smoke --strategy hn-4 lr-4 separate-4")
     assert len(re.findall(r"^digits: 1797 training images", capsys.readouterr().out, re.MULTILINE)) == 1

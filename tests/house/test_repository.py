@@ -135,7 +135,7 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.returncode == 0, f"{example.name} failed:\n{result.stdout}\n{result.stderr}"

@@ -163,6 +163,8 @@ def test_newer(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
+@pytest.mark.slow
+@pytest.mark.fuzz
 def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
     """case 16: every bit of a small file, in its tensors and in its header, one at a time."""
     path = tmp_path / "run.safetensors"

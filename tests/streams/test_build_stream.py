@@ -84,6 +84,7 @@ def test_streams_follow_the_seed_alone(root: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["digits", "split-cifar10"])
 def test_validation_is_a_part_of_the_training_data(root: Path, name: str) -> None:
     without, held = build_stream(name, data=root), build_stream(name, data=root, validation=0.2)
+    assert len(held) == 5
     for plain, experience in zip(without, held, strict=True):
         assert plain.validation is None
         assert experience.validation is not None
@@ -104,7 +105,9 @@ def test_no_image_is_in_two_sets(root: Path) -> None:
 def test_images_keep_their_classes(root: Path) -> None:
     """Row r of the made-up CIFAR-10 has class r mod 10 and its number as its pixels."""
     number = {noise_image(row).tobytes(): row for row in range(120)}
-    for experience in build_stream("split-cifar10", data=root):
+    stream = build_stream("split-cifar10", data=root)
+    assert sum(len(experience.train) + len(experience.test) for experience in stream) == len(number)
+    for experience in stream:
         for part, first in ((experience.train, 0), (experience.test, 100)):
             for image, label in zip(part.images, part.labels.tolist(), strict=True):
                 row = number[image.permute(1, 2, 0).contiguous().numpy().tobytes()]
@@ -148,6 +151,7 @@ def expected_test_image(image: Tensor, name: str) -> Tensor:
 def test_test_transform_only_normalises(root: Path, stream: str, dataset: str) -> None:
     experience = build_stream(stream, data=root)[0]
     found = experience.test_transform(experience.test.images, generator(0))
+    assert len(found) > 0
     for image, result in zip(experience.test.images, found, strict=True):
         torch.testing.assert_close(result.double(), expected_test_image(image, dataset), rtol=0, atol=1e-5)
 
@@ -208,8 +212,11 @@ def test_noise_is_there_in_training_and_at_test(root: Path, which: str) -> None:
 
 
 def test_test_images_do_not_depend_on_batch_or_generator(root: Path) -> None:
-    for experience in build_stream("noisy-cifar100", data=root):
+    stream = build_stream("noisy-cifar100", data=root)
+    assert len(stream) == 4
+    for experience in stream:
         images = experience.train.images
+        assert len(images) > 7
         together = experience.test_transform(images, generator(0))
         for row in range(0, len(images), 7):
             assert torch.equal(experience.test_transform(images[row : row + 1], generator(1))[0], together[row])
@@ -312,6 +319,7 @@ def test_every_listed_stream_can_be_built(root: Path, tmp_path: Path) -> None:
         assert tuple(images.shape) == (3, *stream.image_shape)
 
 
+@pytest.mark.slow
 def test_importing_streams_is_light() -> None:
     heavy = ["PIL", "datasets", "huggingface_hub", "kornia", "pyarrow", "sklearn"]
     code = (

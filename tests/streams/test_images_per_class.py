@@ -26,6 +26,7 @@ def digits(**options: Any) -> Stream:
 
 def test_at_most_so_many_of_each_class_and_test_images_as_they_were() -> None:
     whole, few = digits(), digits(images_per_class=7)
+    assert len(few) == 2
     for all_of_it, some in zip(whole, few, strict=True):
         assert some.classes == all_of_it.classes
         assert torch.bincount(some.train.labels).tolist() == [7, 7]
@@ -43,6 +44,7 @@ def test_the_seed_chooses() -> None:
 
 def test_validation_comes_out_of_them() -> None:
     few, plain = digits(images_per_class=10, validation=0.2), digits(images_per_class=10)
+    assert len(few) == 2
     for some, all_of_it in zip(few, plain, strict=True):
         assert some.validation is not None
         assert torch.bincount(some.train.labels).tolist() == [8, 8]

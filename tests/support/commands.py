@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,15 +26,24 @@ def hypertail(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
 
 
-def line_of_failure(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[str, BaseException | None]:
-    """The one line of a command that fails with exit code 1, and what it failed of."""
+class Failure(NamedTuple):
+    """How a command failed: what it had printed before, its one line on the standard error, and what that tells of."""
+
+    out: str
+    line: str
+    error: BaseException | None
+
+
+def failure(capsys: pytest.CaptureFixture[str], *args: str) -> Failure:
+    """The failure of a command that ends with exit code 1 and one line."""
     with pytest.raises(SystemExit) as stop:
         main(args)
     assert stop.value.code == 1
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    return err, stop.value.__context__
+    assert err.endswith("\n")
+    return Failure(out, err, stop.value.__context__)
 
 
 def told(
@@ -43,10 +53,10 @@ def told(
     required: Texts = (),
     found: Texts = (),
     hint: Texts = (),
-) -> HypertailError:
-    """The error of a command that fails, with these texts in its fields; it was told in one line, whole."""
-    line, error = line_of_failure(capsys, *args)
-    assert isinstance(error, HypertailError), line
-    check_fields(error, problem=problem, required=required, found=found, hint=hint)
-    assert line == "error: " + re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", str(error)) + "\n"
-    return error
+) -> Failure:
+    """The failure of a command with these texts in the fields of its error, which the line tells in full."""
+    failed = failure(capsys, *args)
+    assert isinstance(failed.error, HypertailError), failed.line
+    check_fields(failed.error, problem=problem, required=required, found=found, hint=hint)
+    assert failed.line == "error: " + re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", str(failed.error)) + "\n"
+    return failed
