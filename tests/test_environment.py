@@ -23,7 +23,7 @@ from hypertail.environment import (
     versions,
 )
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.run import free_bytes
+from hypertail.lab.experiments.place import free_bytes
 
 
 @pytest.fixture

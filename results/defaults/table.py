@@ -11,7 +11,7 @@ from statistics import mean, stdev
 
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.records.runfile import RunFile
-from hypertail.lab.reproduce.runs import Library
+from hypertail.lab.experiments.library import Library
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = {
@@ -60,10 +60,10 @@ def committed(version: str, setting: str) -> dict[str, list[RunFile]]:
     for strategy, depth in ((s, d) for s in ("hn", "separate") for d in (2, 3, 4)):
         config = RunConfig(COMMITTED[setting], strategy, depth, image_size=32 if setting == "tiny" else None)
         if version == "before":
-            task_lr = None if depth == 4 else config.method.task_lr  # nothing learned at it at depth 4
-            config = replace(config, method=replace(config.method, classifier_rank=0, task_lr=task_lr))
+            task_lr = None if depth == 4 else config.options.get("task_lr")  # nothing learned at it at depth 4
+            config = replace(config, options={"classifier_rank": 0, "task_lr": task_lr})
             if setting == "tiny":
-                config = replace(config, method=replace(config.method, reference_steps=1))
+                config = config.with_options(reference_steps=1)
         for run in library.finished([config]):
             found.setdefault(run.run.label, [run.run])
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -50,6 +51,29 @@ def check_choice(kind: str, value: str, choices: Iterable[str]) -> None:
     known = list(choices)
     if value not in known:
         raise unknown_name(kind, value, known)
+
+
+def check_range(option: str, value: float | None, least: float, most: float = math.inf, *, above: bool = False) -> None:
+    """Refuse a number of an option that is out of its range; None, where it is a value, is always in it.
+
+    Args:
+        option: as its user spells it, `--epochs`.
+        value: what was given.
+        least: the smallest number allowed, or with `above` the largest that is not.
+        most: the largest number allowed; infinity itself is never allowed.
+        above: the number must be more than `least`.
+
+    Raises:
+        ConfigError: naming the option and the range.
+    """
+    if value is None or (value < math.inf and value <= most and (value > least if above else value >= least)):
+        return
+    required = f"more than {least:g}" if above else f"{least:g} or more"
+    if most < math.inf:
+        required += f", up to {most:g}"
+    raise ConfigError(
+        f"option {option}", required=required, found=str(value), hint=f"Give {option} a value in that range."
+    )
 
 
 def unknown_task(task: int, learned: int) -> ConfigError:

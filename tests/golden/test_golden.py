@@ -22,10 +22,10 @@ import pytest
 import torch
 
 from hypertail.lab.experiments.config import RunConfig, expand
-from hypertail.lab.experiments.dataplace import DataPlace
 from hypertail.lab.experiments.directories import CHECKPOINT
+from hypertail.lab.experiments.listener import Listener
+from hypertail.lab.experiments.place import DataPlace, Place
 from hypertail.lab.experiments.run import execute
-from hypertail.recipes.presets import preset
 from hypertail.storage.checkpoint import load_checkpoint
 
 STORED = Path(__file__).with_name("runs.json")
@@ -60,29 +60,33 @@ def machine() -> dict[str, str]:
     }
 
 
-class _Killed(BaseException):
+class _KilledError(BaseException):
     """Stands for a process that was killed."""
+
+
+class _Killer(Listener):
+    """Kills a run in its third experience."""
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        if text.startswith("experience 3"):
+            raise _KilledError
 
 
 def result_of(base: RunConfig, name: str, out: Path, data: DataPlace) -> dict[str, Any]:
     """What the run `strategy-depth:preset[:resumed|:mixed]` ends with."""
     strategy, chosen, *kind = name.split(":")
-    method = preset(chosen)
-    if method.trunk_epochs:
-        method = replace(method, trunk_epochs=2)
-    [config] = expand([strategy], ["2"], [0], replace(base, preset=chosen, method=method))
-    speed = "mixed" if kind == ["mixed"] else "full"
+    [config] = expand([strategy], ["2"], [0], replace(base, preset=chosen))
+    if config.options.get("trunk_epochs"):
+        config = config.with_options(trunk_epochs=2)
+    place = Place(data, speed="mixed" if kind == ["mixed"] else "full")
+    directory = out / "run"
     if kind == ["resumed"]:
-
-        def die(done: int, total: int, text: str) -> None:
-            if text.startswith("experience 3"):
-                raise _Killed
-
-        with pytest.raises(_Killed):
-            execute(config, out, data=data, speed=speed, progress=die)
-    run = execute(config, out, data=data, speed=speed, existing="reuse")
-    tensors, _ = load_checkpoint(out / config.run_name / CHECKPOINT)
-    return {"accuracy": run.accuracy, "weights": digest(tensors)}
+        with pytest.raises(_KilledError):
+            execute(config, directory, place, listener=_Killer())
+    run = execute(config, directory, place, existing="reuse")
+    tensors, _ = load_checkpoint(directory / CHECKPOINT)
+    accuracy = [list(row) for row in run.accuracy]
+    return {"accuracy": accuracy, "weights": digest(tensors)}
 
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""The presets: what the ledger says of them, and that each runs with every strategy."""
+"""The presets: what DEVIATIONS.md says of them, and that each runs with every strategy."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.config import STRATEGIES, RunConfig, expand
-from hypertail.lab.experiments.run import execute
-from hypertail.recipes.method import Method
-from hypertail.recipes.presets import PRESETS, PRINTED, RELEASED, TUNED, preset
+from hypertail.lab.experiments.config import RunConfig, expand
+from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names, usual_options
+from hypertail.recipes.presets import PRESETS, check_preset
 from hypertail.streams import Stream, build_stream
+from support.runs import run_in
 
 EVERYONE = ("naive", "ewc", "joint", "lr-3", "separate-3", "hn-3", "hn-f")
 
@@ -34,41 +34,60 @@ def few_digits() -> Stream:
 def test_every_preset_runs_with_every_strategy(
     name: str, strategy: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    base = RunConfig(
-        "digits", "naive", preset=name, epochs=1, batch_size=6, method=replace(PRESETS[name], trunk_epochs=1)
-    )
+    base = RunConfig("digits", "naive", preset=name, epochs=1, batch_size=6)
     out = Path(tmp_path_factory.getbasetemp(), f"presets-{name}")
-    (config,) = expand([strategy], [], [0], base)
-    result = execute(config, out, stream=few_digits)
-    assert (result.preset, result.strategy) == (name, strategy.partition("-")[0])
+    (config,) = expand([strategy], [], [0], base, {"trunk_epochs": 1})
+    result = run_in(out, config, stream=few_digits)
+    assert (result.preset, result.strategy) == (name, config.strategy)
     assert result.metrics["aca"] is not None
     assert len(result.accuracy) == 2
 
 
 def test_every_strategy_is_among_them() -> None:
-    assert {name.partition("-")[0] for name in EVERYONE} == set(STRATEGIES)
+    assert {recipe_of(name.partition("-")[0]).name for name in EVERYONE} == set(strategy_names())
 
 
 def test_tuned_is_the_default() -> None:
-    assert preset("tuned") == TUNED == Method()
+    assert RunConfig("digits", "hn", 3).options == usual_options("hn", "tuned") == usual_options("hn")
     assert list(PRESETS) == ["tuned", "printed", "released"]
 
 
-def test_printed_and_released_follow_the_ledger() -> None:
-    for method in (PRINTED, RELEASED):
-        assert (method.lr, method.penalty_weight, method.lookahead, method.virtual_step) == (1e-3, 0.5, "first", "sgd")
-        assert (method.embedding, method.mlp, method.rank, method.code) == (32, (50, 32), 32, "additive")
-        assert (method.schedule, method.trunk_training, method.trunk_epochs) == ("constant", "with-tail", None)
-        assert (method.standardise, method.curvature, method.output_weight, method.hyper_lr) == (False, False, 0, None)
-        assert (method.init, method.replay_batch, method.replay_coefficient, method.ewc_weight) == ("library", 64, 1, 1)
-    assert (PRINTED.reduction, PRINTED.combine, PRINTED.norm) == ("sum", "mean", "batch")
-    assert (RELEASED.reduction, RELEASED.combine, RELEASED.norm) == ("mean", "sum", "instance")
-    assert (RELEASED.per_sample, RELEASED.trunk_statistics) == (True, "batch")
-    assert (RELEASED.new_embedding, RELEASED.head_width) == ("copied", 10)
+def test_presets_name_options_that_exist() -> None:
+    for name in PRESETS:
+        assert set(PRESETS[name].shared) <= set(option_types())
+        for strategy in strategy_names():
+            assert set(recipe_of(strategy).presets.get(name, ())) <= set(usual_options(strategy).flat())
+            assert set(recipe_of(strategy).presets) <= set(PRESETS)
+
+
+COMMON = {
+    **{"lr": 1e-3, "penalty_weight": 0.5, "lookahead": "first", "virtual_step": "sgd"},
+    **{"embedding": 32, "mlp": (50, 32), "rank": 32, "code": "additive", "vectors": "gaussian"},
+    **{"schedule": "constant", "trunk_training": "with-tail", "trunk_epochs": None, "trunk_rotations": False},
+    **{"standardise": False, "curvature": False, "output_weight": 0, "hyper_lr": None, "task_lr": None},
+    **{"adapter_rank": 0, "classifier_rank": 0, "reference_steps": 1, "channel_vectors": "learned"},
+    **{"init": "library", "replay_batch": 64, "replay_coefficient": 1, "ewc_weight": 1, "classifier_lr": None},
+}
+ONE_ONLY = {
+    "printed": {"reduction": "sum", "combine": "mean", "norm": "batch", "penalty_form": "closed", "head_width": None},
+    "released": {
+        **{"reduction": "mean", "combine": "sum", "norm": "instance", "penalty_form": "direct", "per_sample": True},
+        **{"trunk_statistics": "batch", "new_embedding": "copied", "head_width": 10},
+    },
+}
+
+
+@pytest.mark.parametrize("name", ONE_ONLY)
+def test_printed_and_released_are_as_deviations_says(name: str) -> None:
+    flat = {
+        option: value for strategy in strategy_names() for option, value in usual_options(strategy, name).flat().items()
+    }
+    expected = COMMON | ONE_ONLY[name]
+    assert {option: flat[option] for option in expected} == expected
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(
         ConfigError, match=r"unknown preset 'relased': required one of printed, .*Did you mean 'released'?"
     ):
-        preset("relased")
+        check_preset("relased")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.records.runfile import Curve
-from hypertail.lab.reproduce.target import FinishedRun
 from support.sample_runs import sample_run
 
 LENGTHS = {"split-cifar100": 20, "noisy-cifar100": 4, "noisy-cifar100-clean": 4, "digits": 5}
@@ -17,8 +17,10 @@ LENGTHS = {"split-cifar100": 20, "noisy-cifar100": 4, "noisy-cifar100-clean": 4,
 def finished(config: RunConfig, directory: Path = Path("nowhere")) -> FinishedRun:
     """A plausible run of `config`, with curves and cosines if it was to record them."""
     n = config.experiences or LENGTHS.get(config.stream, 2)
-    depth = (config.depth or 0) + (config.seed << 3) + sum(map(ord, config.stream + str(config.method.lookahead)))
-    run = sample_run(config.strategy, {"lr": 2, "hn": 2}.get(config.strategy), n=n, seed=depth)
+    depth = (
+        (config.depth or 0) + (config.seed << 3) + sum(map(ord, config.stream + str(config.options.get("lookahead"))))
+    )
+    run = sample_run(config.strategy, {"replay": 2, "hn": 2}.get(config.strategy), n=n, seed=depth)
     R = run.matrix
     curves = ()
     if config.eval_every:
@@ -28,7 +30,9 @@ def finished(config: RunConfig, directory: Path = Path("nowhere")) -> FinishedRu
             for task in range(1, n)
             for epoch in range(config.eval_every, config.epochs, config.eval_every)
         )
-    recorded = [-0.5 + 0.001 * step for step in range(40 * config.epochs)] if config.method.record_cosine else []
+    recorded = (
+        [-0.5 + 0.001 * step for step in range(40 * config.epochs)] if config.options.get("record_cosine") else []
+    )
     run = replace(
         run,
         stream=config.stream,

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_rows, label_for
+from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_rows
+from hypertail.recipes.catalogue import label_for
 
 # strategy, depth: accuracy right after learning, lost at once, lost per later experience, seconds, bytes
 _PLAUSIBLE: dict[tuple[str, int | str | None], tuple[float, float, float, float, int]] = {
     ("naive", None): (0.86, 0.25, 0.12, 180.0, 0),
     ("ewc", None): (0.80, 0.22, 0.10, 260.0, 8_920_000),
-    ("lr", 2): (0.87, 0.10, 0.06, 210.0, 8_192_000),
+    ("replay", 2): (0.87, 0.10, 0.06, 210.0, 8_192_000),
     ("hn", 2): (0.80, 0.01, 0.003, 640.0, 2_464_088),
     ("hn", "full"): (0.78, 0.015, 0.004, 1210.0, 3_077_508),
     ("separate", 3): (0.85, 0.0, 0.0, 190.0, 66_000_000),

@@ -15,25 +15,27 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run, tune
+from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run
 from hypertail.cli.command import Command
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
 from hypertail.environment import own_version
 from hypertail.errors import ConfigError, HypertailError
 
 COMMANDS: Mapping[str, Command[Any]] = {
-    "run": Command(run.Run, run.execute, run.default, run.stopped),
+    "run": Command(run.Run, run.execute, run.options, run.stopped),
     "info": Command(info.Info, info.execute),
     "report": Command(report.Report, report.execute),
     "quickstart": Command(quickstart.Quickstart, quickstart.execute),
     "bench": Command(bench.Bench, bench.execute),
     "cache": Command(cache.Cache, cache.execute),
     "reproduce": Command(reproduce.Reproduce, reproduce.execute, stopped=reproduce.stopped),
-    "tune": Command(tune.Tune, tune.execute, tune.default, tune.stopped),
 }
 """Name -> what it is. A new command is a file beside this one and a line here."""
 
 DESCRIPTION = f"Continual learning with partial hypernetworks (hypertail {own_version()})."
+
+_RENAMED = {"--residual-rank": "--adapter-rank"}
+"""Option in earlier versions -> option of today."""
 
 CONFIG = (tyro.conf.HelptextFromCommentsOff,)
 
@@ -42,13 +44,14 @@ def parse(args: Sequence[str]) -> Any:
     """The options of the command that `args` spell, an instance of its dataclass; leaves with a message if they do not.
 
     Raises:
-        ConfigError: an unknown preset, or an option given twice.
+        ConfigError: an unknown preset or strategy, an option of another strategy, or an option given twice.
     """
+    args = [_RENAMED.get(name, name) + equals + value for name, equals, value in (text.partition("=") for text in args)]
     _refuse_repeated(args)
     kinds: list[Any] = []
     for name, command in COMMANDS.items():
-        default = {} if command.default is None else {"default": command.default(args)}
-        kinds.append(Annotated[command.options, tyro.conf.subcommand(name, **default)])
+        options = command.options if command.extended is None or args[:1] != [name] else command.extended(args)
+        kinds.append(Annotated[options, tyro.conf.subcommand(name)])
     return tyro.cli(reduce(or_, kinds), args=list(args), prog="hypertail", description=DESCRIPTION, config=CONFIG)
 
 
@@ -76,10 +79,10 @@ def main(args: Sequence[str] | None = None) -> None:
     options: Any = None
     try:
         options = parse(given)
-        (command,) = (command for command in COMMANDS.values() if command.options is type(options))
+        (command,) = (command for command in COMMANDS.values() if isinstance(options, command.options))
         command.execute(options, console, line)
     except BrokenPipeError:
-        # whoever read the output, `head` say, has gone; nothing is left to tell, and nobody
+        # the reader (say `head`) closed the pipe: exit quietly
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except HypertailError as error:

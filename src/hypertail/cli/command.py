@@ -22,11 +22,11 @@ class Command(Generic[T]):
     Attributes:
         options: frozen dataclass of its options, which tyro reads; its docstring is the help text.
         execute: does it, given the options, where to print, and the command line to record with results.
-        default: from the arguments to the default options, where these depend on one of them.
-        stopped: from the arguments after the name of the program to what is said of an interrupted command.
+        extended: from the arguments to a subclass of `options` with those that other arguments bring along.
+        stopped: from the arguments after the name of the program to the message shown when the command is interrupted.
     """
 
     options: type[T]
     execute: Callable[[T, Console, str], None]
-    default: Callable[[Sequence[str]], T] | None = None
+    extended: Callable[[Sequence[str]], type[T]] | None = None
     stopped: Callable[[Sequence[str]], str] = _stopped

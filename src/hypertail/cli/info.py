@@ -8,12 +8,16 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.table import Table
 from tyro.conf import arg
 
-from hypertail.lab.experiments.batch import print_info
-from hypertail.lab.experiments.config import parse_depth
+from hypertail.cli.run import PRESET_WORDS
+from hypertail.cli.shared import listed
+from hypertail.lab.experiments.sizes import Info as Sizes
 from hypertail.lab.experiments.sizes import describe
-from hypertail.recipes.presets import PRESETS, preset
+from hypertail.lab.reports.tables import human_bytes
+from hypertail.nets.models import USUAL, model_names
+from hypertail.recipes.catalogue import parse_depth, usual_options
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Info:
     """Parameters of trunk, tail and hypernetwork, and bytes kept between tasks (Tables 3 and 6)."""
 
     depth: Annotated[str, arg(metavar="K")] = "3"
-    """Frozen residual blocks, 0 to 4; full is 0 (HN-F)."""
+    """Frozen blocks, 0 to 4 of slim ResNet-18; full is 0 (HN-F)."""
     tasks: Annotated[int, arg(metavar="T")] = 20
     """Tasks of the stream."""
     classes: Annotated[int, arg(metavar="C")] = 5
@@ -32,7 +36,8 @@ class Info:
     """Channels of the images."""
     buffer: Annotated[int, arg(metavar="N")] = 200
     """Exemplars of latent replay, for comparison."""
-    preset: Annotated[str, arg(metavar="NAME", help=f"Sizes of the hypernetwork: {', '.join(PRESETS)}.")] = "printed"
+    preset: Annotated[str, arg(metavar="NAME", help=f"Sizes of the hypernetwork:{listed(PRESET_WORDS)}")] = "printed"
+    model: Annotated[str, arg(metavar="NAME", help=f"Main model:{listed(model_names())}")] = USUAL
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print JSON, with the key hypernetwork_parameters among others."""
 
@@ -46,9 +51,25 @@ def execute(command: Info, console: Console, line: str) -> None:
         image_size=command.image_size,
         channels=command.channels,
         buffer=command.buffer,
-        method=preset(command.preset),
+        options=usual_options("hn", command.preset),
+        model=command.model,
     )
     if command.json:
         print(json.dumps(info.to_json()))
     else:
-        print_info(info, console)
+        console.print(_table(info))
+
+
+def _table(info: Sizes) -> Table:
+    table = Table(title=f"depth {info.depth}, {info.tasks} tasks of {info.classes} classes, {info.image_size} pixels")
+    table.add_column("")
+    table.add_column("parameters", justify="right")
+    table.add_column("kept between tasks", justify="right")
+    table.add_row("trunk (frozen, shared)", f"{info.trunk_parameters:,}", "")
+    table.add_row("tail (one task)", f"{info.tail_parameters:,}", "")
+    table.add_row("hypernetwork", f"{info.hypernetwork_parameters:,}", human_bytes(info.hypernetwork_bytes))
+    table.add_row("normalisation statistics, all tasks", "", human_bytes(info.statistics_bytes))
+    table.add_row("instead: one stored tail per task", "", human_bytes(info.separate_bytes))
+    shape = "×".join(map(str, info.exemplar_shape))
+    table.add_row(f"instead: {info.buffer} replay exemplars of {shape}", "", human_bytes(info.buffer_bytes))
+    return table

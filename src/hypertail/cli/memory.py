@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from hypertail.cli.run import Run
-from hypertail.cli.tune import Tune
+from hypertail.cli.shared import Machine
 from hypertail.errors import TrainingError
 
 # by torch on CPU and GPU, its libraries, C++, and the system's loader and threads
@@ -50,12 +49,13 @@ def out_of_memory(error: BaseException, options: object) -> TrainingError:
 
 
 def _advice(options: object) -> str:
-    if not isinstance(options, Run | Tune):
+    batch, machine = getattr(options, "batch_size", None), getattr(options, "machine", None)
+    if not (isinstance(batch, int) and isinstance(machine, Machine)):
         return (
             "Close other programs or raise the limit; hypertail run can do with less, by --batch-size 16 and "
             f"--cache-bytes {_SMALL_CACHE}, say."
         )
-    batch, cache = options.batch_size, options.machine.cache_bytes
+    cache = machine.cache_bytes
     # a step needs two images at least
     smaller = [f"--batch-size {max(2, batch // 2)} (now {batch})"] if batch > 2 else []
     if cache is None or cache > _SMALL_CACHE:

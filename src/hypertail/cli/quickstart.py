@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
+from rich.text import Text
 from tyro.conf import arg
 
-from hypertail.environment import use_threads
-from hypertail.lab.experiments.batch import quickstart
+from hypertail.lab.experiments.batch import Job, run_batch
+from hypertail.lab.experiments.config import RunConfig, expand
+from hypertail.lab.experiments.console import ConsoleListener
+from hypertail.lab.experiments.place import Place
+from hypertail.lab.reports.html import write_report
+from hypertail.lab.reports.tables import to_rich
+
+STRATEGIES = ("naive", "ewc", "lr-2", "hn-2", "hn-f", "separate-2")
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,17 @@ class Quickstart:
 
 
 def execute(command: Quickstart, console: Console, line: str) -> None:
-    """Run the comparison and write its report."""
-    use_threads(command.threads)
-    quickstart(command.out, command.epochs, command.seeds, console, line)
+    """Run the comparison, print it, and write its report."""
+    place = Place(threads=command.threads, command=line).settle()
+    base = RunConfig(stream="digits", strategy="naive", epochs=command.epochs)
+    jobs = [
+        Job(config, command.out / config.run_name, f"{config.label} seed {config.seed}", "replace")
+        for config in expand(STRATEGIES, (), command.seeds, base)
+    ]
+    console.print("Five tasks of two handwritten digits each, learned one after another by six strategies.\n")
+    with ConsoleListener(console) as listener:
+        runs = run_batch(jobs, place, listener)
+    for table in to_rich(runs):
+        console.print(table)
+    path = write_report(runs, command.out / "report.html")
+    console.print(Text(f"\nreport with pictures: {path.resolve()}"), soft_wrap=True)

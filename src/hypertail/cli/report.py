@@ -8,9 +8,13 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 from tyro.conf import Positional, arg
 
-from hypertail.lab.experiments.batch import report
+from hypertail.errors import ConfigError
+from hypertail.lab.records.runfile import FILE_NAME, find_runs
+from hypertail.lab.reports.html import write_report
+from hypertail.lab.reports.targets import read_targets
 
 
 @dataclass(frozen=True)
@@ -26,5 +30,22 @@ class Report:
 
 
 def execute(command: Report, console: Console, line: str) -> None:
-    """Write the report."""
-    report(command.runs, command.out, console, overwrite=command.overwrite)
+    """Write the report.
+
+    Raises:
+        ConfigError: the file exists and is not to be replaced.
+    """
+    if command.out.exists() and not command.overwrite:
+        raise ConfigError(
+            f"report {command.out}",
+            required="a file that does not exist yet",
+            found="an existing one",
+            hint="Use another --out, or --overwrite.",
+        )
+    paths = command.runs
+    folders = [path for path in paths if path.is_dir()]
+    bare = [path for path in paths if path in folders and read_targets(path) and not any(path.rglob(FILE_NAME))]
+    # tables that no run was needed for leave a folder without any
+    runs = find_runs([path for path in paths if path not in bare]) if len(bare) < len(paths) else []
+    written = write_report(runs, command.out, folders=folders)
+    console.print(Text(f"report: {written.resolve()}"), soft_wrap=True)

@@ -11,16 +11,13 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from hypertail.environment import choose_device, use_threads
+from hypertail.cli.run import PRESET_WORDS
+from hypertail.cli.shared import listed
+from hypertail.lab.experiments.place import DataPlace, Place
 from hypertail.lab.reproduce.reproduce import reproduce
 from hypertail.lab.reproduce.setting import SCALES, Setting
 from hypertail.lab.reproduce.targets import TARGETS
-from hypertail.recipes.presets import PRESETS
 from hypertail.training.precision import Speed
-
-
-def _listed(choices: dict[str, str]) -> str:
-    return "".join(f"\n- {name}: {what}" for name, what in choices.items())
 
 
 @dataclass(frozen=True)
@@ -34,16 +31,14 @@ class Reproduce:
         Positional[tuple[str, ...]],
         arg(
             metavar="TARGET [TARGET ...]",
-            help=f"What to make:{_listed({name: target.title for name, target in TARGETS.items()})}",
+            help=f"What to make:{listed({name: target.title for name, target in TARGETS.items()})}",
             help_behavior_hint="",
         ),
     ]
-    preset: Annotated[str, arg(metavar="NAME", help=f"Values of the method's switches: {', '.join(PRESETS)}.")] = (
-        "tuned"
-    )
+    preset: Annotated[str, arg(metavar="NAME", help=f"Values of options:{listed(PRESET_WORDS)}")] = "tuned"
     scale: Annotated[
         str,
-        arg(metavar="NAME", help=f"How long:{_listed({name: scale.what for name, scale in SCALES.items()})}"),
+        arg(metavar="NAME", help=f"How long:{listed({name: scale.what for name, scale in SCALES.items()})}"),
     ] = "cpu"
     strategy: Annotated[
         tuple[str, ...],
@@ -77,8 +72,7 @@ class Reproduce:
     threads: Annotated[int, arg(metavar="N")] = 1
     """CPU threads; results of different numbers differ in the last digits."""
     speed: Speed = "auto"
-    """Precision of training: full (float32), mixed (bfloat16 forward passes), or auto: mixed on devices made for it
-    where convolutions learn from images of 32 pixels a side or more."""
+    """Precision: full (float32), mixed (bfloat16 forward passes), or auto: mixed where that is fast and safe."""
 
 
 def execute(command: Reproduce, console: Console, line: str) -> None:
@@ -92,8 +86,7 @@ def execute(command: Reproduce, console: Console, line: str) -> None:
         streams=command.stream,
         data=command.data,
     )
-    device = choose_device(command.device)
-    use_threads(command.threads)
+    place = Place(DataPlace(command.data), command.device, command.threads, None, command.speed, line).settle()
     reproduce(
         command.targets,
         setting,
@@ -102,9 +95,7 @@ def execute(command: Reproduce, console: Console, line: str) -> None:
         others=command.others,
         plan_only=command.plan,
         run=not command.finished,
-        device=device,
-        speed=command.speed,
-        line=line,
+        place=place,
     )
 
 

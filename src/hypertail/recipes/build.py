@@ -1,71 +1,70 @@
-"""From a configuration to a strategy."""
+"""From options to a strategy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from hypertail.errors import ConfigError
-from hypertail.hyper import Curvature, Hypernetwork
-from hypertail.lab.experiments.config import RunConfig
-from hypertail.nets import decompose, slim_resnet18
+from hypertail.nets import decompose
+from hypertail.nets.models import cut_of, main_model
 from hypertail.nets.resnet import Norm
-from hypertail.recipes.method import Method, settled
+from hypertail.recipes.catalogue import recipe_of
+from hypertail.recipes.options import Options
+from hypertail.recipes.recipe import Parts
+from hypertail.recipes.shared import FrozenTrunk
 from hypertail.seeds import seeded
-from hypertail.strategies import (
-    EWC,
-    Joint,
-    LatentReplay,
-    Naive,
-    Optimisation,
-    OutputPenalty,
-    Pace,
-    PartialHypernet,
-    Separate,
-    Strategy,
-    Trunk,
-)
+from hypertail.strategies import Strategy, Trunk
 from hypertail.streams import Stream
 
 
 def build_model(
-    config: RunConfig, stream: Stream, classes: int, *purpose: object, norm: Norm = "batch"
+    model: str, stream: Stream, classes: int, seed: int, *purpose: object, norm: Norm = "batch"
 ) -> nn.Sequential:
     """A freshly initialised main model whose weights follow from seed and purpose, channels-last."""
-    with seeded(config.seed, *purpose):
-        model = slim_resnet18(classes, channels=stream.image_shape[0], norm=norm)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    with seeded(seed, *purpose):
+        built = main_model(model).build(classes, channels=stream.image_shape[0], norm=norm)
+    return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-class Parts(NamedTuple):
-    """What builders of strategies start from: a fresh model, cut at the depth if the strategy has one."""
-
-    config: RunConfig
-    stream: Stream
-    device: torch.device | str
-    model: nn.Sequential
-    trunk: Trunk | None
-    tail: nn.Module | None
+def settled(strategy: str, options: Options, model: str, depth: int | None) -> Options:
+    """The same options, those that were left open (None) with what they stand for at this cut."""
+    usual = recipe_of(strategy).defaults(None if depth is None else cut_of(model, depth))
+    return options.updated({name: value for name, value in usual.items() if options.get(name) is None})
 
 
 def build_strategy(
-    config: RunConfig, stream: Stream, trunk: nn.Module | None, device: torch.device | str = "cpu"
+    strategy: str,
+    options: Options,
+    stream: Stream,
+    *,
+    depth: int | None = None,
+    model: str = "slim-resnet18",
+    trunk: nn.Module | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Strategy:
-    """The strategy of a run.
+    """The strategy of that name.
 
     Args:
-        config: of the run.
+        strategy: name of a recipe.
+        options: of that recipe.
         stream: gives image channels and class counts.
+        depth: where the main model is cut; None for a strategy without a trunk, whose recipe
+            has no options of `FrozenTrunk`.
+        model: name of the main model.
         trunk: the trunk trained on e_1, or None where the strategy trains its own (or has none).
+        seed: of all that is random.
         device: where it is to learn.
 
     Raises:
-        ConfigError: the heads are narrower than a task.
+        ConfigError: an unknown strategy or model, or heads that are narrower than a task.
     """
-    width = config.method.head_width or stream.max_classes
+    recipe, cut = recipe_of(strategy), None if depth is None else cut_of(model, depth)
+    options = settled(strategy, options, model, depth)
+    width = options.get("head_width") or stream.max_classes
     if width < stream.max_classes:
         raise ConfigError(
             "width of the heads",
@@ -73,136 +72,27 @@ def build_strategy(
             found=str(width),
             hint="Leave --head-width out, or give more.",
         )
-    model = build_model(config, stream, width, "model").to(device)
-    if config.depth is None:
-        return BUILDERS[config.strategy](Parts(config, stream, device, model, None, None))
-    fresh_trunk, tail = decompose(model, config.depth)
-    if config.strategy == "hn" and config.method.norm == "instance":
+    whole = build_model(model, stream, width, seed, "model").to(device)
+    first, tail = (None, None) if depth is None else decompose(whole, depth)
+    if depth is not None and recipe.norm_follows and (norm := options.get(recipe.norm_follows)) != "batch":
         # in the authors' code only generated layers see batches of one
-        instance = build_model(config, stream, width, "model", norm="instance").to(device)
-        tail = decompose(instance, config.depth)[1]
-    if trunk is None:
-        own = Trunk(fresh_trunk, learns=True, statistics=config.method.trunk_statistics)
-    else:
-        own = Trunk(trunk.to(device), learns=False)
-    return BUILDERS[config.strategy](Parts(config, stream, device, model, own, tail))
+        tail = decompose(build_model(model, stream, width, seed, "model", norm=norm).to(device), depth)[1]
+    frozen: Trunk | None = None
+    if first is not None:
+        if trunk is None:
+            frozen = Trunk(first, learns=True, statistics=options[FrozenTrunk].trunk_statistics)
+        else:
+            frozen = Trunk(trunk.to(device), learns=False)
+    make = _tail_maker(model, stream, depth, seed, device)
+    return recipe.build(Parts(options, stream, seed, device, whole, cut, frozen, tail, make))
 
 
-def _optimisation(config: RunConfig, lr: float | None = None) -> Optimisation:
-    method = config.method
-    rates = {"trunk": method.lr}
-    # nothing but the bias belongs to a task where a classifier is generated whole
-    if method.task_lr is not None and (config.depth != 4 or method.at(4).classifier_rank):
-        rates |= {"tables": method.task_lr, "adapters": method.task_lr}
-    return Optimisation(lr or method.lr, method.schedule, method.optimizer_state, rates=rates)
-
-
-def _tail_optimisation(config: RunConfig) -> Optimisation:
-    return _optimisation(config, config.method.classifier_lr if config.depth == 4 else None)
-
-
-def _naive(parts: Parts) -> Strategy:
-    return Naive(parts.model, _optimisation(parts.config), seed=parts.config.seed)
-
-
-def _ewc(parts: Parts) -> Strategy:
-    method = parts.config.method
-    return EWC(
-        parts.model,
-        _optimisation(parts.config),
-        weight=method.ewc_weight,
-        fisher_samples=method.fisher_samples,
-        seed=parts.config.seed,
-    )
-
-
-def _joint(parts: Parts) -> Strategy:
-    return Joint(parts.model, _optimisation(parts.config), seed=parts.config.seed)
-
-
-def _separate(parts: Parts) -> Strategy:
-    assert parts.trunk is not None
-    tails = _tails(parts.config, parts.stream, parts.device)
-    pace = Pace(settled(parts.config.method.at(parts.config.depth).reference_steps))
-    return Separate(parts.trunk, tails, _tail_optimisation(parts.config), pace=pace)
-
-
-def _latent_replay(parts: Parts) -> Strategy:
-    assert parts.trunk is not None
-    assert parts.tail is not None
-    method = parts.config.method
-    return LatentReplay(
-        parts.trunk,
-        parts.tail,
-        _tail_optimisation(parts.config),
-        capacity=method.buffer or 2 * sum(len(experience.classes) for experience in parts.stream),
-        replay_batch=method.replay_batch,
-        coefficient=method.replay_coefficient,
-        policy=method.buffer_policy,
-        seed=parts.config.seed,
-    )
-
-
-def _partial_hypernet(parts: Parts) -> Strategy:
-    assert parts.trunk is not None
-    assert parts.tail is not None
-    config, method = parts.config, parts.config.method.at(parts.config.depth)
-    with seeded(config.seed, "hypernetwork"):
-        hyper = build_hypernetwork(method, parts.tail, len(parts.stream)).to(parts.device)
-    output = OutputPenalty(method.output_weight, method.output_tasks, method.output_share)
-    return PartialHypernet(
-        parts.trunk,
-        parts.tail,
-        hyper,
-        _optimisation(config, method.hyper_lr),
-        penalty_weight=settled(method.penalty_weight),
-        pace=Pace(settled(method.reference_steps)),
-        reduction=method.reduction,
-        penalty_form=method.penalty_form,
-        lookahead=method.lookahead,
-        virtual_step=method.virtual_step,
-        combine=method.combine,
-        new_embedding=method.new_embedding,
-        channel_vectors=method.channel_vectors,
-        output=output if method.output_weight else None,
-        curvature=Curvature(settled(method.damping)) if method.curvature else None,
-        per_sample=method.per_sample,
-        record_cosine=method.record_cosine,
-        seed=config.seed,
-    )
-
-
-BUILDERS: dict[str, Callable[[Parts], Strategy]] = {
-    "naive": _naive,
-    "ewc": _ewc,
-    "lr": _latent_replay,
-    "hn": _partial_hypernet,
-    "separate": _separate,
-    "joint": _joint,
-}
-"""How each strategy of `hypertail.lab.experiments.config.STRATEGIES` is built."""
-
-
-def build_hypernetwork(method: Method, tail: nn.Module, tasks: int) -> Hypernetwork:
-    """A hypernetwork for `tail` with the sizes of the method, which is that of a depth (`Method.at`)."""
-    return Hypernetwork(
-        {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()},
-        tasks,
-        embedding=method.embedding,
-        mlp=method.mlp,
-        rank=method.rank,
-        code=method.code,
-        vectors=method.vectors,
-        adapter_rank=settled(method.adapter_rank),
-        classifier_rank=settled(method.classifier_rank),
-        init=method.init,
-    )
-
-
-def _tails(config: RunConfig, stream: Stream, device: torch.device | str) -> Callable[[int, int], nn.Module]:
+def _tail_maker(
+    model: str, stream: Stream, depth: int | None, seed: int, device: torch.device | str
+) -> Callable[[int, int], nn.Module]:
     def build(task: int, classes: int) -> nn.Module:
         # the tail of e_1 belongs to the model whose trunk learns with it
         purpose = ("model",) if task == 0 else ("tail", task)
-        return decompose(build_model(config, stream, classes, *purpose), config.depth)[1].to(device)
+        return decompose(build_model(model, stream, classes, seed, *purpose), depth)[1].to(device)
 
     return build

@@ -35,7 +35,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
     Raises:
         CheckpointError: it cannot be written, for lack of room, say; the file that was there before is kept.
     """
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    plain = _apart({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     try:
         text = json.dumps(facts, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -45,10 +45,10 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
             found=str(error),
             hint="Save other values as tensors.",
         ) from error
-    sums = json.dumps({name: _digest_of(name, tensor) for name, tensor in own.items()}, sort_keys=True)
+    sums = json.dumps({name: _digest_of(name, tensor) for name, tensor in plain.items()}, sort_keys=True)
     header = {"format": FORMAT, "version": str(VERSION), "facts": text, "sums": sums, "digest": _digest(text, sums)}
     try:
-        write_with(path, lambda part: save_file(own, str(part), metadata=header))
+        write_with(path, lambda part: save_file(plain, str(part), metadata=header))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"cannot write checkpoint {path}",
@@ -56,6 +56,18 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
             found=str(error),
             hint="Free some room, or write elsewhere; the file that was there before is kept.",
         ) from error
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, each with a memory of its own, as safetensors wants; only those that share one are copied."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        shared = storage.nbytes() != tensor.numel() * tensor.element_size() or storage.data_ptr() in seen
+        seen.add(storage.data_ptr())
+        apart[name] = tensor.clone() if shared else tensor
+    return apart
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -150,9 +150,9 @@ def test_modes_run_at_their_precision(chosen: Precision) -> None:
 
 
 def test_weight_space_is_tuned_without_its_output_term_and_nothing_else() -> None:
-    tuned, weight_space = (MODES[mode].config(("hn", 3), 64).method for mode in ("tuned", "weight_space"))
-    assert tuned.output_weight > 0
-    assert replace(tuned, output_weight=0.0) == weight_space
+    tuned, weight_space = (MODES[mode].config(("hn", 3), 64).options for mode in ("tuned", "weight_space"))
+    assert tuned.get("output_weight") > 0
+    assert tuned.replace(output_weight=0.0) == weight_space
     assert hypernet(build_subject("weight_space", ("hn", 4), tasks=2, batch=4, device=CPU)).output is None
 
 
@@ -161,7 +161,7 @@ def test_weight_space_is_tuned_without_its_output_term_and_nothing_else() -> Non
     [
         (("hn", 3), set()),
         (("hn", 0), {"released_with_trunk", "trunk_forward"}),
-        (("lr", 3), {"weight_space", "weight_space_full"}),
+        (("replay", 3), {"weight_space", "weight_space_full"}),
         (("naive", None), {"weight_space", "weight_space_full", "released_with_trunk", "trunk_forward"}),
     ],
 )

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.config import STRATEGIES, RunConfig, expand, expand_strategies, parse_depth
-from hypertail.recipes.method import Method
-from hypertail.recipes.presets import RELEASED
+from hypertail.lab.experiments.config import RunConfig, expand, expand_strategies
+from hypertail.recipes.catalogue import parse_depth, strategies_with, strategy_names, usual_options
 
 BASE = RunConfig("digits", "naive")
+STRATEGIES = tuple(strategy_names())
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,13 @@ BASE = RunConfig("digits", "naive")
         ("HN-2", ("hn", 2)),
         ("hn-f", ("hn", 0)),
         ("hn-full", ("hn", 0)),
-        ("lr-4", ("lr", 4)),
+        ("lr-4", ("replay", 4)),
+        ("replay-4", ("replay", 4)),
         ("separate-1", ("separate", 1)),
         ("naive", ("naive", None)),
         ("joint", ("joint", None)),
-        ("latent-replay", ("lr", 3)),
-        ("latent-replay-2", ("lr", 2)),
+        ("latent-replay", ("replay", 3)),
+        ("latent-replay-2", ("replay", 2)),
         ("hypernetwork", ("hn", 3)),
         ("partial-hypernet-4", ("hn", 4)),
         ("full-hypernet", ("hn", 0)),
@@ -42,7 +43,7 @@ def test_names_aliases_and_depths(name: str, pair: tuple[str, int | None]) -> No
 
 def test_a_name_without_depth_meets_every_depth_and_nothing_comes_twice() -> None:
     pairs = expand_strategies(["hn", "ewc", "lr-2", "hn-2"], ["2", "full"])
-    assert pairs == [("hn", 2), ("hn", 0), ("ewc", None), ("lr", 2)]
+    assert pairs == [("hn", 2), ("hn", 0), ("ewc", None), ("replay", 2)]
 
 
 def test_every_strategy_is_known_to_expand() -> None:
@@ -50,10 +51,9 @@ def test_every_strategy_is_known_to_expand() -> None:
 
 
 def test_expand_goes_seed_by_seed_and_keeps_the_rest() -> None:
-    base = replace(BASE, epochs=2, method=Method(lr=0.5))
-    configs = expand(["hn-3", "naive"], [], [4, 1, 4], base)
+    configs = expand(["hn-3", "naive"], [], [4, 1, 4], replace(BASE, epochs=2), {"lr": 0.5, "rank": 4})
     assert [(c.seed, c.label) for c in configs] == [(4, "HN-3"), (4, "Naive"), (1, "HN-3"), (1, "Naive")]
-    assert all(c.epochs == 2 and c.method.lr == 0.5 and c.stream == "digits" for c in configs)
+    assert all(c.epochs == 2 and c.options.get("lr") == 0.5 and c.stream == "digits" for c in configs)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,9 @@ def test_expand_goes_seed_by_seed_and_keeps_the_rest() -> None:
     [
         (["hm"], ["3"], [0], "unknown strategy 'hm': required one of ewc, hn, .*found 'hm'. Did you mean 'hn'?"),
         (["naive-3"], ["3"], [0], "unknown strategy 'naive-3'.*Did you mean 'naive'?"),
-        (["hn"], ["5"], [0], "depth '5': required 0 to 4, or full; found 5. Use --depth 3, say."),
-        (["hn-9"], ["3"], [0], "depth '9': required 0 to 4, or full"),
+        (["hn"], ["5"], [0], "depth of hn: required 0 to 4, or full; found 5. Give --depth."),
+        (["hn-9"], ["3"], [0], "depth of hn: required 0 to 4, or full; found 9"),
+        (["hn-x"], ["3"], [0], "depth 'x': required 0, 1, .* or full; found x. Use --depth 3, say."),
         ([], ["3"], [0], "option --strategy: required at least one value; found none."),
         (["hn"], [], [0], "option --depth: required at least one value; found none."),
         (["hn"], ["3"], [], "option --seeds: required at least one value; found none. Name one after --seeds"),
@@ -78,9 +79,9 @@ def test_depths_in_words(text: str, depth: int) -> None:
     assert parse_depth(text) == depth
 
 
-@pytest.mark.parametrize("text", ["", "-1", "5", "3.0", "deep"])
+@pytest.mark.parametrize("text", ["", "-1", "1000", "3.0", "deep", "²"])
 def test_other_depths_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="required 0 to 4, or full"):
+    with pytest.raises(ConfigError, match=r"required 0, 1, \.\.\. or full"):
         parse_depth(text)
 
 
@@ -90,7 +91,6 @@ def test_other_depths_are_refused(text: str) -> None:
         ({"epochs": 0}, "option --epochs: required 1 or more; found 0. Give --epochs a value in that range."),
         ({"batch_size": 1}, "option --batch-size: required 2 or more; found 1"),
         ({"experiences": 0}, "option --experiences: required 1 or more; found 0"),
-        ({"views": 0}, "option --views: required 1 or more; found 0"),
         ({"eval_every": -1}, "option --eval-every: required 0 or more; found -1"),
         ({"validation": 1.0}, "option --validation: required 0 or more, less than 1; found 1.0"),
         ({"validation": math.nan}, "option --validation: .* found nan"),
@@ -102,7 +102,7 @@ def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("switch", "value"),
+    ("option", "value"),
     [
         *(("lr", value) for value in (0.0, -1e-3, math.nan, math.inf)),
         *(
@@ -112,6 +112,7 @@ def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
             ("adapter_rank", -1),
             ("damping", -1.0),
             ("trunk_epochs", 0),
+            ("views", 0),
             ("head_width", 0),
             ("embedding", 0),
             ("mlp", (50, 0)),
@@ -123,18 +124,21 @@ def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
         *(("fisher_samples", 0), ("damping", -0.1)),
     ],
 )
-def test_switches_out_of_range(switch: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"option --{switch.replace('_', '-')}: required "):
-        replace(BASE, method=replace(Method(), **{switch: value}))
+def test_options_out_of_range(option: str, value: Any) -> None:
+    strategy = strategies_with(option)[0]
+    with pytest.raises(ConfigError) as error:
+        usual_options(strategy).replace(**{option: value})
+    assert error.value.problem == f"option --{option.replace('_', '-')}"
 
 
 def test_the_ends_of_the_ranges_are_allowed() -> None:
-    method = Method(output_share=1.0, penalty_weight=0.0, ewc_weight=0.0, replay_coefficient=0.0, buffer=1, mlp=(1, 1))
-    replace(BASE, epochs=1, batch_size=2, views=1, validation=0.0, method=method)
+    options = dict(output_share=1.0, penalty_weight=0.0, ewc_weight=0.0, replay_coefficient=0.0, buffer=1, mlp=(1, 1))
+    for strategy in STRATEGIES:
+        RunConfig("digits", strategy, 3, epochs=1, batch_size=2, validation=0.0, options={"views": 1, **options})
 
 
 HN = RunConfig("digits", "hn", 3)
-ALONE_WITH_BATCH_STATISTICS = Method(trunk_statistics="batch")
+ALONE_WITH_BATCH_STATISTICS = dict(trunk_statistics="batch")
 
 
 @pytest.mark.parametrize(
@@ -144,13 +148,13 @@ ALONE_WITH_BATCH_STATISTICS = Method(trunk_statistics="batch")
         ({"strategy": "nave"}, "unknown strategy 'nave'.*Did you mean 'naive'"),
         ({"depth": None}, "depth of hn: required 0 to 4, or full; found None. Give --depth."),
         (
-            {"method": Method(trunk_training="with-tail")},
+            {"options": dict(trunk_training="with-tail")},
             "features standardised at the cut: .* Use --trunk-training alone",
         ),
-        ({"method": ALONE_WITH_BATCH_STATISTICS}, "statistics of each batch: .* or --trunk-statistics fixed"),
-        ({"method": Method(norm="instance"), "image_size": 8}, "image size under instance normalisation: .* found 8"),
-        ({"method": Method(penalty_form="direct")}, "weighed by curvature: .* Use --penalty-form closed"),
-        ({"method": Method(per_sample=True)}, "one weight set per sample: .* Use --norm instance or --no-per-sample"),
+        ({"options": ALONE_WITH_BATCH_STATISTICS}, "statistics of each batch: .* or --trunk-statistics fixed"),
+        ({"options": dict(norm="instance"), "image_size": 8}, "image size under instance normalisation: .* found 8"),
+        ({"options": dict(penalty_form="direct")}, "weighed by curvature: .* Use --penalty-form closed"),
+        ({"options": dict(per_sample=True)}, "one weight set per sample: .* Use --norm instance or --no-per-sample"),
     ],
 )
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
@@ -159,8 +163,8 @@ def test_options_that_do_not_go_together(options: dict[str, Any], message: str) 
 
 
 def test_a_switch_that_does_not_concern_the_strategy_does_not_stop_it() -> None:
-    assert replace(HN, depth=0, method=ALONE_WITH_BATCH_STATISTICS).label == "HN-F"
-    assert replace(BASE, method=ALONE_WITH_BATCH_STATISTICS).label == "Naive"
+    assert replace(HN, depth=0, options=ALONE_WITH_BATCH_STATISTICS).label == "HN-F"
+    assert replace(BASE, options=ALONE_WITH_BATCH_STATISTICS).label == "Naive"
 
 
 def test_labels_and_directories() -> None:
@@ -182,9 +186,20 @@ def test_names_of_a_grid_are_distinct() -> None:
 
 
 def test_json_holds_every_option() -> None:
-    config = replace(HN, preset="released", method=RELEASED)
+    config = replace(HN, preset="released", options=None)
     content = config.to_json()
     assert json.loads(json.dumps(content)) == content
-    assert set(content) == set(vars(config))
-    assert set(content["method"]) == set(vars(RELEASED))
+    assert set(content) == {*vars(config), "method"} - {"options"}
+    assert set(content["method"]) == set(usual_options("hn").flat())
     assert content["method"]["mlp"] == [50, 32]
+
+
+def test_an_older_file_has_other_names_and_more_options() -> None:
+    older = HN.to_json()
+    older["method"] |= {"buffer": None, "residual_rank": 5, "ewc_weight": 3.0}
+    del older["method"]["adapter_rank"], older["method"]["views"]
+    older["views"] = 7
+    config = RunConfig.from_json(older)
+    assert (config.options.get("adapter_rank"), config.options.get("views")) == (5, 7)
+    assert config == replace(HN, options={"adapter_rank": 5, "views": 7})
+    assert RunConfig.from_json({**BASE.to_json(), "strategy": "lr", "depth": 2}).strategy == "replay"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,16 @@ import pytest
 from torch import nn
 
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.config import BEFORE, STRATEGIES, RunConfig
-from hypertail.lab.experiments.identity import CONCERNS, IDLE
-from hypertail.lab.experiments.run import execute
-from hypertail.recipes.build import build_strategy
-from hypertail.recipes.method import Method
+from hypertail.lab.experiments.config import BEFORE, RENAMED, RunConfig
+from hypertail.lab.experiments.run import strategy_of
+from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names
 from hypertail.strategies import PartialHypernet
+from support.runs import changed, run_in
 from support.tiny import tiny_stream
 
+STRATEGIES = tuple(strategy_names())
 HN = RunConfig("digits", "hn", 3)
-SHORT = Method(trunk_epochs=1)
+SHORT = dict(trunk_epochs=1)
 # A value of every switch that no preset has.
 OTHER: dict[str, Any] = {
     **{"hyper_lr": 0.1, "norm": "instance", "embedding": 7, "mlp": (6, 5), "rank": 3, "code": "product"},
@@ -39,15 +39,22 @@ OTHER: dict[str, Any] = {
 }
 
 
-def of(strategy: str, **switches: Any) -> RunConfig:
-    depth = 4 if strategy in ("hn", "lr", "separate") else None
-    return RunConfig("tiny", strategy, depth, epochs=2, batch_size=8, method=replace(SHORT, **switches))
+def of(strategy: str, **options: Any) -> RunConfig:
+    depth = 4 if recipe_of(strategy).has_depth else None
+    return RunConfig("tiny", strategy, depth, epochs=2, batch_size=8, options={**SHORT, **options})
 
 
 def test_the_lists_name_options_that_exist() -> None:
-    known = {item.name for item in (*fields(RunConfig), *fields(Method))}
-    assert {*CONCERNS, *IDLE, *BEFORE, *(name for others in IDLE.values() for name, _ in others)} <= known
-    assert {name for names in CONCERNS.values() for name in names} <= set(STRATEGIES)
+    assert {*BEFORE, *RENAMED.values()} <= set(option_types())
+    assert set(OTHER) <= set(option_types())
+    assert not set(RENAMED) & set(option_types())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_idle_options_exist(strategy: str) -> None:
+    for depth in range(5) if recipe_of(strategy).has_depth else (None,):
+        config = RunConfig("tiny", strategy, depth, options={"lookahead": "none", "output_weight": 0.0})
+        assert set(recipe_of(strategy).idle(config.options, config.cut)) <= set(option_types())
 
 
 @pytest.mark.parametrize(
@@ -57,13 +64,13 @@ def test_the_lists_name_options_that_exist() -> None:
         {"epochs": 11},
         {"stream": "split-cifar100"},
         {"depth": 2},
-        {"views": 7},
+        {"options": {"views": 7}},
         {"experiences": 3},
         {"validation": 0.1},
-        {"method": Method(lr=0.1)},
-        {"method": Method(penalty_weight=0.1)},
-        {"method": Method(trunk_epochs=3)},
-        {"method": Method(lookahead="first")},
+        {"options": dict(lr=0.1)},
+        {"options": dict(penalty_weight=0.1)},
+        {"options": dict(trunk_epochs=3)},
+        {"options": dict(lookahead="first")},
     ],
     ids=str,
 )
@@ -76,10 +83,10 @@ def test_what_decides_the_outcome_makes_another_run(change: dict[str, Any]) -> N
     [
         {"preset": "printed"},
         {"eval_every": 1},
-        {"method": Method(record_cosine=True)},
-        {"method": Method(virtual_step="sgd")},  # no look-ahead: no virtual step
-        {"method": Method(buffer=7)},
-        {"method": Method(ewc_weight=7.0)},
+        {"options": dict(record_cosine=True)},
+        {"options": dict(virtual_step="sgd")},  # no look-ahead: no virtual step
+        {"options": dict(buffer=7)},
+        {"options": dict(ewc_weight=7.0)},
     ],
     ids=str,
 )
@@ -88,36 +95,44 @@ def test_what_does_not_leaves_it_the_same(change: dict[str, Any]) -> None:
 
 
 def test_a_switch_counts_once_another_gives_it_effect() -> None:
-    ahead = replace(HN, method=Method(lookahead="first"))
-    assert replace(ahead, method=replace(ahead.method, virtual_step="sgd")).identity() != ahead.identity()
+    ahead = replace(HN, options=dict(lookahead="first"))
+    assert ahead.with_options(virtual_step="sgd").identity() != ahead.identity()
 
 
 def test_the_length_of_the_trunk_may_be_left_out_where_it_is_that_of_the_others() -> None:
-    short = replace(HN, epochs=4, method=Method(trunk_epochs=None))
-    assert short.identity() == replace(short, method=Method(trunk_epochs=4)).identity()
+    short = replace(HN, epochs=4, options=dict(trunk_epochs=None))
+    assert short.identity() == replace(short, options=dict(trunk_epochs=4)).identity()
 
 
 def test_a_full_hypernetwork_has_no_trunk_to_train() -> None:
     full = replace(HN, depth=0)
-    other = Method(trunk_epochs=3, standardise=False, trunk_training="with-tail")
-    assert replace(full, method=other).identity() == full.identity()
-    assert replace(HN, method=other).identity() != HN.identity()
+    other = dict(trunk_epochs=3, standardise=False, trunk_training="with-tail")
+    assert replace(full, options=other).identity() == full.identity()
+    assert replace(HN, options=other).identity() != HN.identity()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_switches_that_do_not_concern_a_strategy_change_nothing_it_does(strategy: str, tmp_path: Path) -> None:
-    # the claim of CONCERNS, tried: all of them at once, the same accuracies to the last bit
-    idle = {name: value for name, value in OTHER.items() if strategy not in CONCERNS[name]}
-    assert idle
+    # the claim, tried: all of them at once, the same accuracies to the last bit
     usual = of(strategy)
-    other = replace(of(strategy, **idle), views=1 if strategy not in CONCERNS["views"] else usual.views)
+    idle = recipe_of(strategy).idle(usual.options, usual.cut)
+    other = changed(usual, **{name: OTHER[name] for name in idle if name in OTHER})
+    assert other.options != usual.options or not any(name in usual.options for name in idle)
     assert usual.identity() == other.identity()
     stream = tiny_stream(2, per_class=6, size=16)
     runs = [
-        execute(config, tmp_path / name, stream=lambda: stream, speed="full", cache_bytes=1 << 24)
+        run_in(tmp_path / name, config, stream=lambda: stream, speed="full", cache_bytes=1 << 24)
         for name, config in (("usual", usual), ("other", other))
     ]
     assert runs[0].accuracy == runs[1].accuracy
+
+
+def test_options_of_other_strategies_are_left_out() -> None:
+    assert of("naive", rank=3, buffer=7) == of("naive")
+    assert "rank" not in of("naive").options
+    with pytest.raises(ConfigError) as error:
+        RunConfig("digits", "naive", options={"rnk": 3})
+    assert (error.value.problem, error.value.hint) == ("unknown option 'rnk'", "Did you mean 'rank'?")
 
 
 def test_records() -> None:
@@ -127,12 +142,12 @@ def test_records() -> None:
     assert often.records(replace(HN, eval_every=2))
     assert not HN.records(often)
     assert not replace(HN, eval_every=2).records(replace(HN, eval_every=3))
-    cosine = replace(HN, method=Method(record_cosine=True))
+    cosine = replace(HN, options=dict(record_cosine=True))
     assert cosine.records(HN)
     assert not HN.records(cosine)
 
 
-@pytest.mark.parametrize("config", [HN, of("naive"), RunConfig("digits", "hn", 0, method=Method(mlp=(7, 8), buffer=3))])
+@pytest.mark.parametrize("config", [HN, of("naive"), RunConfig("digits", "hn", 0, options=dict(mlp=(7, 8), buffer=3))])
 def test_options_survive_json(config: RunConfig) -> None:
     assert RunConfig.from_json(config.to_json()) == config
 
@@ -142,9 +157,9 @@ def test_a_switch_that_an_earlier_run_did_not_have() -> None:
     for name in ("damping", "channel_vectors"):
         del content["method"][name]
     read = RunConfig.from_json(content)
-    assert read.method.damping == Method().damping  # its default
+    assert read.options.get("damping") is None  # its default
     # what was done before there was such a switch is not what its default does now
-    assert read.method.channel_vectors == "learned" != Method().channel_vectors
+    assert read.options.get("channel_vectors") == "learned" != HN.options.get("channel_vectors")
 
 
 @pytest.mark.parametrize(
@@ -172,13 +187,13 @@ def test_options_that_cannot_be_read(content: dict[str, Any], message: str) -> N
 @pytest.mark.parametrize(("depth", "weight", "damping"), [(4, 0.03, 0.3), (3, 0.0015, 0.03), (0, 0.0015, 0.03)])
 def test_usual_values_that_follow_the_depth_are_those_values(depth: int, weight: float, damping: float) -> None:
     usual = replace(HN, depth=depth)
-    assert (usual.method.penalty_weight, usual.method.damping) == (None, None)
-    spelled = replace(usual, method=Method(penalty_weight=weight, damping=damping))
+    assert (usual.options.get("penalty_weight"), usual.options.get("damping")) == (None, None)
+    spelled = replace(usual, options=dict(penalty_weight=weight, damping=damping))
     assert usual.identity() == spelled.identity()
-    for other in (Method(penalty_weight=0.01), Method(damping=0.1)):
-        assert replace(usual, method=other).identity() != usual.identity()
+    for other in (dict(penalty_weight=0.01), dict(damping=0.1)):
+        assert replace(usual, options=other).identity() != usual.identity()
     stream = tiny_stream(2)
-    built = [build_strategy(config, stream, nn.Sequential()) for config in (usual, spelled)]
+    built = [strategy_of(config, stream, nn.Sequential()) for config in (usual, spelled)]
     for strategy in built:
         assert isinstance(strategy, PartialHypernet)
         assert strategy.curvature is not None

@@ -16,25 +16,24 @@ from PIL import Image
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import DataPlace, stream_of
-from hypertail.lab.experiments.datarecord import DataRecord
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
+from hypertail.lab.experiments.place import DataPlace, stream_of
 from hypertail.lab.experiments.precisions import Precisions, precisions_of
-from hypertail.lab.experiments.run import execute
+from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
-from hypertail.recipes.method import Method
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.streams import Stream
+from support.runs import run_in
 from support.tiny import tiny_stream
 
-SHORT = Method(trunk_epochs=1)
-CONFIG = RunConfig("tiny", "separate", 3, epochs=1, batch_size=8, method=SHORT)
+SHORT = dict(trunk_epochs=1)
+CONFIG = RunConfig("tiny", "separate", 3, epochs=1, batch_size=8, options=SHORT)
 STREAM = tiny_stream(2, per_class=6, size=16)
 
 
 def run(out: Path, config: RunConfig = CONFIG, **options: Any) -> RunFile:
     usual: dict[str, Any] = {"stream": lambda: STREAM, "cache_bytes": 1 << 24}
-    return execute(config, out, **usual | options)
+    return run_in(out, config, **usual | options)
 
 
 def stop_in_the_second(done: int, total: int, text: str) -> None:
@@ -135,8 +134,7 @@ def test_a_run_of_an_older_version_keeps_its_precision(finished: bool, tmp_path:
 
 
 def test_one_weight_set_per_sample_is_full(tmp_path: Path) -> None:
-    method = replace(SHORT, per_sample=True, norm="instance")
-    config = replace(CONFIG, strategy="hn", method=method)
+    config = replace(CONFIG, strategy="hn", options=dict(SHORT, per_sample=True, norm="instance"))
     assert precisions_of(config, STREAM, "mixed", torch.device("cpu")) == Precisions("full", "full")
     begin(tmp_path, config, speed="mixed")
     assert run(tmp_path, config, existing="reuse", speed="mixed").extra["precision"] == "full"
@@ -202,15 +200,15 @@ def test_a_folder_that_changed_is_refused(finished: bool, tmp_path: Path) -> Non
     directory = tmp_path / "runs" / config.run_name
     options: dict[str, Any] = {"cache_bytes": 1 << 24}
     if finished:
-        execute(config, tmp_path / "runs", **options)
+        run_in(tmp_path / "runs", config, **options)
     else:
         with pytest.raises(KeyboardInterrupt):
-            execute(config, tmp_path / "runs", progress=stop_in_the_second, **options)
+            run_in(tmp_path / "runs", config, progress=stop_in_the_second, **options)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     photos(tmp_path / "photos", {"eel": 8})
     (root / "bee" / "0.png").unlink()
     with pytest.raises(ConfigError) as error:
-        execute(config, tmp_path / "runs", existing="reuse", **options)
+        run_in(tmp_path / "runs", config, existing="reuse", **options)
     assert str(error.value) == (
         f"data of run directory {directory}: required the data that it began with, to reuse it; found 7 training "
         "images of class 'bee', before 8; a new class 'eel' (8 training images). Restore the data, use another --out, "
@@ -226,28 +224,28 @@ def test_pixels_that_changed_are_refused(finished: bool, tmp_path: Path) -> None
     config, options = of_folder(root), {"cache_bytes": 1 << 24}
     progress = (lambda done, total, text: None) if finished else stop_in_the_second
     try:
-        execute(config, tmp_path / "runs", progress=progress, cache_bytes=1 << 24)
+        run_in(tmp_path / "runs", config, progress=progress, cache_bytes=1 << 24)
     except KeyboardInterrupt:
         assert not finished
     Image.new("RGB", (16, 16), (1, 2, 3)).save(root / "cat" / "3.png")
     with pytest.raises(ConfigError, match="found other contents: images, their labels or their order"):
-        execute(config, tmp_path / "runs", existing="reuse", cache_bytes=options["cache_bytes"])
+        run_in(tmp_path / "runs", config, existing="reuse", cache_bytes=options["cache_bytes"])
 
 
 def test_a_renamed_file_is_the_same_data(tmp_path: Path) -> None:
     """case 4: what is compared is what is learned."""
     root = photos(tmp_path / "photos", {"ant": 8, "bee": 8})
     config = of_folder(root)
-    first = execute(config, tmp_path / "runs", cache_bytes=1 << 24)
+    first = run_in(tmp_path / "runs", config, cache_bytes=1 << 24)
     (root / "ant" / "7.png").rename(root / "ant" / "8.png")
-    assert execute(config, tmp_path / "runs", existing="reuse", cache_bytes=1 << 24) == first
+    assert run_in(tmp_path / "runs", config, existing="reuse", cache_bytes=1 << 24) == first
 
 
 def test_what_was_read_is_recorded(tmp_path: Path) -> None:
     """case 3: in config.json from the start, in run.json at the end, with the digest in the checkpoint."""
     config = replace(CONFIG, stream="digits", strategy="naive", depth=None, image_size=8, experiences=2)
     directory = tmp_path / config.run_name
-    result = execute(config, tmp_path, cache_bytes=1 << 24)
+    result = run_in(tmp_path, config, cache_bytes=1 << 24)
     stream = stream_of(config)
     assert result.data == DataRecord(stream.digest, stream.reports)
     assert RunFile.read(directory / FILE_NAME).data == result.data
@@ -320,7 +318,7 @@ def test_a_place_reaches_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
         given.update(options)
         return STREAM
 
-    monkeypatch.setattr("hypertail.lab.experiments.dataplace.build_stream", build)
+    monkeypatch.setattr("hypertail.lab.experiments.place.build_stream", build)
     config = replace(CONFIG, images_per_class=7, validation=0.2, experiences=3)
     stream_of(config, DataPlace(Path("x"), True, "photo", "kind"))
     assert (given["data"], given["cache"], given["image_column"], given["label_column"]) == (

@@ -1,4 +1,4 @@
-"""Runs: what they leave behind, that every switch reaches the strategy, and that nothing is lost on the way."""
+"""Runs: what they leave behind, that every option reaches the strategy, and that nothing is lost on the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import json
 import math
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,23 @@ from torch import Tensor
 from hypertail.errors import CheckpointError, ConfigError, HypertailError
 from hypertail.hyper import Hypernetwork
 from hypertail.lab.experiments.begun import read_options
-from hypertail.lab.experiments.config import STRATEGIES, RunConfig
+from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import OPTIONS, claimed
-from hypertail.lab.experiments.run import Existing, execute
+from hypertail.lab.experiments.run import Existing, strategy_of
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
-from hypertail.recipes.build import build_strategy
-from hypertail.recipes.method import BY_DEPTH, Method
+from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.strategies import PartialHypernet, Task, partial_hypernet
 from hypertail.streams import Stream
 from hypertail.training.metrics import summarise
 from hypertail.training.trainer import Progress, silent
+from support.runs import changed, run_in
 from support.tiny import tiny_stream
 
-SHORT = Method(trunk_epochs=1)
-HN = RunConfig("tiny", "hn", 4, epochs=1, batch_size=8, method=SHORT)
+STRATEGIES = tuple(strategy_names())
+
+SHORT = dict(trunk_epochs=1)
+HN = RunConfig("tiny", "hn", 4, epochs=1, batch_size=8, options=SHORT)
 
 
 @lru_cache
@@ -45,13 +47,13 @@ def tiny(tasks: int = 3) -> Stream:
 def run(
     config: RunConfig, out: Path, *, existing: Existing = "error", progress: Progress = silent, tasks: int = 3
 ) -> RunFile:
-    return execute(
-        config, out, stream=lambda: tiny(tasks), existing=existing, progress=progress, cache_bytes=1 << 24, speed="full"
+    return run_in(
+        out, config, stream=lambda: tiny(tasks), existing=existing, progress=progress, cache_bytes=1 << 24, speed="full"
     )
 
 
 def with_depth(strategy: str, depth: int = 4) -> RunConfig:
-    return replace(HN, strategy=strategy, depth=depth if strategy in ("hn", "lr", "separate") else None)
+    return replace(HN, strategy=strategy, depth=depth if recipe_of(strategy).has_depth else None)
 
 
 # --- what a run leaves behind ------------------------------------------------------------------------------------
@@ -65,7 +67,9 @@ def test_run_json_is_whole_and_its_metrics_follow_from_the_accuracies(strategy: 
     told = ("stream", "strategy", "depth", "preset", "seed", "epochs")
     assert {key: content[key] for key in told} == {key: getattr(config, key) for key in told}
     assert content["config"] == config.settled().to_json()
-    assert None not in (content["config"]["method"][name] for name in BY_DEPTH), "usual values may change"
+    assert None not in (content["config"]["method"][name] for name in config.recipe.defaults(config.cut)), (
+        "usual values may change"
+    )
     accuracy = content["accuracy"]
     assert [len(row) for row in accuracy] == [3, 3, 3]
     measured = [[value is not None for value in row] for row in accuracy]
@@ -99,7 +103,7 @@ def test_same_seed_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
 
 
 def test_curves_between_experiences(tmp_path: Path) -> None:
-    result = run(replace(with_depth("naive"), epochs=2, eval_every=1, method=Method(trunk_epochs=2)), tmp_path)
+    result = run(replace(with_depth("naive"), epochs=2, eval_every=1, options=dict(trunk_epochs=2)), tmp_path)
     assert [(curve.task, curve.epoch, len(curve.accuracy)) for curve in result.curves] == [
         (0, 1, 1),
         (1, 1, 2),
@@ -132,26 +136,26 @@ def test_one_trunk_whatever_the_depth_and_the_precision(
     stream = tiny_stream(1, per_class=6, size=size)
     found = {}
     for strategy, depth in (("separate", 3), ("separate", 4)):
-        result = execute(with_depth(strategy, depth), tmp_path, stream=lambda: stream, cache_bytes=1 << 24)
+        result = run_in(tmp_path, with_depth(strategy, depth), stream=lambda: stream, cache_bytes=1 << 24)
         found[depth] = result.extra["precision"], result.extra["precision_of_features"]
     mixed = "mixed" if bfloat16 and size == 32 else "full"
     assert found == {3: (mixed, mixed), 4: ("full", mixed)}
     assert len(list((tmp_path / "trunks").iterdir())) == 1
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 4}, {"method": replace(SHORT, lr=0.01)}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 4}, {"options": dict(SHORT, lr=0.01)}])
 def test_another_trunk_where_its_training_differs(change: dict[str, Any], tmp_path: Path) -> None:
     run(HN, tmp_path, tasks=1)
     run(replace(HN, **change, epochs=2), tmp_path, tasks=1)
     assert len(list((tmp_path / "trunks").iterdir())) == 2
 
 
-# --- every switch does something ---------------------------------------------------------------------------------
+# --- every option does something ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """A switch set to `value`, for a strategy at a depth, among switches that make it matter."""
+    """An option set to `value`, for a strategy at a depth, among options that make it matter."""
 
     value: Any
     strategy: str = "hn"
@@ -161,7 +165,7 @@ class Case:
 
 WITH_TAIL = (("trunk_training", "with-tail"), ("standardise", False))
 OUTPUT = (("output_weight", 1.0),)
-SWITCHES: dict[str, Case] = {
+OPTIONS_TRIED: dict[str, Case] = {
     "lr": Case(1e-2),
     "hyper_lr": Case(1e-2),
     "schedule": Case("constant"),
@@ -170,6 +174,7 @@ SWITCHES: dict[str, Case] = {
     "trunk_epochs": Case(2),
     "trunk_rotations": Case(False),
     "classifier_lr": Case(None, "separate"),
+    "views": Case(1),
     "trunk_statistics": Case("batch", among=WITH_TAIL),
     "standardise": Case(False),
     "norm": Case("instance", depth=3),
@@ -203,6 +208,8 @@ SWITCHES: dict[str, Case] = {
     "ewc_weight": Case(1e8, "ewc"),
     "fisher_samples": Case(2, "ewc", among=(("ewc_weight", 1e8),)),
 }
+EXAMPLES: set[str] = set()
+"""Options of strategies that other tests register."""
 ELSEWHERE = {
     "penalty_form",
     "per_sample",
@@ -241,18 +248,16 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return outcome
 
 
-def test_every_switch_has_a_case() -> None:
-    assert {item.name for item in fields(Method)} == SWITCHES.keys() | ELSEWHERE
+def test_every_option_has_a_case() -> None:
+    assert option_types().keys() - EXAMPLES == OPTIONS_TRIED.keys() | ELSEWHERE
 
 
-@pytest.mark.parametrize("switch", SWITCHES)
-def test_a_switch_changes_what_is_learned(switch: str, learned: Any) -> None:
-    case = SWITCHES[switch]
-    usual = replace(SHORT, **dict(case.among))
-    assert getattr(usual, switch) != case.value
-    config = replace(with_depth(case.strategy, case.depth), method=usual)
-    changed = replace(config, method=replace(usual, **{switch: case.value}))
-    assert differ(learned(config), learned(changed))
+@pytest.mark.parametrize("option", OPTIONS_TRIED)
+def test_an_option_changes_what_is_learned(option: str, learned: Any) -> None:
+    case = OPTIONS_TRIED[option]
+    config = changed(with_depth(case.strategy, case.depth), **dict(case.among))
+    assert config.options.get(option) != case.value
+    assert differ(learned(config), learned(config.with_options(**{option: case.value})))
 
 
 @pytest.mark.parametrize(("form", "regenerates"), [("closed", False), ("direct", True)])
@@ -260,7 +265,7 @@ def test_penalty_form(form: Any, regenerates: bool, tmp_path: Path, monkeypatch:
     called = []
     original = partial_hypernet.direct_penalty
     monkeypatch.setattr(partial_hypernet, "direct_penalty", lambda *args: (called.append(1), original(*args))[1])
-    run(replace(HN, method=replace(SHORT, curvature=False, penalty_form=form)), tmp_path, tasks=2)
+    run(replace(HN, options=dict(SHORT, curvature=False, penalty_form=form)), tmp_path, tasks=2)
     assert bool(called) == regenerates
 
 
@@ -271,13 +276,13 @@ def test_per_sample(per_sample: bool, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         Hypernetwork, "per_sample", lambda self, tasks: (sizes.append(len(tasks)), original(self, tasks))[1]
     )
-    run(replace(HN, method=replace(SHORT, norm="instance", per_sample=per_sample)), tmp_path, tasks=1)
+    run(replace(HN, options=dict(SHORT, norm="instance", per_sample=per_sample)), tmp_path, tasks=1)
     assert set(sizes) == ({8, 4, 12} if per_sample else set())  # the two batches, and the test images
 
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_record_cosine(recorded: bool) -> None:
-    strategy = build_strategy(replace(HN, method=replace(SHORT, record_cosine=recorded)), tiny(2), None)
+    strategy = strategy_of(replace(HN, options=dict(SHORT, record_cosine=recorded)), tiny(2))
     for experience in tiny(2):
         images = experience.train.images.float() / 255
         strategy.begin(Task(experience.task, 2, 1, lambda images=images: (images, images[:, 0, 0, 0].long())))
@@ -291,8 +296,8 @@ def test_record_cosine(recorded: bool) -> None:
 
 
 def test_each_option_of_the_run_itself_does_something(learned: Any) -> None:
-    usual = replace(HN, epochs=2, views=2)
-    for change in ({"epochs": 3}, {"batch_size": 4}, {"views": 1}, {"seed": 5}, {"depth": 3}):
+    usual = changed(replace(HN, epochs=2), views=2)
+    for change in ({"epochs": 3}, {"batch_size": 4}, {"seed": 5}, {"depth": 3}):
         assert differ(learned(usual), learned(replace(usual, **change))), change
 
 
@@ -300,7 +305,7 @@ def test_depth_zero_generates_everything(tmp_path: Path) -> None:
     result = run(replace(HN, depth=0), tmp_path, tasks=2)
     assert (result.depth, result.label, result.parameters["trunk"]) == ("full", "HN-F", 0)
     assert not (tmp_path / "trunks").exists()
-    strategy = build_strategy(replace(HN, depth=0), tiny(2), torch.nn.Sequential())
+    strategy = strategy_of(replace(HN, depth=0), tiny(2), torch.nn.Sequential())
     assert isinstance(strategy, PartialHypernet)
     assert result.hypernetwork_parameters == sum(p.numel() for p in strategy.hyper.parameters())
 
@@ -334,7 +339,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(strategy: str, tmp_path: 
 
 
 def test_kept_optimizer_moments_survive_an_interruption(tmp_path: Path) -> None:
-    config = replace(HN, method=replace(SHORT, optimizer_state="kept"))
+    config = replace(HN, options=dict(SHORT, optimizer_state="kept"))
     run(config, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path / "parts", progress=interrupt_in(2))
@@ -370,9 +375,9 @@ def test_a_run_that_lacks_a_newer_switch_is_reused(tmp_path: Path) -> None:
     first = run(config, tmp_path, tasks=1)
     options = tmp_path / config.run_name / OPTIONS
     content = json.loads(options.read_text())
-    del content["method"]["damping"]
+    del content["method"]["reference_steps"], content["method"]["views"]
     options.write_text(json.dumps(content))
-    other = replace(config, method=replace(SHORT, penalty_weight=7.0))  # which does not concern separate tails
+    other = replace(config, options=dict(SHORT, penalty_weight=7.0))  # which does not concern separate tails
     for same in (config, other):
         assert run(same, tmp_path, existing="reuse", tasks=1) == first
 
@@ -401,11 +406,11 @@ def test_a_stream_that_fails_leaves_no_directory(tmp_path: Path) -> None:
         return tiny(3).first(9)
 
     with pytest.raises(ConfigError, match="number of experiences of stream 'tiny': required 1 to 3; found 9"):
-        execute(HN, tmp_path, stream=stream)
+        run_in(tmp_path, HN, stream=stream)
     assert list(tmp_path.iterdir()) == []
 
 
-TOO_NARROW = replace(HN, method=replace(SHORT, head_width=1))
+TOO_NARROW = replace(HN, options=dict(SHORT, head_width=1))
 
 
 def test_a_strategy_that_cannot_be_built_leaves_no_directory(tmp_path: Path) -> None:
@@ -422,7 +427,7 @@ def test_a_strategy_that_cannot_be_built_does_not_replace_a_finished_run(tmp_pat
 
 
 def test_a_loss_that_explodes_is_an_error_and_the_finished_experiences_stay(tmp_path: Path) -> None:
-    config = replace(HN, method=replace(SHORT, penalty_weight=1e38, lr=1e3, hyper_lr=1e3, curvature=False))
+    config = replace(HN, options=dict(SHORT, penalty_weight=1e38, lr=1e3, hyper_lr=1e3, curvature=False))
     with pytest.raises(HypertailError, match=r"required (a finite loss|finite numbers)"):
         run(config, tmp_path)
     assert not (tmp_path / config.run_name / FILE_NAME).exists()
@@ -430,11 +435,11 @@ def test_a_loss_that_explodes_is_an_error_and_the_finished_experiences_stay(tmp_
 
 def test_infinite_options_do_not_reach_a_run() -> None:
     with pytest.raises(ConfigError, match="option --lr"):
-        replace(HN, method=replace(SHORT, lr=math.inf))
+        replace(HN, options=dict(SHORT, lr=math.inf))
 
 
 def test_recorded_cosines_are_in_the_file(tmp_path: Path) -> None:
-    recorded = run(replace(HN, method=replace(SHORT, record_cosine=True)), tmp_path).extra["diagnostics"]["cosine"]
+    recorded = run(replace(HN, options=dict(SHORT, record_cosine=True)), tmp_path).extra["diagnostics"]["cosine"]
     assert recorded
     assert all(-1 <= value <= 1 for value in recorded)
     assert "diagnostics" in RunFile.read(tmp_path / HN.run_name / FILE_NAME).extra
@@ -511,7 +516,7 @@ def test_a_directory_that_another_process_works_in(existing: Existing, tmp_path:
     directory = tmp_path / config.run_name
     before = {path: path.read_bytes() for path in directory.iterdir()}
     with claimed(directory), pytest.raises(ConfigError, match=f"found process {os.getpid()} on .* working in it"):
-        execute(config, tmp_path, stream=lambda: pytest.fail("loaded"), existing=existing)
+        run_in(tmp_path, config, stream=lambda: pytest.fail("loaded"), existing=existing)
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from hypertail.errors import CheckpointError, DataError
-from hypertail.lab.experiments.datarecord import DataRecord
-from hypertail.lab.records.runfile import RunFile, find_runs, label_for
+from hypertail.lab.records.datarecord import DataRecord
+from hypertail.lab.records.runfile import RunFile, find_runs
+from hypertail.recipes.catalogue import label_for
 from hypertail.streams.report import DatasetReport, LeftOut
 from hypertail.training.metrics import summarise
 from support.sample_runs import sample_run, tiny_run

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hypertail.lab.records.groups import group_runs
 from hypertail.lab.records.runfile import RunFile, TaskInfo
 from hypertail.lab.reports import drawing, figures
+from hypertail.lab.reports.groups import group_runs
 from support.sample_runs import sample_run, sample_runs, tiny_run
 
 NAN = math.nan

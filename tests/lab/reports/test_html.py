@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 
 from hypertail.errors import CheckpointError, DataError
-from hypertail.lab.experiments.datarecord import DataRecord
-from hypertail.lab.records.groups import group_runs
+from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import RunFile, TaskInfo
 from hypertail.lab.reports.figures import accuracy_heatmap, save
+from hypertail.lab.reports.groups import group_runs
 from hypertail.lab.reports.html import title_of, write_report
+from hypertail.lab.reports.papertable import PaperTable
 from hypertail.lab.reports.summary import statement
-from hypertail.lab.reproduce.record import record_target
-from hypertail.lab.reproduce.target import Output, PaperTable, Target, no_runs
+from hypertail.lab.reproduce.reproduce import record as record_target
+from hypertail.lab.reproduce.target import Output, Target, no_runs
 from hypertail.streams.report import DatasetReport, LeftOut
 from support.sample_runs import sample_run, sample_runs, tiny_run
 
@@ -266,7 +267,7 @@ def test_targets_need_no_runs(tmp_path: Path) -> None:
 
 def test_target_without_picture_or_table_says_so(tmp_path: Path) -> None:
     target = Target("figure6", "Filters", "See.", no_runs, lambda setting, runs: Output())
-    record_target(tmp_path, target, [tmp_path / "gone.svg"])
+    record_target(tmp_path, target, [tmp_path / "gone.svg"], Output())
     text = write_report([], tmp_path, folders=[tmp_path]).read_text(encoding="utf-8")
     assert "Nothing to show yet" in text
 

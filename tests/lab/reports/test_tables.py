@@ -16,8 +16,8 @@ import pytest
 from rich.console import Console
 
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.records.groups import QUANTITIES, Stat, group_runs
 from hypertail.lab.records.runfile import RunFile, TaskInfo
+from hypertail.lab.reports.groups import QUANTITIES, Stat, group_runs
 from hypertail.lab.reports.tables import (
     build_tables,
     human_bytes,

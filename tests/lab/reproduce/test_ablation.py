@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from hypertail.lab.reproduce.runs import described, distinct
+from hypertail.lab.experiments.describe import described
+from hypertail.lab.experiments.library import distinct
+from hypertail.lab.reports.papertable import Number
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.tables import ablation
-from hypertail.lab.reproduce.target import Number
 from support.made_runs import all_finished
 
 CPU = Setting()
@@ -24,7 +23,7 @@ def test_every_row_is_another_run(preset: str) -> None:
 
 def test_rows_differ_from_the_preset_in_their_switches_alone() -> None:
     base, *others = ablation.plan(CPU)
-    changes = [replace(base, method=replace(base.method, **change.options)) for change in ablation.CHANGES]
+    changes = [base.with_options(**change.options) for change in ablation.CHANGES]
     assert others[:-1] == changes  # none of them is what the preset does anyway
     assert others[-1].preset == "printed"
     assert len({described(config) for config in (base, *others[:-1])}) == len(others)
@@ -52,7 +51,7 @@ def test_effects_are_points_of_accuracy_seed_by_seed() -> None:
     assert changed_runs == second
     effect = second[4]
     assert isinstance(effect, Number)
-    own = [run for run in runs if not run.config.method.trunk_rotations and run.config.preset == "tuned"]
+    own = [run for run in runs if not run.config.options.get("trunk_rotations") and run.config.preset == "tuned"]
     expected = [
         100 * ((run.run.metrics["aca"] or 0) - (before.run.metrics["aca"] or 0))
         for run, before in zip(own, runs[:2], strict=True)

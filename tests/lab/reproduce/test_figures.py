@@ -14,15 +14,16 @@ from matplotlib.text import Text
 
 from hypertail.errors import DataError
 from hypertail.hyper import Hypernetwork
+from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.records.runfile import Curve
 from hypertail.lab.reports import drawing, figures
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.figures import figure4, figure6, figure7, figure8, figure11, figure12, samples
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Target
+from hypertail.lab.reproduce.target import Target
 from hypertail.lab.reproduce.timeline import accuracy_line, timeline
 from hypertail.nets import decompose, slim_resnet18
-from hypertail.recipes.build import build_hypernetwork
+from hypertail.recipes.hypernet import generator_of
 from hypertail.storage.checkpoint import save_checkpoint
 from hypertail.streams import Examples, Experience
 from hypertail.streams.noise import Solarize
@@ -94,7 +95,7 @@ def test_missing_runs_leave_gaps_and_are_named(target: Target) -> None:
 
 @each_target
 def test_runs_of_other_methods_are_left_alone(target: Target) -> None:
-    others = [replace(config, method=replace(config.method, lr=0.5)) for config in target.plan(CPU)]
+    others = [config.with_options(lr=0.5) for config in target.plan(CPU)]
     assert not target.render(CPU, all_finished(others)).figures
 
 
@@ -157,9 +158,9 @@ def test_figure4_trains_one_plain_model_per_pair_and_depth() -> None:
     assert {config.stream for config in planned} >= {"pair:cifar10,cifar100", "pair:gtsrb,cifar100"}
     for preset in ("tuned", "printed", "released"):
         for config in figure4.plan(Setting(preset=preset)):
-            assert (config.strategy, config.method.replay_coefficient) == ("lr", 0.0)
+            assert (config.strategy, config.options.get("replay_coefficient")) == ("replay", 0.0)
             # the second experience goes on from a model that e_1 trained whole, at every depth for equally long
-            assert (config.method.trunk_training, config.method.trunk_epochs) == ("with-tail", None)
+            assert (config.options.get("trunk_training"), config.options.get("trunk_epochs")) == ("with-tail", None)
     chosen = figure4.plan(Setting(streams=("pair:svhn,fashion-mnist",)))
     assert {config.stream for config in chosen} == {"pair:svhn,fashion-mnist"}
 
@@ -218,7 +219,7 @@ def checkpointed(tmp_path: Path, depth: int = 2) -> tuple[FinishedRun, Hypernetw
     """A run whose checkpoint holds a freshly initialised hypernetwork for four tasks, and that hypernetwork."""
     (config,) = CPU.config("noisy-cifar100", f"hn-{depth}")
     _, tail = decompose(slim_resnet18(5), depth)
-    hyper = build_hypernetwork(config.method.at(config.depth), tail, 4)
+    hyper = generator_of(config.settled().options, tail, 4)
     state = {f"strategy.hyper.{name}": value for name, value in hyper.state_dict().items()}
     save_checkpoint(tmp_path / "checkpoint.safetensors", state | {"accuracy": torch.zeros(1)}, {})
     return finished(config, tmp_path), hyper

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from hypertail.errors import CheckpointError
-from hypertail.lab.reproduce.record import FILE_NAME, read_targets, record_target
-from hypertail.lab.reproduce.target import Number, Output, PaperTable, Target, no_runs
+from hypertail.lab.reports.papertable import Number, PaperTable
+from hypertail.lab.reports.targets import FILE_NAME, read_targets
+from hypertail.lab.reproduce.reproduce import record
+from hypertail.lab.reproduce.target import Output, Target, no_runs
 
 TABLE = PaperTable(
     "table2", "a title", ("strategy", "ACA %", "ACA % paper"), (("HN-3", Number(70.04, 0.5), None),), ("a note",)
@@ -23,7 +25,7 @@ def target(name: str, sentence: str = "Look at this.") -> Target:
 
 def test_what_was_recorded_is_read_back(tmp_path: Path) -> None:
     files = [tmp_path / "table2.csv", tmp_path / "pictures" / "x.svg", tmp_path / "pictures" / "x.png"]
-    path = record_target(tmp_path, target("table2"), files, Output(tables=(TABLE,), captions={"x": ("a caption",)}))
+    path = record(tmp_path, target("table2"), files, Output(tables=(TABLE,), captions={"x": ("a caption",)}))
     assert path == tmp_path / FILE_NAME
     (found,) = read_targets(tmp_path)
     assert (found.name, found.title, found.sentence) == ("table2", "Title of table2", "Look at this.")
@@ -36,8 +38,8 @@ def test_what_was_recorded_is_read_back(tmp_path: Path) -> None:
 
 def test_pictures_come_first_and_a_target_is_listed_once(tmp_path: Path) -> None:
     for name in ("table2", "figure12", "figure4", "table1", "samples", "figure4"):
-        record_target(tmp_path, target(name, sentence="old"), [])
-    record_target(tmp_path, target("table1", sentence="new"), [])
+        record(tmp_path, target(name, sentence="old"), [], Output())
+    record(tmp_path, target("table1", sentence="new"), [], Output())
     found = read_targets(tmp_path)
     assert [item.name for item in found] == ["samples", "figure4", "figure12", "table1", "table2"]
     assert [item.sentence for item in found] == ["old", "old", "old", "new", "old"]
@@ -45,7 +47,7 @@ def test_pictures_come_first_and_a_target_is_listed_once(tmp_path: Path) -> None
 
 def test_folder_is_made_and_one_without_record_holds_nothing(tmp_path: Path) -> None:
     assert read_targets(tmp_path) == ()
-    record_target(tmp_path / "new", target("table3"), [])
+    record(tmp_path / "new", target("table3"), [], Output())
     assert len(read_targets(tmp_path / "new")) == 1
 
 
@@ -78,14 +80,14 @@ def test_damaged_record_is_an_error(text: str, tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_the_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """case 18."""
-    record_target(tmp_path, target("table1"), [])
+    record(tmp_path, target("table1"), [], Output())
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left on device"):
-        record_target(tmp_path, target("table2"), [])
+        record(tmp_path, target("table2"), [], Output())
     monkeypatch.undo()
     assert [item.name for item in read_targets(tmp_path)] == ["table1"]
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]

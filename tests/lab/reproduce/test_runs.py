@@ -6,17 +6,18 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from hypertail.errors import ConfigError, DataError
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.describe import described
+from hypertail.lab.experiments.library import Library, directory_name, distinct
+from hypertail.lab.experiments.place import Place
 from hypertail.lab.reproduce.reproduce import reproduce
-from hypertail.lab.reproduce.runs import Library, described, directory_name, distinct, run_missing
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun
-from hypertail.recipes.method import Method
 from support.made_runs import finished
 
 HN = RunConfig("digits", "hn", 3)
@@ -67,7 +68,7 @@ def test_an_older_run_whose_tasks_were_long_counts_as_one_of_now(tmp_path: Path,
     path.write_text(json.dumps(content))
     library = Library.of([tmp_path])
     assert len(library.finished([config])) == counts
-    before = replace(config, method=replace(config.method, reference_steps=1))
+    before = config.with_options(reference_steps=1)
     assert len(library.finished([before])) == (not counts)
 
 
@@ -80,7 +81,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_of_the_same_run_the_one_that_records_most_is_made() -> None:
     curves = replace(HN, eval_every=2)
-    cosine = replace(HN, method=Method(record_cosine=True))
+    cosine = replace(HN, options=dict(record_cosine=True))
     assert distinct([HN, curves, HN]) == [curves]
     assert distinct([curves, HN]) == [curves]
     assert distinct([curves, cosine]) == [curves, cosine]
@@ -95,35 +96,46 @@ def test_directories_differ_where_runs_do() -> None:
         for config in (
             HN,
             replace(HN, eval_every=1),
-            replace(HN, method=Method(lookahead="first")),
-            replace(HN, views=7),
+            replace(HN, options=dict(lookahead="first")),
+            replace(HN, options=dict(views=7)),
         )
     ]
     assert len(set(names)) == len(names)
     assert all(name.startswith("digits-hn-3-tuned-e10-seed0-") for name in names)
-    assert directory_name(replace(HN, method=Method(ewc_weight=7.0))) == names[0]
+    assert directory_name(replace(HN, options=dict(ewc_weight=7.0))) == names[0]
 
 
-def test_what_is_missing_is_made_and_then_found(tmp_path: Path) -> None:
+def test_what_is_missing_is_run_and_then_found(tmp_path: Path) -> None:
+    place = Place(speed="full", command="hypertail reproduce table2")
+    reproduce(["table2"], SMOKE, tmp_path, quiet(), place=place)
     configs = [config for name in ("naive", "separate-4") for config in SMOKE.config("split-cifar100", name)]
-    made: list[FinishedRun] = []
-    run_missing(configs, tmp_path, quiet(), on_finished=made.append, line="hypertail reproduce table2", speed="full")
-    assert [run.config for run in made] == configs
     library = Library.of([tmp_path])
     assert library.missing(configs) == []
     assert {run.run.command for run in library.runs} == {"hypertail reproduce table2"}
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
-    run_missing(configs, tmp_path, quiet(), speed="full")  # finished ones are read, not made
+    reproduce(["table2"], SMOKE, tmp_path, quiet(), place=place)  # finished ones are read, not run
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")} == before
+
+
+def test_runs_of_another_precision_are_other_runs(tmp_path: Path) -> None:
+    """A precision that is asked for is part of what a run is; `auto` takes either."""
+    for number, precision in enumerate(("full", "mixed")):
+        run = finished(replace(HN, seed=number)).run
+        replace(run, extra={"precision": precision}).write(tmp_path / precision / "run.json")
+    library = Library.of([tmp_path])
+    configs = [replace(HN, seed=number) for number in (0, 1)]
+    assert library.at("auto").missing(configs) == []
+    assert library.at("full").missing(configs) == [configs[1]]
+    assert library.at("mixed").missing(configs) == [configs[0]]
 
 
 def test_runs_that_two_targets_need_are_made_once(tmp_path: Path) -> None:
     setting = Setting(scale="smoke", strategies=("hn-4",))
     console = quiet()
-    files = reproduce(["table4", "table5"], setting, tmp_path, console, speed="full")
+    files = reproduce(["table4", "table5"], setting, tmp_path, console, place=Place(speed="full"))
     assert len(list((tmp_path / "runs").glob("*/run.json"))) == 3  # none, first, second
-    assert "table4: 2 of 2 runs to make" in text_of(console)
-    assert "table5: 1 of 2 runs to make" in text_of(console)
+    assert "table4: 2 of 2 runs to do" in text_of(console)
+    assert "table5: 1 of 2 runs to do" in text_of(console)
     assert {path.name for path in files} == {f"table{n}.{kind}" for n in (4, 5) for kind in ("md", "csv", "tex")}
     assert all(path.is_file() for path in files)
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "tables", "targets.json"}
@@ -132,11 +144,11 @@ def test_runs_that_two_targets_need_are_made_once(tmp_path: Path) -> None:
 def test_finished_runs_elsewhere_are_used(tmp_path: Path) -> None:
     for name in ("hn-3", "hn-4"):
         for order in ("none", "first"):
-            (config,) = Setting().config("split-cifar100", name, method={"lookahead": order})
+            (config,) = Setting().config("split-cifar100", name, values={"lookahead": order})
             written(config, tmp_path / "elsewhere" / f"{name}-{order}")
     out, console = tmp_path / "out", quiet()
     reproduce(["table4"], Setting(), out, console, others=[tmp_path / "elsewhere"])
-    assert "to make" not in text_of(console)
+    assert "to do" not in text_of(console)
     assert not (out / "runs").exists()
     assert "–" not in (out / "tables" / "table4.md").read_text()
 
@@ -147,7 +159,7 @@ def test_a_plan_says_what_is_finished_and_does_nothing(tmp_path: Path) -> None:
     console = quiet()
     out = tmp_path / "out"
     assert reproduce(["table2"], SMOKE, out, console, others=[tmp_path / "elsewhere"], plan_only=True) == []
-    assert "2 runs, 1 finished, 1 to be made" in text_of(console)
+    assert "2 runs, 1 finished, 1 not started" in text_of(console)
     assert f"finished: {tmp_path / 'elsewhere'}" in text_of(console)
     assert not out.exists()
 
@@ -180,19 +192,19 @@ def test_what_cannot_be_made(names: list[str], setting: Setting, message: str, t
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("mine")
-    with pytest.raises(ConfigError, match=r"folder of runs .*runs: required a folder, or nothing yet; found a file"):
-        run_missing([HN], tmp_path / "runs", quiet())
+    with pytest.raises(ConfigError, match=r"output folder .*runs: required a folder, or nothing yet; found a file"):
+        reproduce(["table2"], SMOKE, tmp_path, quiet())
 
 
 @pytest.mark.parametrize(
-    ("depth", "method", "name"),
+    ("depth", "options", "name"),
     [
-        (3, Method(), "HN-3"),
-        (3, Method(penalty_weight=0.0015, damping=0.03), "HN-3"),
-        (4, Method(penalty_weight=0.005), "HN-4 (penalty-weight 0.005)"),
-        (0, Method(rank=32, lookahead="first", trunk_epochs=1), "HN-F (rank 32, lookahead first)"),
+        (3, dict(), "HN-3"),
+        (3, dict(penalty_weight=0.0015, damping=0.03), "HN-3"),
+        (4, dict(penalty_weight=0.005), "HN-4 (penalty-weight 0.005)"),
+        (0, dict(rank=32, lookahead="first", trunk_epochs=1), "HN-F (rank 32, lookahead first)"),
     ],
 )
-def test_runs_are_described_by_what_differs_from_the_preset(depth: int, method: Method, name: str) -> None:
-    assert described(replace(HN, depth=depth, method=method)) == name
-    assert described(RunConfig("digits", "naive", method=method)) == "Naive"
+def test_runs_are_described_by_what_differs_from_the_preset(depth: int, options: dict[str, Any], name: str) -> None:
+    assert described(replace(HN, depth=depth, options=options)) == name
+    assert described(RunConfig("digits", "naive", options=options)) == "Naive"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hypertail.errors import HypertailError
 from hypertail.lab.reproduce.setting import SCALES, Setting
+from hypertail.recipes.catalogue import usual_options
 from hypertail.recipes.presets import PRESETS
 
 KNOWN = ("naive", "lr-2", "hn-2", "hn-3", "hn-f")
@@ -17,15 +17,17 @@ KNOWN = ("naive", "lr-2", "hn-2", "hn-3", "hn-f")
 def test_the_scale_for_two_cores() -> None:
     (config,) = Setting().config("split-cifar100", "hn-3")
     assert (config.stream, config.label, config.seed, config.preset) == ("split-cifar100", "HN-3", 0, "tuned")
-    assert (config.epochs, config.views, config.batch_size, config.experiences) == (10, 5, 64, None)
-    assert config.method == replace(PRESETS["tuned"], trunk_epochs=30)
+    assert (config.epochs, config.options.get("views"), config.batch_size, config.experiences) == (10, 5, 64, None)
+    assert config.options == usual_options("hn").replace(trunk_epochs=30)
 
 
 def test_the_scale_of_the_paper() -> None:
     configs = Setting(scale="full", preset="printed").config("split-cifar100", "hn-3")
     assert [config.seed for config in configs] == [0, 1, 2]
-    assert {(config.epochs, config.views, config.method.trunk_epochs) for config in configs} == {(100, None, None)}
-    assert configs[0].method == PRESETS["printed"]
+    assert {(config.epochs, config.options.get("views"), config.options.get("trunk_epochs")) for config in configs} == {
+        (100, None, None)
+    }
+    assert configs[0].options == usual_options("hn", "printed").replace(views=None)
 
 
 @pytest.mark.parametrize("stream", ["split-cifar100", "noisy-cifar100", "pair:svhn,cifar10", "split-tinyimagenet"])
@@ -43,9 +45,9 @@ def test_tiny_images_are_those_of_the_authors_scripts() -> None:
 
 def test_what_is_asked_for_goes_before_the_scale() -> None:
     setting = Setting(epochs=3, seeds=(5, 7))
-    configs = setting.config("split-cifar100", "lr-2", eval_every=1, method={"buffer": 9})
+    configs = setting.config("split-cifar100", "lr-2", eval_every=1, values={"buffer": 9})
     assert [(config.seed, config.epochs, config.eval_every) for config in configs] == [(5, 3, 1), (7, 3, 1)]
-    assert {(config.method.buffer, config.method.trunk_epochs) for config in configs} == {(9, 30)}
+    assert {(config.options.get("buffer"), config.options.get("trunk_epochs")) for config in configs} == {(9, 30)}
 
 
 @pytest.mark.parametrize("scale", SCALES)

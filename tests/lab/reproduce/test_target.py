@@ -8,9 +8,9 @@ import io
 import pytest
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import matching
+from hypertail.lab.reports.papertable import Number, PaperTable
 from hypertail.lab.reports.tables import latex_table, markdown_table
-from hypertail.lab.reproduce.target import Number, PaperTable, matching
-from hypertail.recipes.method import Method
 from support.made_runs import all_finished, finished
 
 TABLE = PaperTable(
@@ -83,9 +83,9 @@ def test_runs_are_found_by_what_decides_their_outcome() -> None:
 
 
 def test_a_run_that_did_not_record_what_is_asked_for_is_not_found() -> None:
-    asked = RunConfig("digits", "hn", 3, eval_every=2, method=Method(record_cosine=True))
+    asked = RunConfig("digits", "hn", 3, eval_every=2, options=dict(record_cosine=True))
     plain = finished(RunConfig("digits", "hn", 3))
-    full = finished(RunConfig("digits", "hn", 3, eval_every=1, method=Method(record_cosine=True)))
+    full = finished(RunConfig("digits", "hn", 3, eval_every=1, options=dict(record_cosine=True)))
     assert matching([plain], [asked]) == ()
     assert matching([plain, full], [asked]) == (full,)
 

@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypertail.recipes.method import Method
 from rich.console import Console
 
 from hypertail.errors import CheckpointError, ConfigError, TrainingError
 from hypertail.lab.experiments import trunks
 from hypertail.lab.experiments.begun import Begun
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import DataPlace, stream_of
 from hypertail.lab.experiments.directories import FAILURE
+from hypertail.lab.experiments.place import DataPlace, stream_of
 from hypertail.lab.experiments.precisions import Precisions
 from hypertail.lab.experiments.run import execute
 from hypertail.lab.records.runfile import RunFile
@@ -29,7 +30,6 @@ from hypertail.lab.tuning import runner as trialrunner
 from hypertail.lab.tuning.searchspace import default_space
 from hypertail.lab.tuning.trials import Study, Trial, best_of, build_table, command_for, find_trials, write_record
 from hypertail.lab.tuning.tune import check_space, plan, rungs, tune
-from hypertail.recipes.method import Method
 from hypertail.recipes.presets import PRINTED
 from hypertail.seeds import generator
 from hypertail.storage.checkpoint import load_checkpoint

@@ -21,8 +21,8 @@ from hypertail.lab.benchmark.subjects import Subject, bare_epoch, build_at, buil
 from hypertail.lab.benchmark.tables import print_measured
 from hypertail.lab.benchmark.timing import Timing, interleaved
 from hypertail.lab.experiments.precisions import precisions_of
-from hypertail.lab.records.runfile import label_for
-from hypertail.recipes.build import build_strategy
+from hypertail.lab.experiments.run import strategy_of
+from hypertail.recipes.catalogue import label_for
 from hypertail.strategies import Strategy
 from hypertail.training.precision import Precision
 from hypertail.training.trainer import Trainer
@@ -220,7 +220,7 @@ def naive_epochs(plan: Sizes, device: torch.device) -> dict[str, Timing]:
     turns. The first epoch of each warms up. Both in float32.
     """
     stream = random_stream(1, plan.train, plan.test)
-    strategy = build_strategy(MODES["tuned"].config(("naive", None), plan.batch), stream, None, device)
+    strategy = strategy_of(MODES["tuned"].config(("naive", None), plan.batch), stream, None, device)
     bare = bare_epoch(stream, plan.batch, device)
     samples: dict[str, list[float]] = {"trainer": [], "bare": []}
     began = time.perf_counter()

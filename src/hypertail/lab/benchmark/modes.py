@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.records.runfile import label_for
-from hypertail.recipes.presets import preset
+from hypertail.nets.models import USUAL, main_model
+from hypertail.recipes.catalogue import label_for, usual_options
 from hypertail.training.precision import Precision
 
 Model = tuple[str, int | None]
@@ -20,7 +20,11 @@ MODELS = ("hn-f", "hn-1", "hn-2", "hn-3", "hn-4", "lr-3", "naive")
 
 KNOWN: dict[str, Model] = {
     "hn-f": ("hn", 0),
-    **{f"{strategy}-{depth}": (strategy, depth) for strategy in ("hn", "lr") for depth in range(5)},
+    **{
+        f"{short}-{depth}": (strategy, depth)
+        for short, strategy in (("hn", "hn"), ("lr", "replay"))
+        for depth in range(main_model(USUAL).deepest + 1)
+    },
     "naive": ("naive", None),
 }
 """What can be timed."""
@@ -53,7 +57,7 @@ class Mode:
             through the frozen `trunk`.
         preset: of the strategy.
         precision: None for the one that `--speed auto` chooses.
-        output_term: whether the preset keeps its output-space term.
+        output_term: whether the preset keeps its output regularisation.
         on_images: the strategy's own trunk takes part in each step; otherwise steps start from features.
     """
 
@@ -78,10 +82,9 @@ class Mode:
     def config(self, model: Model, batch: int) -> RunConfig:
         """The run whose steps are timed."""
         strategy, depth = model
-        method = preset(self.preset)
-        if not self.output_term:
-            method = replace(method, output_weight=0.0)
-        return RunConfig("random", strategy, depth, preset=self.preset, batch_size=batch, method=method)
+        changed = {} if self.output_term else {"output_weight": 0.0}
+        options = usual_options(strategy, self.preset).updated(changed)
+        return RunConfig("random", strategy, depth, preset=self.preset, batch_size=batch, options=options)
 
 
 MODES = {
@@ -102,7 +105,7 @@ FULL_OF = {"tuned": "tuned_full", "weight_space": "weight_space_full"}
 
 
 def modes_of(model: Model, precision: Precision) -> list[str]:
-    """The modes that mean something for `model`, each once: at full precision `tuned_full` would repeat `tuned`."""
+    """The modes that apply to `model`, each once: at full precision `tuned_full` would repeat `tuned`."""
     twice = set(FULL_OF.values()) if precision == "full" else set()
     return [name for name, mode in MODES.items() if mode.suits(model) and name not in twice]
 

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from hypertail.lab.benchmark.modes import MODES, Model
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.run import strategy_of
 from hypertail.nets import Standardise, decompose, folded
-from hypertail.recipes.build import build_model, build_strategy
+from hypertail.recipes.build import build_model
+from hypertail.recipes.shared import Optimiser
 from hypertail.seeds import generator
 from hypertail.strategies import PartialHypernet, Strategy, Task
 from hypertail.streams import Compose, Examples, Experience, Normalise, RandomCrop, RandomFlip, Stream
@@ -80,7 +82,7 @@ def build_subject(
     if chosen.what == "bare":
         inputs, labels = _batch(stream, trunk, batch, device)
         return Subject(partial(_bare_step(config, stream, device, precision), inputs, labels))
-    strategy = build_strategy(config, stream, trunk, device)
+    strategy = strategy_of(config, stream, trunk, device)
     for task in range(tasks - 1):
         strategy.begin(_task(strategy, stream, task, device))
         strategy.end(_task(strategy, stream, task, device))
@@ -96,7 +98,7 @@ def build_at(tasks: int, depth: int, *, batch: int, device: torch.device, precis
     """
     stream = random_stream(tasks, train=max(16, batch), test=CLASSES)
     config = MODES["tuned"].config(("hn", depth), batch)
-    strategy = build_strategy(config, stream, fixed_trunk(config, stream, device), device)
+    strategy = strategy_of(config, stream, fixed_trunk(config, stream, device), device)
     assert isinstance(strategy, PartialHypernet)
     for task in range(tasks - 1):
         strategy.net.begin_task(task, CLASSES)
@@ -121,11 +123,13 @@ def _last_step(strategy: Strategy, stream: Stream, batch: int, device: torch.dev
 
 
 def fixed_trunk(config: RunConfig, stream: Stream, device: torch.device) -> nn.Module | None:
-    """A frozen trunk of random weights, standardised where the method asks for it; None for models without one."""
+    """A frozen trunk of random weights, standardised where the options ask for it; None for models without one."""
     if config.depth is None:
         return None
-    trunk = decompose(build_model(config, stream, CLASSES, "model"), config.depth)[0].to(device).eval()
-    if not (config.method.standardise and config.depth):
+    trunk = (
+        decompose(build_model(config.model, stream, CLASSES, config.seed, "model"), config.depth)[0].to(device).eval()
+    )
+    if not (config.options.get("standardise") and config.depth):
         return trunk
     features = _cache(trunk, device).plain(stream[0])
     standardise = Standardise(features.shape[1]).to(device)
@@ -137,9 +141,9 @@ def _bare_step(
     config: RunConfig, stream: Stream, device: torch.device, precision: Precision = "full"
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """What anyone would write: forward, cross-entropy, backward, Adam, on the tail alone or the whole model."""
-    model = build_model(config, stream, CLASSES, "bare").to(device)
+    model = build_model(config.model, stream, CLASSES, config.seed, "bare").to(device)
     tail = (model if config.depth is None else decompose(model, config.depth)[1]).train()
-    adam = torch.optim.Adam(tail.parameters(), lr=config.method.lr, fused=True)
+    adam = torch.optim.Adam(tail.parameters(), lr=config.options[Optimiser].lr, fused=True)
 
     def step(inputs: Tensor, labels: Tensor) -> Tensor:
         with autocast(precision, device):

@@ -1,101 +1,148 @@
-"""What the commands do: run a comparison, print it, the quickstart."""
+"""Run configurations one after another: the one way that every command takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from hypertail.errors import ConfigError
-from hypertail.lab.experiments.config import RunConfig, expand
-from hypertail.lab.experiments.dataplace import USUAL, DataPlace, stream_of
+from hypertail.errors import ConfigError, TrainingError
+from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import is_taken, refuse_busy
-from hypertail.lab.experiments.progress import RunProgress
-from hypertail.lab.experiments.readings import Readings, threads_line
-from hypertail.lab.experiments.run import Existing, execute, shared_features
-from hypertail.lab.experiments.sizes import Info
-from hypertail.lab.records.runfile import FILE_NAME, RunFile, find_runs
-from hypertail.lab.reports.html import write_report
-from hypertail.lab.reports.tables import human_bytes, to_rich
-from hypertail.lab.reproduce.record import read_targets
+from hypertail.lab.experiments.listener import SILENT, Listener
+from hypertail.lab.experiments.place import Place, stream_of
+from hypertail.lab.experiments.precisions import Precisions
+from hypertail.lab.experiments.run import Existing, execute
+from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.streams import Stream
-from hypertail.training.precision import Speed
-
-QUICKSTART = ("naive", "ewc", "lr-2", "hn-2", "hn-f", "separate-2")
 
 
-def run_all(
-    configs: Sequence[RunConfig],
-    out: Path,
-    console: Console,
-    *,
-    data: DataPlace = USUAL,
-    device: torch.device | str = "cpu",
-    existing: Existing = "error",
-    cache_bytes: int | None = None,
-    speed: Speed = "auto",
-    line: str = "",
+@dataclass(frozen=True)
+class Job:
+    """One run to do.
+
+    Attributes:
+        config: what to run.
+        directory: of the run.
+        title: as progress shows it.
+        existing: what to do where the directory exists, see `execute`.
+        trunks: folder of the trunks that runs share; None for `trunks` beside the directory.
+        precisions: what `auto` is to mean in place of the rule.
+    """
+
+    config: RunConfig
+    directory: Path
+    title: str
+    existing: Existing = "reuse"
+    trunks: Path | None = None
+    precisions: Precisions | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its result is there."""
+        return (self.directory / FILE_NAME).is_file()
+
+
+class Runner:
+    """Does jobs one after another in this process, and keeps what they have in common: streams and features.
+
+    Args:
+        place: where and how.
+        listener: hears of each.
+        load: from a configuration to its stream, if streams are already loaded.
+    """
+
+    def __init__(
+        self,
+        place: Place = Place(),  # noqa: B008 -- immutable
+        listener: Listener = SILENT,
+        load: Callable[[RunConfig], Stream] | None = None,
+    ) -> None:
+        self.place, self.listener = place.settle(), listener
+        self._load = load or (lambda config: stream_of(config, self.place.data))
+        self._shared = self.place.shared_features()
+        self._streams: dict[tuple[Any, ...], Stream] = {}
+
+    def stream(self, config: RunConfig) -> Stream:
+        """The stream of a configuration; the last one is kept.
+
+        Raises:
+            DataError: the data is missing or unusable.
+        """
+        key = _stream_key(config)
+        if key not in self._streams:
+            self._streams = {}
+            stream = self._load(config)
+            self._streams[key] = stream
+            self.listener.loaded(stream)
+        return self._streams[key]
+
+    def run(self, jobs: Iterable[Job], *, keep_going: bool = False) -> list[RunFile]:
+        """Do the jobs, which may be thought of one by one as results come in.
+
+        Args:
+            jobs: in their order.
+            keep_going: go on after a run whose training failed; the listener is told, and it has no result.
+
+        Raises:
+            HypertailError: from the first run that fails; finished ones stay.
+        """
+        total = len(jobs) if isinstance(jobs, Sized) else None
+        runs = []
+        for number, job in enumerate(jobs, start=1):
+            reused = job.existing == "reuse" and job.is_finished
+            self.listener.started(job, number, total)
+            try:
+                run = execute(
+                    job.config,
+                    job.directory,
+                    self.place,
+                    existing=job.existing,
+                    trunks=job.trunks,
+                    stream=lambda job=job: self.stream(job.config),  # type: ignore[misc]
+                    shared=self._shared,
+                    precisions=job.precisions,
+                    listener=self.listener,
+                )
+            except TrainingError as error:
+                if not keep_going:
+                    raise
+                self.listener.failed(job, error)
+                continue
+            self.listener.finished(job, run, reused=reused)
+            runs.append(run)
+        return runs
+
+
+def run_batch(
+    jobs: Sequence[Job],
+    place: Place = Place(),  # noqa: B008 -- immutable
+    listener: Listener = SILENT,
 ) -> list[RunFile]:
-    """Execute configurations one after another, with progress; a stream is loaded once per seed.
-
-    The number of CPU threads, and what was read of each dataset, are printed before training.
+    """Do jobs one after another in this process; streams and features that they have in common are kept.
 
     Raises:
-        ConfigError: before any training, if `out` is no folder, another process works in a run directory, or one exists
-            and `existing` is `error`.
+        ConfigError: before any training, if a folder of runs is no folder, another process works in a run directory, or
+            one exists where a job asks for an error.
         HypertailError: from the first run that fails; finished ones stay.
     """
-    _check_places(configs, out, existing)
-
-    readings = Readings(console, threads_line() if torch.device(device).type == "cpu" else "")
-
-    @lru_cache(maxsize=1)
-    def stream(seed: int) -> Stream:
-        return readings.show(stream_of(next(config for config in configs if config.seed == seed), data))
-
-    runs = []
-    shared = shared_features(device)
-    with RunProgress(console) as progress:
-        for number, config in enumerate(configs, start=1):
-            title = f"{config.label} seed {config.seed}"
-            kept = existing == "reuse" and (out / config.run_name / FILE_NAME).is_file()
-            progress.start(f"{title} ({number}/{len(configs)})" if len(configs) > 1 else title)
-            run = execute(
-                config,
-                out,
-                stream=lambda seed=config.seed: stream(seed),  # type: ignore[misc]
-                device=device,
-                existing=existing,
-                cache_bytes=cache_bytes,
-                shared=shared,
-                speed=speed,
-                command=line,
-                progress=progress,
-                on_notice=lambda text, title=title: console.print(Text(f"{title}: {text}"), soft_wrap=True),  # type: ignore[misc]
-            )
-            aca = 100 * (run.metrics["aca"] or 0)
-            reused = ", finished before" if kept else ""
-            console.print(Text(f"{title}: ACA {aca:.1f} %, {run.seconds:.0f} s{reused}"), soft_wrap=True)
-            runs.append(run)
-    return runs
+    check_places(jobs)
+    return Runner(place, listener).run(jobs)
 
 
-def _check_places(configs: Sequence[RunConfig], out: Path, existing: Existing) -> None:
-    """Find out before the first run, not hours later, that a later one has no place."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(
-            f"output folder {out}", required="a folder, or nothing yet", found="a file", hint="Use another --out."
-        )
-    places = [out / config.run_name for config in configs]
-    for place in places:
-        refuse_busy(place)
-    taken = [place for place in places if is_taken(place)]
-    if taken and existing == "error":
+def check_places(jobs: Sequence[Job]) -> None:
+    """Find out before the first run, not hours later, that a later one has no place.
+
+    Raises:
+        ConfigError: as `run_batch` says.
+    """
+    for folder in dict.fromkeys(job.directory.parent for job in jobs):
+        check_folder(folder)
+    for job in jobs:
+        refuse_busy(job.directory)
+    taken = [job.directory for job in jobs if job.existing == "error" and is_taken(job.directory)]
+    if taken:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise ConfigError(
             f"run directory {taken[0]}{more}",
@@ -105,57 +152,26 @@ def _check_places(configs: Sequence[RunConfig], out: Path, existing: Existing) -
         )
 
 
-def print_tables(runs: Sequence[RunFile], console: Console) -> None:
-    """The table(s) of some runs."""
-    for table in to_rich(runs):
-        console.print(table)
-
-
-def report(paths: Sequence[Path], out: Path, console: Console, *, overwrite: bool = False) -> Path:
-    """Write the HTML report of the runs found in `paths` to the file `out`.
+def check_folder(folder: Path) -> None:
+    """Refuse a folder of runs that is a file.
 
     Raises:
-        ConfigError: the file exists and is not to be replaced.
+        ConfigError: it is one.
     """
-    if out.exists() and not overwrite:
+    if folder.exists() and not folder.is_dir():
         raise ConfigError(
-            f"report {out}",
-            required="a file that does not exist yet",
-            found="an existing one",
-            hint="Use another --out, or --overwrite.",
+            f"output folder {folder}", required="a folder, or nothing yet", found="a file", hint="Use another --out."
         )
-    folders = [path for path in paths if path.is_dir()]
-    bare = [path for path in paths if path in folders and read_targets(path) and not any(path.rglob(FILE_NAME))]
-    # tables that no run was needed for leave a folder without any
-    runs = find_runs([path for path in paths if path not in bare]) if len(bare) < len(paths) else []
-    path = write_report(runs, out, folders=folders)
-    console.print(Text(f"report: {path.resolve()}"), soft_wrap=True)
-    return path
 
 
-def print_info(info: Info, console: Console) -> None:
-    """Sizes as a table."""
-    table = Table(title=f"depth {info.depth}, {info.tasks} tasks of {info.classes} classes, {info.image_size} pixels")
-    table.add_column("")
-    table.add_column("parameters", justify="right")
-    table.add_column("kept between tasks", justify="right")
-    table.add_row("trunk (frozen, shared)", f"{info.trunk_parameters:,}", "")
-    table.add_row("tail (one task)", f"{info.tail_parameters:,}", "")
-    table.add_row("hypernetwork", f"{info.hypernetwork_parameters:,}", human_bytes(info.hypernetwork_bytes))
-    table.add_row("normalisation statistics, all tasks", "", human_bytes(info.statistics_bytes))
-    table.add_row("instead: one stored tail per task", "", human_bytes(info.separate_bytes))
-    shape = "×".join(map(str, info.exemplar_shape))
-    table.add_row(f"instead: {info.buffer} replay exemplars of {shape}", "", human_bytes(info.buffer_bytes))
-    console.print(table)
-
-
-def quickstart(out: Path, epochs: int, seeds: Sequence[int], console: Console, line: str) -> Path:
-    """Compare naive, EWC, LR-2, HN-2, HN-F and separate tails on `digits`; print and return the report's path."""
-    base = RunConfig(stream="digits", strategy="naive", epochs=epochs)
-    configs = expand(QUICKSTART, (), seeds, base)
-    console.print("Five tasks of two handwritten digits each, learned one after another by six strategies.\n")
-    runs = run_all(configs, out, console, existing="replace", line=line)
-    print_tables(runs, console)
-    path = write_report(runs, out / "report.html")
-    console.print(Text(f"\nreport with pictures: {path.resolve()}"), soft_wrap=True)
-    return path
+def _stream_key(config: RunConfig) -> tuple[Any, ...]:
+    """What decides the stream, so that runs on the same one share it."""
+    return (
+        config.stream,
+        config.seed,
+        config.experiences,
+        config.validation,
+        config.image_size,
+        config.classes_per_experience,
+        config.images_per_class,
+    )

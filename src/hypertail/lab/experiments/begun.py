@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.datarecord import DataRecord
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
 from hypertail.lab.experiments.precisions import Precisions
+from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.storage.atomic import write_text
 from hypertail.storage.checkpoint import load_checkpoint

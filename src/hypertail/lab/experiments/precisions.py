@@ -28,7 +28,7 @@ def precisions_of(config: RunConfig, stream: Stream, speed: Speed, device: torch
 
     The trunk's does not depend on the depth: strategies and depths that are compared share one trunk.
     """
-    if config.method.per_sample:
+    if config.options.get("per_sample"):
         # one weight set per sample repeats the authors' steps, at the authors' precision
         return Precisions("full", "full")
     bfloat16, pixels = multiplies_bfloat16(device), min(stream.image_shape[1:])
@@ -42,10 +42,11 @@ def told_precisions(config: RunConfig, speed: Speed) -> Precisions | None:
     """What `speed` says by itself; None for `auto`."""
     if speed == "auto":
         return None
-    precision: Precision = "full" if config.method.per_sample else speed
+    precision: Precision = "full" if config.options.get("per_sample") else speed
     return Precisions(precision, precision)
 
 
 def _learns_convolutions(config: RunConfig) -> bool:
-    """At depth 4 a classifier alone is left to learn, unless the trunk learns with it."""
-    return config.depth != 4 or config.method.trunk_training == "with-tail"
+    """Where the tail is a classifier alone nothing else is left to learn, unless the trunk learns with it."""
+    cut = config.cut
+    return cut is None or not cut.is_classifier or config.options.get("trunk_training") == "with-tail"

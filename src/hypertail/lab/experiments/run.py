@@ -12,131 +12,123 @@ from typing import Literal
 import torch
 from torch import nn
 
-from hypertail.environment import free_memory
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import USUAL, DataPlace, stream_of
-from hypertail.lab.experiments.datarecord import DataRecord
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS, claimed, is_taken, refuse_busy
+from hypertail.lab.experiments.listener import SILENT, Listener
 from hypertail.lab.experiments.outcome import run_file
+from hypertail.lab.experiments.place import Place, stream_of
 from hypertail.lab.experiments.precisions import Precisions, precisions_of, told_precisions
 from hypertail.lab.experiments.trunks import TrainedTrunk, trained_trunk
+from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.recipes.build import build_strategy
 from hypertail.storage.checkpoint import DamagedCheckpointError
+from hypertail.strategies import Strategy
 from hypertail.streams import Stream
-from hypertail.training.features.cache import FeatureCache, warn
+from hypertail.training.features.cache import FeatureCache
 from hypertail.training.features.shared import SharedFeatures
 from hypertail.training.precision import Precision, Speed
-from hypertail.training.trainer import Progress, Trainer, silent
+from hypertail.training.trainer import Progress, Trainer
 
 Existing = Literal["error", "reuse", "replace"]
 
 
 def execute(
     config: RunConfig,
-    out: Path,
+    directory: Path,
+    place: Place = Place(),  # noqa: B008 -- immutable
     *,
-    name: str | None = None,
-    stream: Callable[[], Stream] | None = None,
-    data: DataPlace = USUAL,
-    device: torch.device | str = "cpu",
     existing: Existing = "error",
-    cache_bytes: int | None = None,
+    trunks: Path | None = None,
+    stream: Callable[[], Stream] | None = None,
     shared: SharedFeatures | None = None,
-    speed: Speed = "auto",
     precisions: Precisions | None = None,
-    command: str = "",
-    progress: Progress = silent,
-    on_notice: Callable[[str], None] = warn,
+    listener: Listener = SILENT,
 ) -> RunFile:
-    """Run `config` in the directory `out / name` and return what its `run.json` holds.
+    """Run `config` in a directory of its own and return what its `run.json` holds.
 
-    The same configuration, data, device and number of CPU threads give the same bits, however busy the machine is.
-    torch uses as many threads as it is told to (`torch.set_num_threads`); the record says how many.
+    The directory is claimed before anything is loaded or trained, so that two processes never work in one.
 
     Args:
         config: what to run.
-        out: folder of run directories.
-        name: of this run's directory; None for `config.run_name`.
-        stream: gives the stream, if it is at hand already.
-        data: where datasets lie and how they are read.
-        device: where to train.
+        directory: of this run.
+        place: where and how, the same for all runs that are compared.
         existing: what to do where the directory exists: stop with an `error`; `reuse` a finished run, and continue an
             unfinished one after its last experience; or `replace` it.
-        cache_bytes: memory for cached inputs; None for a share of what is free.
-        shared: features that runs on the same trunk have in common (`shared_features`); None to share nothing.
-        speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the rule of
-            `choose_precision`. A run that is reused keeps to the precision it began with.
+        trunks: folder of the trunks that runs share; None for `trunks` beside the directory.
+        stream: gives the stream, if it is already loaded.
+        shared: features that runs on the same trunk have in common (`Place.shared_features`); None to share nothing.
         precisions: what `auto` is to mean in place of the rule.
-        command: recorded in the file.
-        progress: shown to the user.
-        on_notice: told what the user should know, such as inputs that do not fit the memory.
+        listener: hears of progress and notices.
 
     Raises:
         ConfigError: the directory exists, belongs to a run with other options, another precision or other data, or
             another process works in it.
         CheckpointError: a trunk or a checkpoint is damaged, or cannot be written.
     """
-    directory = out / (name or config.run_name)
+    place = place.settle()
+    speed, device = place.speed, torch.device(place.device)
     started = datetime.now(UTC)
-    load = cache(stream or partial(stream_of, config, data))
+    load = cache(stream or partial(stream_of, config, place.data))
     refuse_busy(directory)
-    begun = _begun(config, directory, existing, speed, load)
-    if begun is not None and (directory / FILE_NAME).is_file():
-        return RunFile.read(directory / FILE_NAME)
-    with claimed(directory) as claim:
-        # once more: another process may have done it meanwhile
-        begun = _begun(config, directory, existing, speed, load)
-        if begun is not None and (directory / FILE_NAME).is_file():
+    # a finished run is read without a claim; what is refused for being there is not touched
+    if existing == "error" or (existing == "reuse" and (directory / FILE_NAME).is_file()):
+        finished = _begun(config, directory, existing, speed, load)
+        if finished is not None:
             return RunFile.read(directory / FILE_NAME)
-        device, learned, threads = torch.device(device), load(), torch.get_num_threads()
+    with claimed(directory) as claim:
+        begun = _begun(config, directory, existing, speed, load)
+        if begun is not None and (directory / FILE_NAME).is_file():  # another process finished it meanwhile
+            return RunFile.read(directory / FILE_NAME)
+        learned, threads = load(), torch.get_num_threads()
         chosen = told_precisions(config, speed) or precisions or precisions_of(config, learned, speed, device)
         if begun is None or begun.precisions is None:  # nothing was learned yet
             begun = Begun(config, chosen, threads, DataRecord.of(learned))
         chosen = begun.precisions or chosen
         if begun.threads not in (None, threads) and (directory / CHECKPOINT).is_file() and existing == "reuse":
-            on_notice(
+            listener.notice(
                 f"this run began with {begun.threads} CPU threads and goes on with {threads}: results may differ in "
                 "the last digits from those of an uninterrupted run."
             )
         trunk_seconds, trunk = 0.0, None
-        if config.depth and config.method.trunk_training == "alone":
-            trunk, trunk_seconds = _trunk(config, learned, out / "trunks", device, chosen.trunk, progress)
+        if config.depth and config.options.get("trunk_training") == "alone":
+            folder = directory.parent / "trunks" if trunks is None else trunks
+            trunk, trunk_seconds = _trunk(config, learned, folder, device, chosen.trunk, listener.progress)
         elif config.depth == 0:
             trunk = nn.Sequential()
-        strategy = build_strategy(config, learned, trunk, device)
+        strategy = strategy_of(config, learned, trunk, device)
         trains_trunk = trunk is None
         trainer = Trainer(
             learned,
             strategy,
             epochs=config.epochs,
-            first_epochs=config.method.trunk_epochs if trains_trunk else None,
+            first_epochs=config.options.get("trunk_epochs") if trains_trunk else None,
             batch_size=config.batch_size,
             seed=config.seed,
             cache=FeatureCache(
                 seed=config.seed,
                 device=device,
-                views=config.views,
-                cache_bytes=free_bytes(device) // 4 if cache_bytes is None else cache_bytes,
+                views=config.options.get("views"),
+                cache_bytes=place.cache_room(),
                 precision=chosen.trunk,
                 shared=None if trains_trunk else shared,
-                on_notice=on_notice,
+                on_notice=listener.notice,
             ),
             device=device,
             precision=chosen.steps,
             split=config.measure_on,
             eval_every=config.eval_every,
             checkpoint=directory / CHECKPOINT,
-            progress=progress,
+            progress=listener.progress,
         )
         if existing == "replace":
             claim.clear()
         begun = replace(begun, config=config, precisions=chosen)
         begun.write(directory)
         result = trainer.run(resume=existing == "reuse")
-        run = run_file(begun, learned, strategy, result, trunk_seconds, device, command, started)
+        run = run_file(begun, learned, strategy, result, trunk_seconds, device, place.command, started)
         run.write(directory / FILE_NAME, overwrite=existing != "error")
         return run
 
@@ -190,13 +182,27 @@ def _trunk(
         ) from error
 
 
-def shared_features(device: torch.device | str) -> SharedFeatures:
-    """For several runs in this process: a part of the memory that is free."""
-    return SharedFeatures(free_bytes(torch.device(device)) // 3)
+def strategy_of(
+    config: RunConfig, stream: Stream, trunk: nn.Module | None = None, device: torch.device | str = "cpu"
+) -> Strategy:
+    """The strategy of a configuration.
 
+    Args:
+        config: of the run.
+        stream: gives image channels and class counts.
+        trunk: the trunk trained on e_1, or None where the strategy trains its own (or has none).
+        device: where it is to learn.
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free now on the device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return free_memory()
+    Raises:
+        ConfigError: heads that are narrower than a task.
+    """
+    return build_strategy(
+        config.strategy,
+        config.options,
+        stream,
+        depth=config.depth if config.recipe.has_depth else None,
+        model=config.model,
+        trunk=trunk,
+        seed=config.seed,
+        device=device,
+    )

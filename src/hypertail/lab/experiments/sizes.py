@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from hypertail.errors import ConfigError
-from hypertail.nets import decompose, slim_resnet18
-from hypertail.recipes.build import build_hypernetwork
-from hypertail.recipes.method import Method
+from hypertail.nets import decompose
+from hypertail.nets.models import USUAL, main_model
+from hypertail.recipes.build import settled
+from hypertail.recipes.hypernet import Generator, generator_of
+from hypertail.recipes.options import Options
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def describe(
     image_size: int = 32,
     channels: int = 3,
     buffer: int = 200,
-    method: Method,
+    options: Options,
+    model: str = USUAL,
 ) -> Info:
     """Count everything at one depth.
 
@@ -62,7 +65,8 @@ def describe(
         image_size: pixels a side.
         channels: of the images.
         buffer: exemplars of latent replay.
-        method: sizes of the hypernetwork.
+        options: of a hypernetwork.
+        model: name of the main model.
 
     Raises:
         ConfigError: a number below one.
@@ -74,10 +78,11 @@ def describe(
                 f"option --{name}", required="1 or more", found=str(value), hint=f"Give --{name} a value in that range."
             )
     with torch.device("meta"):  # shapes without numbers: nothing is computed, and no random state moves
-        trunk, tail = decompose(slim_resnet18(classes, channels=channels, norm=method.norm), depth)
-        hyper = build_hypernetwork(method.at(depth), tail, tasks)
+        norm = options[Generator].norm
+        trunk, tail = decompose(main_model(model).build(classes, channels=channels, norm=norm), depth)
+        hyper = generator_of(settled("hn", options, model, depth), tail, tasks)
         # batch normalisation has the same shapes, and none too small for it
-        stages, _ = decompose(slim_resnet18(classes, channels=channels), depth)
+        stages, _ = decompose(main_model(model).build(classes, channels=channels, norm="batch"), depth)
         _, *shape = stages.eval()(torch.empty(1, channels, image_size, image_size)).shape
     statistics = sum(b.numel() * b.element_size() for b in tail.buffers())
     exemplar = 4 * shape[0] * shape[1] * shape[2]

@@ -13,7 +13,9 @@ from torch import nn
 
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.nets import decompose
+from hypertail.nets.models import USUAL
 from hypertail.recipes.build import build_model
+from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Optimiser
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Naive, Optimisation
 from hypertail.streams import Stream
@@ -23,7 +25,7 @@ from hypertail.training.trainer import Progress, silent
 
 
 class TrainedTrunk(NamedTuple):
-    """A trunk and the seconds its training took, whenever that was."""
+    """A trunk and the time it took to train, possibly in an earlier run, in seconds."""
 
     module: nn.Module
     seconds: float
@@ -43,8 +45,9 @@ def trained_trunk(
     that strategies are compared on the same trunk and it is trained once.
     """
     started = time.perf_counter()
-    model = build_model(config, stream, len(stream[0].classes), "model").to(device)
-    naive = Naive(model, Optimisation(config.method.lr, config.method.schedule), seed=config.seed)
+    optimiser, options = config.options[Optimiser], config.options[FrozenTrunk]
+    model = build_model(config.model, stream, len(stream[0].classes), config.seed, "model").to(device)
+    naive = Naive(model, Optimisation(optimiser.lr, optimiser.schedule), seed=config.seed)
     body = naive.model.body
     path = _path(config, stream, directory, precision)
     if path.is_file():
@@ -52,7 +55,7 @@ def trained_trunk(
         body.load_state_dict(state)
         seconds = float(facts["seconds"])
     else:
-        rotations, epochs = config.method.trunk_rotations, config.method.trunk_epochs or config.epochs
+        rotations, epochs = options.trunk_rotations, _epochs(config)
         train_body(
             stream,
             naive,
@@ -69,9 +72,13 @@ def trained_trunk(
         facts = {"seconds": seconds, "stream": stream.name, "epochs": 2 * epochs if rotations else epochs}
         save_checkpoint(path, body.state_dict(), facts)
     trunk, _ = decompose(body, config.depth)
-    if config.method.standardise and config.depth:
+    if options.standardise and config.depth:
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
     return TrainedTrunk(trunk, seconds)
+
+
+def _epochs(config: RunConfig) -> int:
+    return config.options[FirstExperience].trunk_epochs or config.epochs
 
 
 def _path(config: RunConfig, stream: Stream, directory: Path, precision: Precision) -> Path:
@@ -79,12 +86,13 @@ def _path(config: RunConfig, stream: Stream, directory: Path, precision: Precisi
 
 
 def _fingerprint(config: RunConfig, stream: Stream, precision: Precision) -> str:
-    method, first = config.method, stream[0]
+    optimiser, first = config.options[Optimiser], stream[0]
     what = (
-        *(config.seed, config.batch_size, method.trunk_epochs or config.epochs),
-        *(method.lr, method.schedule, repr(first.train_transform)),
+        *(config.seed, config.batch_size, _epochs(config)),
+        *(optimiser.lr, optimiser.schedule, repr(first.train_transform)),
         *(("mixed",) if precision == "mixed" else ()),
-        *(("rotations",) if method.trunk_rotations else ()),
+        *(("rotations",) if config.options[FrozenTrunk].trunk_rotations else ()),
+        *((config.model,) if config.model != USUAL else ()),
     )
     digest = hashlib.blake2b(json.dumps([str(part) for part in what]).encode(), digest_size=8)
     digest.update(first.train.images.numpy().tobytes())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypertail.errors import CheckpointError, DataError
-from hypertail.lab.experiments.datarecord import DataRecord
+from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.schema import check, short
 from hypertail.storage.atomic import write_bytes
 from hypertail.storage.jsonfile import JsonError, read_json
@@ -21,19 +21,6 @@ from hypertail.training.metrics import summarise
 FORMAT = "hypertail-run"
 FORMAT_VERSION = 1
 FILE_NAME = "run.json"
-
-_FAMILIES = {"hn": "HN", "lr": "LR", "separate": "Separate", "naive": "Naive", "ewc": "EWC", "joint": "Joint"}
-
-
-def label_for(strategy: str, depth: int | str | None) -> str:
-    """The name that tables use: HN-3, HN-F (depth "full"), LR-2, Separate-3, Naive, EWC, Joint.
-
-    Example:
-        >>> label_for("hn", "full"), label_for("lr", 2), label_for("naive", None)
-        ('HN-F', 'LR-2', 'Naive')
-    """
-    family = _FAMILIES.get(strategy, strategy)
-    return family if depth is None else f"{family}-{'F' if depth == 'full' else depth}"
 
 
 def accuracy_rows(R: NDArray[np.float64]) -> tuple[tuple[float | None, ...], ...]:

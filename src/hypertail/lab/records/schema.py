@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 
 from hypertail.errors import CheckpointError, DataError
-from hypertail.lab.experiments.datarecord import DataRecord
+from hypertail.lab.records.datarecord import DataRecord
 from hypertail.storage.jsonfile import MAX_INTEGER
 from hypertail.training.metrics import summarise
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hypertail.lab.records.groups import Group
 from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reports.groups import Group
+from hypertail.recipes.catalogue import known_recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +28,7 @@ INK, RULE = "#33363b", "#d5d8dd"
 WIDTH = 8.6  # inches
 LINE = 0.165  # height of a line of text, in inches
 
-# Middle tones, about 3:1 against white and against near-black; a family per strategy, a shade per depth.
-_COLOURS = {"naive": "#848993", "ewc": "#8a8030", "separate": "#35944b", "joint": "#ad50b6"}
-_HN = {0: "#6f5fd0", 1: "#5372d6", 2: "#2f83d0", 3: "#1c8cb2", 4: "#16918b"}
-_LR = {0: "#b8578f", 1: "#d0587e", 2: "#d65a4a", 3: "#cc6a20", 4: "#b8791a"}
+# Of strategies that are not known here. All colours are middle tones, about 3:1 against white and near-black.
 _OWN = ("#a0724b", "#64899b", "#7f8f3c", "#a8697c")
 _DASHES = ("-", "--", ":", "-.")
 
@@ -109,10 +107,10 @@ def _title(name: str, columns: int) -> list[str]:
 
 def colour_of(run: RunFile) -> str:
     """The colour of a run's strategy, the same in every figure."""
-    if run.strategy in ("hn", "lr"):
-        shades = _HN if run.strategy == "hn" else _LR
-        return shades[min(run.depth if isinstance(run.depth, int) else 0, max(shades))]
-    return _COLOURS.get(run.strategy) or _OWN[sum(map(ord, run.label)) % len(_OWN)]
+    recipe = known_recipe(run.strategy)
+    if recipe is None:
+        return _OWN[sum(map(ord, run.label)) % len(_OWN)]
+    return recipe.colour_at(run.depth if isinstance(run.depth, int) else None)
 
 
 def dashes_of(groups: Sequence[Group]) -> list[str]:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hypertail.lab.records.groups import Group, group_runs
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import drawing
+from hypertail.lab.reports.groups import Group, group_runs
 from hypertail.lab.reports.lines import Line, draw_lines
 from hypertail.lab.reports.tables import human_bytes, time_unit, with_spread
+from hypertail.storage.atomic import write_bytes, write_text
 from hypertail.training.metrics import running_accuracy
 
 if TYPE_CHECKING:
@@ -198,11 +199,12 @@ def to_svg(figure: Figure) -> str:
 
 
 def save(figure: Figure, stem: str | Path, *, dpi: int = 160) -> tuple[Path, Path]:
-    """Write `stem`.svg and `stem`.png (on white); folders are made where missing."""
+    """Write `stem`.svg and `stem`.png (on white), whole or not at all; folders are made where missing."""
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     svg, png = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png"))
-    svg.write_text(to_svg(figure), encoding="utf-8")
+    write_text(svg, to_svg(figure))
+    pixels = io.BytesIO()
     with drawing.style():
-        figure.savefig(png, dpi=dpi, facecolor="white")
+        figure.savefig(pixels, format="png", dpi=dpi, facecolor="white")
+    write_bytes(png, pixels.getvalue())
     return svg, png

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from hypertail.errors import ConfigError, DataError
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.records.groups import group_runs
+from hypertail.lab.experiments.describe import described
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import figures
 from hypertail.lab.reports.drawing import colour_of
+from hypertail.lab.reports.groups import group_runs
 from hypertail.lab.reports.summary import percent, statement
 from hypertail.lab.reports.svg import inline_svg, themed
 from hypertail.lab.reports.tables import MISSING, build_tables, human_bytes
-from hypertail.lab.reproduce.record import Recorded, read_targets
-from hypertail.lab.reproduce.runs import described
+from hypertail.lab.reports.targets import Recorded, read_targets
+from hypertail.recipes.catalogue import known_recipe
 from hypertail.storage.atomic import write_bytes
 from hypertail.streams.report import DatasetReport
 
@@ -60,28 +61,6 @@ _OVER_TIME = ("first", "aca", "retention", "matrix")  # nothing to see in a stre
 
 _LONGEST_NAME = 90  # runs that differ in more options than fit beside a line are told apart by the table alone
 
-_STRATEGIES = {
-    "naive": (
-        "Naive",
-        "trains one model on one experience after another and does nothing against forgetting.",
-    ),
-    "ewc": ("EWC", "trains one model too, but holds weights that mattered before close to their old values."),
-    "lr": (
-        "LR-k",
-        "latent replay: the first k blocks are frozen; stored features of old images are mixed in.",
-    ),
-    "hn": (
-        "HN-k",
-        "partial hypernetwork: the first k blocks are frozen, and a hypernetwork generates the weights of the "
-        "rest for each experience; no old data is kept. HN-F generates everything.",
-    ),
-    "separate": (
-        "Separate-k",
-        "the first k blocks are frozen, and every experience gets a stored copy of the rest.",
-    ),
-    "joint": ("Joint", "trains on all experiences at once, which continual learning does not allow."),
-}
-
 
 def write_report(runs: Iterable[RunFile], out: str | Path, *, folders: Iterable[str | Path] = ()) -> Path:
     """Write one self-contained HTML file about `runs` and return its path.
@@ -118,12 +97,13 @@ def write_report(runs: Iterable[RunFile], out: str | Path, *, folders: Iterable[
     )
     streams = list(dict.fromkeys(run.stream for run in runs))
     sections = [_section(index, [r for r in runs if r.stream == name]) for index, name in enumerate(streams)]
-    present = {run.strategy for run in runs}
+    known = {recipe for run in runs if (recipe := known_recipe(run.strategy)) is not None}
+    present = sorted(known, key=lambda recipe: recipe.order)
     text = environment.get_template("report.html.j2").render(
         title=f"Partial hypernetworks for continual learning, measured again: {count}" if targets else title_of(runs),
         targets=targets,
         sections=sections,
-        strategies=[words for name, words in _STRATEGIES.items() if name in present],
+        strategies=[(f"{recipe.label}{'-k' * recipe.has_depth}", recipe.what) for recipe in present],
         details=[_details(run) for group in group_runs(runs) for run in group.runs],
         nbsp="\N{NO-BREAK SPACE}",
     )
@@ -219,7 +199,7 @@ def _details(run: RunFile) -> dict[str, Any]:
 
 
 def _described(run: RunFile) -> str:
-    """The label with the switches that differ from the preset's, where the options are this version's."""
+    """The label with the options that differ from the preset's, where the options are this version's."""
     try:
         return described(RunConfig.from_json(run.config))
     except ConfigError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypertail.lab.records.groups import Group
+from hypertail.lab.reports.groups import Group
+from hypertail.recipes.catalogue import known_recipe
 
 
 def notes(groups: Sequence[Group]) -> tuple[str, ...]:
@@ -94,10 +95,8 @@ def _versions(groups: Sequence[Group]) -> str:
 
 
 def _bounds(groups: Sequence[Group]) -> str:
-    strategies = {group.first.strategy for group in groups}
-    words = {
-        "separate": "Separate stores one tail per experience",
-        "joint": "Joint trains on all experiences at once (its bytes leave out the data it stores)",
-    }
-    present = [text for strategy, text in words.items() if strategy in strategies]
+    recipes = {recipe for group in groups if (recipe := known_recipe(group.first.strategy)) is not None}
+    present = [
+        recipe.reference[1] for recipe in sorted(recipes, key=lambda recipe: recipe.order) if recipe.reference[1]
+    ]
     return f"{' and '.join(present)}: shown for reference." if present else ""

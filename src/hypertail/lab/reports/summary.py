@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypertail.lab.records.groups import Group, Stat
+from hypertail.lab.reports.groups import Group, Stat
 from hypertail.lab.reports.notes import validation
+from hypertail.recipes.catalogue import known_recipe
+from hypertail.recipes.recipe import Role
 
-# Strategies that store one model per experience or see all data at once: no continual learners to rank.
-_REFERENCES = {"separate": "one stored tail per experience", "joint": "all experiences at once"}
 _NUMBERS = (
     "No",
     "One",
@@ -68,7 +68,7 @@ def _naive(groups: Sequence[Group]) -> str:
     parts = []
     for group in groups:
         lost, aca = group.stat("forgetting"), group.stat("aca")
-        if group.first.strategy != "naive" or lost is None or aca is None or len(group.first.tasks) == 1:
+        if _role(group) != "lower" or lost is None or aca is None or len(group.first.tasks) == 1:
             continue
         if lost.mean >= _ZERO:
             text = f"{group.name} forgets: on earlier experiences it loses {points(lost.mean)} of accuracy"
@@ -82,7 +82,7 @@ def _losses(groups: Sequence[Group]) -> str:
     measured = [
         (stat, group.name)
         for group in _learners(groups)
-        if group.first.strategy != "naive" and len(group.first.tasks) > 1 and (stat := group.stat("forgetting"))
+        if _role(group) != "lower" and len(group.first.tasks) > 1 and (stat := group.stat("forgetting"))
     ]
     measured.sort(key=lambda item: item[0].mean)
     if not measured:
@@ -99,7 +99,7 @@ def _leader(groups: Sequence[Group]) -> str:
     comparable = {(len(group.first.tasks), str(group.first.config.get("measure_on"))) for _, group in ranked}
     if len(ranked) < 2 or len(comparable) > 1:
         return " ".join(
-            f"{group.name} ends at {percent(stat.mean)}." for stat, group in ranked if group.first.strategy != "naive"
+            f"{group.name} ends at {percent(stat.mean)}." for stat, group in ranked if _role(group) != "lower"
         )
     ranked.sort(key=lambda item: -item[0].mean)
     (best, first), (next_best, second) = ranked[:2]
@@ -117,9 +117,9 @@ def _leader(groups: Sequence[Group]) -> str:
 
 def _references(groups: Sequence[Group]) -> str:
     texts = [
-        f"{group.name} ({_REFERENCES[group.first.strategy]}) reaches {percent(stat.mean)}"
+        f"{group.name} ({_words(group)}) reaches {percent(stat.mean)}"
         for group in groups
-        if group.first.strategy in _REFERENCES and (stat := group.stat("aca"))
+        if _role(group) == "upper" and (stat := group.stat("aca"))
     ]
     return f"For reference, {_joined(texts)}." if texts else ""
 
@@ -130,7 +130,7 @@ def _gaps(groups: Sequence[Group]) -> str:
 
 
 def _learners(groups: Sequence[Group]) -> list[Group]:
-    return [group for group in groups if group.first.strategy not in _REFERENCES]
+    return [group for group in groups if _role(group) != "upper"]
 
 
 def _change(forgetting: Stat) -> str:
@@ -141,3 +141,14 @@ def _change(forgetting: Stat) -> str:
 
 def _joined(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _role(group: Group) -> Role:
+    """Upper references store a model per experience or see all data at once: no continual learners to rank."""
+    recipe = known_recipe(group.first.strategy)
+    return "learner" if recipe is None else recipe.role
+
+
+def _words(group: Group) -> str:
+    recipe = known_recipe(group.first.strategy)
+    return "" if recipe is None else recipe.reference[0]

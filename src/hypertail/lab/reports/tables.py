@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hypertail.lab.records.groups import QUANTITIES, Group, Stat, group_runs
 from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reports.groups import QUANTITIES, Group, Stat, group_runs
 from hypertail.lab.reports.notes import notes
 
 if TYPE_CHECKING:

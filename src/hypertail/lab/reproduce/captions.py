@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, matching
 
 _MANY = 6  # more missing runs than this are counted, not listed
 
@@ -60,9 +60,10 @@ def _trunk(used: Sequence[FinishedRun], epochs: Sequence[int]) -> list[str]:
 
 def _passes(finished: FinishedRun) -> int:
     """Passes over the first experience for the trunk, or for the whole model of strategies without one."""
-    method = finished.config.method
-    turns = bool(finished.config.depth) and method.trunk_rotations and method.trunk_training == "alone"
-    return (2 if turns else 1) * (method.trunk_epochs or finished.run.epochs)
+    options = finished.config.options
+    alone = options.get("trunk_training") == "alone"
+    turns = bool(finished.config.depth) and options.get("trunk_rotations") and alone
+    return (2 if turns else 1) * (options.get("trunk_epochs") or finished.run.epochs)
 
 
 def _missing(planned: Sequence[RunConfig], used: Sequence[FinishedRun]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun
+from hypertail.lab.reports.papertable import Number
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Number
 
 SPREAD = "Measured values are means ± sample standard deviation over seeds."
 TIMES = (

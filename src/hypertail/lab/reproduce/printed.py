@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hypertail.lab.reproduce.target import Number
+from hypertail.lab.reports.papertable import Number
 
 
 class Printed(NamedTuple):

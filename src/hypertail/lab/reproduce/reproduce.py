@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from hypertail.errors import ConfigError, unknown_name
+from hypertail.lab.experiments.batch import Job, Runner, check_folder
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import DataPlace
-from hypertail.lab.experiments.readings import Readings
-from hypertail.lab.experiments.run import shared_features
+from hypertail.lab.experiments.console import ConsoleListener
+from hypertail.lab.experiments.describe import described
+from hypertail.lab.experiments.library import FinishedRun, Library, directory_name, distinct
+from hypertail.lab.experiments.place import Place
 from hypertail.lab.reports.tables import latex_table, markdown_table, rich_table
-from hypertail.lab.reproduce.record import record_target
-from hypertail.lab.reproduce.runs import Library, described, directory_name, distinct, run_missing
+from hypertail.lab.reports.targets import Recorded, record_target, relative_names
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target
-from hypertail.lab.reproduce.targets import TARGETS
-from hypertail.training.precision import Speed
+from hypertail.lab.reproduce.target import Output, Target
+from hypertail.lab.reproduce.targets import RENAMED, TARGETS
+from hypertail.storage.atomic import write_text
 
 _WIDEST = 1000  # columns of a table, with all it holds
 
@@ -37,9 +37,7 @@ def reproduce(
     others: Sequence[Path] = (),
     plan_only: bool = False,
     run: bool = True,
-    device: torch.device | str = "cpu",
-    speed: Speed = "auto",
-    line: str = "",
+    place: Place = Place(),  # noqa: B008 -- immutable
 ) -> list[Path]:
     """Make tables and figures of the paper and return the files that were written.
 
@@ -51,9 +49,7 @@ def reproduce(
         others: folders with more finished runs.
         plan_only: show which runs are needed, and do nothing.
         run: make missing runs; otherwise show what can be shown of finished ones.
-        device: where to train.
-        speed: precision of the steps.
-        line: the command, recorded in every run.
+        place: where and how runs are executed.
 
     Raises:
         ConfigError: an unknown target, or one of which the setting leaves nothing.
@@ -62,51 +58,48 @@ def reproduce(
     """
     targets = _targets(names, setting)
     folder = out / "runs"
-    library = Library.of([*([folder] if folder.exists() else []), *others])
+    library = Library.of([*([folder] if folder.exists() else []), *others]).at(place.speed)
     for problem in library.unread:
         console.print(Text(f"not used: {problem}"), soft_wrap=True)
     plans = {target.name: distinct(target.plan(setting)) for target in targets}
-    # runs that several targets need are made once, in the way that serves them all
+    # runs that several targets need are run once, recording what every target needs
     needed = distinct([config for plan in plans.values() for config in plan])
     if plan_only:
         _show_plan(needed, library, folder, console)
         return []
     written = []
-    shared, readings = shared_features(device), Readings(console)
-    for target in targets:
-        serving = _serving(needed, plans[target.name])
-        missing = library.missing(serving) if run else []
-        if missing:
-            console.print(Text(f"{target.name}: {len(missing)} of {len(serving)} runs to make"), soft_wrap=True)
-            made: list[FinishedRun] = []
-            run_missing(
-                missing,
-                folder,
-                console,
-                data=DataPlace(setting.data),
-                device=device,
-                speed=speed,
-                line=line,
-                shared=shared,
-                readings=readings,
-                on_finished=made.append,
-            )
-            library = replace(library, runs=(*library.runs, *made))
-        output = target.render(setting, library.runs)
-        files = write_output(output, out)
-        if files:
-            record_target(out, target, files, output)
-        show_output(target, output, files, console)
-        written += files
+    with ConsoleListener(console) as listener:
+        runner = Runner(place, listener)
+        for target in targets:
+            serving = _serving(needed, plans[target.name])
+            missing = library.missing(serving) if run else []
+            if missing:
+                listener.print(f"{target.name}: {len(missing)} of {len(serving)} runs to do")
+                check_folder(folder)
+                jobs = [_job(config, folder) for config in missing]
+                done = zip(runner.run(jobs), jobs, strict=True)
+                made = [FinishedRun(finished, job.config, job.directory) for finished, job in done]
+                library = replace(library, runs=(*library.runs, *made))
+            output = target.render(setting, library.runs)
+            files = write_output(output, out)
+            if files:
+                record(out, target, files, output)
+            show_output(target, output, files, console)
+            written += files
     return written
+
+
+def _job(config: RunConfig, folder: Path) -> Job:
+    title = f"{described(config)} on {config.stream}, seed {config.seed}"
+    return Job(config, folder / directory_name(config), title)
 
 
 def _targets(names: Sequence[str], setting: Setting) -> list[Target]:
     targets = []
     for name in dict.fromkeys(names):
-        if name not in TARGETS:
+        target = TARGETS.get(RENAMED.get(name, name))
+        if target is None:
             raise unknown_name("table or figure", name, TARGETS)
-        target = TARGETS[name]
         if not target.plan(setting) and target.plan(replace(setting, strategies=(), streams=())):
             asked = [f"--strategy {' '.join(setting.strategies)}"] if setting.strategies else []
             asked += [f"--stream {' '.join(setting.streams)}"] if setting.streams else []
@@ -141,10 +134,10 @@ def _show_plan(needed: Sequence[RunConfig], library: Library, folder: Path, cons
         found = library.finished((config,))
         finished += len(found)
         begun = (folder / directory_name(config)).exists()
-        state = f"finished: {found[0].directory}" if found else "begun, will be continued" if begun else "to be made"
+        state = f"finished: {found[0].directory}" if found else "begun, will be continued" if begun else "not started"
         table.add_row(*map(Text, (described(config), config.stream, str(config.seed), str(config.epochs), state)))
     _print_whole(table, console)
-    console.print(f"{len(needed)} runs, {finished} finished, {len(needed) - finished} to be made")
+    console.print(f"{len(needed)} runs, {finished} finished, {len(needed) - finished} not started")
 
 
 def _print_whole(table: RichTable, console: Console) -> None:
@@ -158,18 +151,17 @@ def write_output(output: Output, out: Path) -> list[Path]:
     files = []
     for table in output.tables:
         folder = out / "tables"
-        folder.mkdir(parents=True, exist_ok=True)
         contents = {"md": markdown_table(table.shown), "csv": table.to_csv(), "tex": latex_table(table.shown)}
         for kind, content in contents.items():
             files.append(folder / f"{table.stem}.{kind}")
-            files[-1].write_text(content, encoding="utf-8")
+            write_text(files[-1], content)
     for stem, draw in output.figures.items():
         from hypertail.lab.reports.figures import save
 
         files += save(draw(), out / "figures" / stem)
         if stem in output.captions:
             files.append(out / "figures" / f"{stem}.md")
-            files[-1].write_text("\n\n".join(output.captions[stem]) + "\n", encoding="utf-8")
+            write_text(files[-1], "\n\n".join(output.captions[stem]) + "\n")
     return files
 
 
@@ -186,3 +178,25 @@ def show_output(target: Target, output: Output, files: Sequence[Path], console: 
             console.print(Text(f"written: {path}"), soft_wrap=True)
     if not files:
         console.print(f"{target.name}: nothing to show, its runs are not finished")
+
+
+def record(out: Path, target: Target, files: Sequence[Path], output: Output) -> Path:
+    """Note in `out / targets.json` that `target` was reproduced, for the report.
+
+    Args:
+        out: folder of the reproduced tables and figures; made where missing.
+        target: what was reproduced.
+        files: what was written for it, in or below `out`.
+        output: its tables and captions.
+
+    Raises:
+        CheckpointError: the file is there, but cannot be read.
+    """
+    names = relative_names(out, files)
+    captions = {
+        name: output.captions[Path(name).stem]
+        for name in names
+        if name.endswith(".svg") and Path(name).stem in output.captions
+    }
+    tables = tuple(table.shown for table in output.tables)
+    return record_target(out, Recorded(target.name, target.title, target.sentence, names, tables, captions))

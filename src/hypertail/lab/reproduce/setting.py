@@ -9,7 +9,9 @@ from typing import Any
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.experiments.config import RunConfig, expand_strategies
-from hypertail.recipes.presets import preset
+from hypertail.nets.models import USUAL, main_model
+from hypertail.recipes.catalogue import usual_options
+from hypertail.recipes.presets import check_preset
 from hypertail.streams import STREAMS
 
 
@@ -25,7 +27,7 @@ class Scale:
         views: cached augmentations of each experience; None: a new one each epoch.
         digits: learn the embedded digits in place of every stream, on which numbers mean nothing.
         options: other options of every run.
-        switches: switches of the method, whatever the preset.
+        values: of options, whatever the preset.
     """
 
     what: str
@@ -35,7 +37,7 @@ class Scale:
     views: int | None
     digits: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    switches: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 SCALES: Mapping[str, Scale] = {
@@ -47,7 +49,7 @@ SCALES: Mapping[str, Scale] = {
         views=1,
         digits=True,
         options={"experiences": 2},
-        switches={"fisher_samples": 8},
+        values={"fisher_samples": 8},
     ),
     "cpu": Scale(
         "hours on two cores: 10 epochs, 30 for the trunk, one seed", epochs=10, trunk_epochs=30, seeds=(0,), views=5
@@ -83,7 +85,7 @@ class Setting:
     data: Path | None = None
 
     def __post_init__(self) -> None:
-        preset(self.preset)
+        check_preset(self.preset)
         if self.scale not in SCALES:
             raise unknown_name("scale", self.scale, SCALES)
         if self.seeds is not None and not self.seeds:
@@ -96,7 +98,7 @@ class Setting:
         for name in self.streams:
             if name not in STREAMS and not name.startswith("pair:"):
                 raise unknown_name("stream", name, STREAMS)
-        expand_strategies(self.strategies or ("naive",), ("0", "1", "2", "3", "4"))
+        expand_strategies(self.strategies or ("naive",), ("0",))
 
     @property
     def size(self) -> Scale:
@@ -114,7 +116,7 @@ class Setting:
         """
         if not self.strategies:
             return [name for name in known if name in usual]
-        asked = set(expand_strategies(self.strategies, ("0", "1", "2", "3", "4")))
+        asked = set(expand_strategies(self.strategies, [str(depth) for depth in range(main_model(USUAL).deepest + 1)]))
         return [name for name in known if expand_strategies((name,), ())[0] in asked]
 
     def among(self, streams: Sequence[str]) -> list[str]:
@@ -126,29 +128,28 @@ class Setting:
         return "digits" if self.size.digits else name
 
     def config(
-        self, stream: str, strategy: str, *, method: Mapping[str, Any] | None = None, **options: Any
+        self, stream: str, strategy: str, *, values: Mapping[str, Any] | None = None, **fields: Any
     ) -> tuple[RunConfig, ...]:
         """The runs of one strategy on one stream, one for each seed.
 
         Args:
             stream: as the paper has it.
             strategy: with its depth, `hn-3`, `lr-2`, `hn-f`, `naive`.
-            method: switches that differ from the preset's.
-            options: other fields of `RunConfig` that differ from the scale's, `eval_every=1` say.
+            values: of options that differ from the preset's; those that the strategy lacks are left out.
+            fields: other fields of `RunConfig` that differ from the scale's, `eval_every=1` say.
         """
         ((name, depth),) = expand_strategies((strategy,), ())
         scale = self.size
-        switches = {"trunk_epochs": scale.trunk_epochs, **scale.switches, **(method or {})}
-        fields: dict[str, Any] = {**scale.options, **options}
+        chosen = {"trunk_epochs": scale.trunk_epochs, "views": scale.views, **scale.values, **(values or {})}
+        others: dict[str, Any] = {**scale.options, **fields}
         if stream == "split-tinyimagenet" and not scale.digits:
-            fields.setdefault("image_size", TINY_PIXELS)
+            others.setdefault("image_size", TINY_PIXELS)
         base = RunConfig(
             stream=self.stream(stream),
             strategy=name,
             depth=depth,
             preset=self.preset,
             epochs=scale.epochs,
-            views=scale.views,
-            method=replace(preset(self.preset), **switches),
+            options=usual_options(name, self.preset).updated(chosen),
         )
-        return tuple(replace(base, seed=seed, **fields) for seed in scale.seeds)
+        return tuple(replace(base, seed=seed, **others) for seed in scale.seeds)

@@ -28,3 +28,6 @@ TARGETS: Mapping[str, Target] = {
     )
 }
 """By name; `samples` is Figure 5, `ablation` sets one option at a time another way."""
+
+RENAMED = {"ledger": "ablation"}
+"""Name in earlier versions -> name of today."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.lines import Line
-from hypertail.lab.reproduce.target import FinishedRun
 
 
 def timeline(run: RunFile, j: int) -> dict[float, float]:

@@ -17,10 +17,10 @@ from rich.text import Text
 from hypertail.errors import CheckpointError
 from hypertail.lab.experiments.begun import read_options
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import USUAL, DataPlace
 from hypertail.lab.experiments.directories import FAILURE, OPTIONS
-from hypertail.lab.records.groups import Stat
+from hypertail.lab.experiments.place import USUAL, DataPlace
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
+from hypertail.lab.reports.groups import Stat
 from hypertail.lab.reports.tables import MISSING, Table, with_spread
 from hypertail.lab.tuning.searchspace import arguments, option, spell
 from hypertail.recipes.presets import preset

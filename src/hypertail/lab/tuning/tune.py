@@ -17,9 +17,9 @@ from rich.text import Text
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.lab.experiments.begun import precisions_in, read_options
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.dataplace import USUAL, DataPlace, stream_of
 from hypertail.lab.experiments.directories import OPTIONS
 from hypertail.lab.experiments.identity import CONCERNS
+from hypertail.lab.experiments.place import USUAL, DataPlace, stream_of
 from hypertail.lab.experiments.precisions import Precisions
 from hypertail.lab.experiments.progress import RunProgress
 from hypertail.lab.experiments.readings import Readings

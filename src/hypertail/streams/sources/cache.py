@@ -1,6 +1,6 @@
 """Decoded images on disk, so that a dataset is decoded once.
 
-One safetensors file per dataset under `$HYPERTAIL_CACHE` (default `~/.cache/hypertail`), named by a digest of
+One file per dataset, as `storage.checkpoint` writes it, under `$HYPERTAIL_CACHE` (default `~/.cache/hypertail`), named by a digest of
 what it was made from: a changed source is a new file, and any file may be deleted at any time. It holds every pixel of
 the dataset: by default only public datasets are kept (`build_stream`).
 """
@@ -8,28 +8,22 @@ the dataset: by default only public datasets are kept (`build_stream`).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-
-from hypertail.errors import DataError
-from hypertail.storage import write_with
+from hypertail.errors import CheckpointError, DataError
+from hypertail.storage import load_checkpoint, save_checkpoint
 from hypertail.streams.names import printable, shown
 from hypertail.streams.report import DatasetReport
 from hypertail.streams.sources.labelled import LabelledImages
 from hypertail.streams.stream import Examples
 
-FORMAT = 2  # raised when decoding or what is stored changes, so that old files are not read
-KEY = "hypertail"  # of the JSON text in the header
+FORMAT = 3  # raised when decoding or what is stored changes, so that old files are not read
+KEY = "decoded images"
+"""Of the facts of such a file."""
 SUFFIX = ".safetensors"
 
 
@@ -65,10 +59,12 @@ def cached(name: str, key: tuple[object, ...], build: Callable[[], LabelledImage
     dataset = build()
     try:
         _write(path, dataset)
-    except OSError as cause:
+    except (CheckpointError, OSError) as error:
+        cause = error.__cause__ or error
+        why = (cause.strerror if isinstance(cause, OSError) else None) or cause
         warnings.warn(
             f"decoded images of {printable(name)} could not be cached in {shown(path.parent)} "
-            f"({cause.strerror or cause}); set HYPERTAIL_CACHE to a writable folder to load faster next time",
+            f"({why}); set HYPERTAIL_CACHE to a writable folder to load faster next time",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -86,16 +82,13 @@ def _read(path: Path, name: str) -> LabelledImages | None:
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            note = json.loads((file.metadata() or {})[KEY])
-        if note["sums"] != {key: _checksum(tensor) for key, tensor in tensors.items()}:
-            return None
+        tensors, facts = load_checkpoint(path)
+        note = facts[KEY]
         train = Examples(tensors["train.images"], tensors["train.labels"])
         test = Examples(tensors["test.images"], tensors["test.labels"]) if "test.images" in tensors else None
         report = None if note["report"] is None else DatasetReport.from_json(note["report"])
         return LabelledImages(name, tuple(note["classes"]), train, test, report)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, DataError):
+    except (CheckpointError, OSError, KeyError, ValueError, TypeError, AttributeError, DataError):
         return None
 
 
@@ -103,15 +96,5 @@ def _write(path: Path, dataset: LabelledImages) -> None:
     tensors = {"train.images": dataset.train.images, "train.labels": dataset.train.labels}
     if dataset.test is not None:
         tensors |= {"test.images": dataset.test.images, "test.labels": dataset.test.labels}
-    sums = {key: _checksum(tensor) for key, tensor in tensors.items()}
     report = None if dataset.report is None else dataset.report.to_json()
-    note = {KEY: json.dumps({"name": dataset.name, "classes": dataset.classes, "sums": sums, "report": report})}
-    own = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    try:
-        write_with(path, lambda part: save_file(own, str(part), metadata=note))
-    except SafetensorError as cause:  # how safetensors reports a full disk
-        raise OSError(str(cause)) from cause
-
-
-def _checksum(tensor: Tensor) -> int:
-    return zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().data)
+    save_checkpoint(path, tensors, {KEY: {"name": dataset.name, "classes": dataset.classes, "report": report}})

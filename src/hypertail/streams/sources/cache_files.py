@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hypertail.storage import JsonError, parse_json
+from hypertail.storage.checkpoint import FORMAT as CHECKPOINT
 from hypertail.streams.names import printable
 from hypertail.streams.sources.cache import KEY, SUFFIX, cache_folder
 
@@ -99,12 +100,18 @@ def _note(path: Path) -> dict[str, Any] | None:
         text = file.read(size)
     try:
         header = json.loads(text)
-        note = parse_json(header["__metadata__"][KEY])
+        note = _note_in(header["__metadata__"])
     except (JsonError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if isinstance(note, dict) and isinstance(note.get("sums"), dict) and isinstance(note.get("classes"), list):
-        return note
-    return None
+    return note if isinstance(note, dict) and isinstance(note.get("classes"), list) else None
+
+
+def _note_in(metadata: dict[str, str]) -> Any:
+    """Of a checkpoint's facts, or as versions before those wrote it."""
+    if metadata.get("format") == CHECKPOINT:
+        return parse_json(metadata["facts"])[KEY]
+    note = parse_json(metadata["hypertail"])
+    return note if isinstance(note["sums"], dict) else None
 
 
 def _described(path: Path, note: dict[str, Any]) -> str:

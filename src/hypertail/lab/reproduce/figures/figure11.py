@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.reports import drawing
 from hypertail.lab.reports.lines import Line, draw_lines
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 from hypertail.lab.reproduce.timeline import accuracy_line
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _configs(setting: Setting, depth: int, order: str) -> tuple[RunConfig, ...]:
     strategy = f"hn-{depth}"
     if not setting.chosen((strategy,), (strategy,)):
         return ()
-    return setting.config(STREAM, strategy, method={"lookahead": order})
+    return setting.config(STREAM, strategy, values={"lookahead": order})
 
 
 def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:

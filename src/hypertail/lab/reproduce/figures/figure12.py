@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import drawing
 from hypertail.lab.reports.lines import Line, draw_lines
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ def plan(setting: Setting) -> tuple[RunConfig, ...]:
     """HN-4 on the first two experiences, the cosine recorded: short runs, so three seeds unless told otherwise."""
     seeds = setting.seeds or (setting.size.seeds if setting.size.digits else SEEDS)
     method = {"lookahead": "first", "record_cosine": True}
-    return replace(setting, seeds=seeds).config(STREAM, "hn-4", method=method, experiences=2)
+    return replace(setting, seeds=seeds).config(STREAM, "hn-4", values=method, experiences=2)
 
 
 def first_epoch(run: RunFile) -> NDArray[np.float64] | None:

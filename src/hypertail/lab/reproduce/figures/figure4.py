@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.reports import drawing
 from hypertail.lab.reports.figures import chance_of
 from hypertail.lab.reports.lines import Line, draw_lines
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def plan(setting: Setting) -> tuple[RunConfig, ...]:
 def _configs(setting: Setting, pair: Pair, depth: int) -> tuple[RunConfig, ...]:
     if pair.stream not in setting.among([pair.stream for pair in PAIRS]):
         return ()
-    return setting.config(pair.stream, f"lr-{depth}", method=PLAIN)
+    return setting.config(pair.stream, f"lr-{depth}", values=PLAIN)
 
 
 def second_accuracy(run: FinishedRun) -> float:

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from hypertail.errors import DataError
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.reports import drawing
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.figures.figure7 import recorded
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target, matching
-from hypertail.nets import decompose, slim_resnet18
-from hypertail.recipes.build import build_hypernetwork
+from hypertail.lab.reproduce.target import Output, Target
+from hypertail.nets import decompose
+from hypertail.nets.models import main_model
+from hypertail.recipes.hypernet import generator_of
 from hypertail.seeds import seeded
 from hypertail.storage.checkpoint import load_checkpoint
 
@@ -68,10 +70,11 @@ def generated_filters(finished: FinishedRun) -> Filters:
     prefix = "strategy.hyper."
     state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     config, count = finished.config, len(finished.run.tasks)
-    width = config.method.head_width or max(len(task.classes) for task in finished.run.tasks)
+    width = config.options.get("head_width") or max(len(task.classes) for task in finished.run.tasks)
     with seeded(config.seed, "filters"):
-        _, tail = decompose(slim_resnet18(width), config.depth or 0)
-        hyper = build_hypernetwork(config.method.at(config.depth), tail, state["embedding"].shape[0])
+        main = main_model(config.model).build(width, channels=3, norm="batch")
+        _, tail = decompose(main, config.depth or 0)
+        hyper = generator_of(config.settled().options, tail, state["embedding"].shape[0])
     layers = [name for name, shape in hyper.shapes.items() if name.startswith(STAGE) and len(shape) == 4]
     if not layers or count < 2:
         raise DataError(

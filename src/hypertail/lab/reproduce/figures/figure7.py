@@ -8,12 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.reports import drawing
 from hypertail.lab.reports.figures import chance_of
 from hypertail.lab.reports.lines import Line, draw_lines
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 from hypertail.lab.reproduce.timeline import accuracy_line
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.reports import drawing
 from hypertail.lab.reports.figures import chance_of
 from hypertail.lab.reports.lines import Line, draw_lines
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 from hypertail.lab.reproduce.timeline import accuracy_line
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def plan(setting: Setting) -> tuple[RunConfig, ...]:
 def _configs(setting: Setting, strategy: str, method: Mapping[str, Any]) -> tuple[RunConfig, ...]:
     if not setting.chosen((strategy,), (strategy,)):
         return ()
-    return setting.config(STREAM, strategy, method=method)
+    return setting.config(STREAM, strategy, values=method)
 
 
 def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:

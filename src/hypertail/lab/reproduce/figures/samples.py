@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.reports import drawing
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target, no_runs
+from hypertail.lab.reproduce.target import Output, Target, no_runs
 from hypertail.seeds import generator
 from hypertail.streams import Experience, build_stream
 from hypertail.streams.transforms import Compose, Normalise

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
+from hypertail.lab.reports.papertable import Cell, Number, PaperTable
 from hypertail.lab.reproduce.cells import count, notes, percent
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import Cell, FinishedRun, Number, Output, PaperTable, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 
 STREAM = "split-cifar100"
 EXPERIENCES = 5
@@ -22,7 +24,7 @@ class Change:
     """Options that differ from the preset's, in words and as they are.
 
     Attributes:
-        convolutions: whether it matters only where convolutions are generated, not at depth 4.
+        convolutions: whether it matters only where convolutions are generated.
     """
 
     what: str
@@ -75,7 +77,7 @@ def _length(setting: Setting) -> dict[str, Any]:
 
 
 def _changed(setting: Setting, strategy: str, change: Change) -> tuple[RunConfig, ...]:
-    return setting.config(STREAM, strategy, method=change.options, **_length(setting))
+    return setting.config(STREAM, strategy, values=change.options, **_length(setting))
 
 
 def _rows(setting: Setting, strategy: str) -> list[tuple[str, tuple[RunConfig, ...]]]:
@@ -83,7 +85,7 @@ def _rows(setting: Setting, strategy: str) -> list[tuple[str, tuple[RunConfig, .
     base = _base(setting, strategy)
     rows = [(f"preset {setting.preset}", base)]
     for change in CHANGES[:2] if setting.size.digits else CHANGES:
-        if change.convolutions and base[0].depth == 4:
+        if change.convolutions and base[0].cut is not None and not base[0].cut.has_convolutions:
             continue
         configs = _changed(setting, strategy, change)
         if configs[0].identity() != base[0].identity():

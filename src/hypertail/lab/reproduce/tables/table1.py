@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
+from hypertail.lab.reports.papertable import Cell, PaperTable
 from hypertail.lab.reproduce.cells import count, learned, notes
 from hypertail.lab.reproduce.printed import TABLE1
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import Cell, FinishedRun, Output, PaperTable, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 
 STREAMS: Mapping[str, str] = {"noisy-cifar100-clean": "clean", "noisy-cifar100": "noisy"}
 """Stream -> its name in the table."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
+from hypertail.lab.reports.papertable import Cell, Number, PaperTable
 from hypertail.lab.reproduce.cells import TIMES, count, kept, minutes, notes, percent
 from hypertail.lab.reproduce.printed import TABLE2
 from hypertail.lab.reproduce.setting import TINY_PIXELS, Setting
-from hypertail.lab.reproduce.target import Cell, FinishedRun, Number, Output, PaperTable, Target, matching
+from hypertail.lab.reproduce.target import Output, Target
 
 STREAMS: Mapping[str, str] = {"split-cifar100": "Split-CIFAR100", "split-tinyimagenet": "Split-TinyImageNet"}
 PRINTED = tuple(TABLE2["split-cifar100"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.reproduce.printed import TABLE5
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.tables.updates import plan_updates, render_updates
-from hypertail.lab.reproduce.target import FinishedRun, Output, Target
+from hypertail.lab.reproduce.target import Output, Target
 
 UPDATES = {"first": "first order", "second": "second order"}
 """Look-ahead -> its name in the table."""

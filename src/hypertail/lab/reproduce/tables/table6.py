@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.experiments.sizes import describe
+from hypertail.lab.reports.papertable import Cell, Number, PaperTable
 from hypertail.lab.reproduce.printed import REPLAY_BUFFER, TABLE6, TABLE6_CLASSES, TABLE6_TASKS
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import Cell, FinishedRun, Number, Output, PaperTable, Target, no_runs
-from hypertail.recipes.presets import PRINTED, preset
+from hypertail.lab.reproduce.target import Output, Target, no_runs
+from hypertail.recipes.catalogue import usual_options
 
 MB = 2**20
 CLASSES: Mapping[str, int] = {"split-cifar100": 5, "split-tinyimagenet": 10}
@@ -32,9 +34,9 @@ def _table(setting: Setting, stream: str) -> PaperTable:
             classes=TABLE6_CLASSES,
             image_size=PIXELS[stream],
             buffer=REPLAY_BUFFER[stream],
-            method=PRINTED,
+            options=usual_options("hn", "printed"),
         )
-        run = describe(depth, tasks=TABLE6_TASKS, classes=CLASSES[stream], method=preset(setting.preset))
+        run = describe(depth, tasks=TABLE6_TASKS, classes=CLASSES[stream], options=usual_options("hn", setting.preset))
         rows.append(
             (
                 f"LR-{depth}, HN-{depth or 'F'}",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import FinishedRun, matching
+from hypertail.lab.reports.papertable import Cell, Number, PaperTable
 from hypertail.lab.reproduce.cells import TIMES, count, minutes, notes, percent
 from hypertail.lab.reproduce.printed import Updates
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.target import Cell, FinishedRun, Number, Output, PaperTable, matching
+from hypertail.lab.reproduce.target import Output
 
 STREAM = "split-cifar100"
 KNOWN = ("hn-f", "hn-1", "hn-2", "hn-3", "hn-4")
@@ -29,7 +31,7 @@ def plan_updates(setting: Setting, orders: Mapping[str, str]) -> tuple[RunConfig
 def _configs(setting: Setting, strategy: str, order: str) -> tuple[RunConfig, ...]:
     if STREAM not in setting.among((STREAM,)):
         return ()
-    return setting.config(STREAM, strategy, method={"lookahead": order})
+    return setting.config(STREAM, strategy, values={"lookahead": order})
 
 
 def render_updates(

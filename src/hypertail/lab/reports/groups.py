@@ -11,6 +11,7 @@ from typing import Any
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.records.runfile import RunFile
+from hypertail.recipes.catalogue import known_recipe
 from hypertail.training.metrics import METRICS
 
 QUANTITIES = (*METRICS, "seconds", "bytes_kept")
@@ -30,7 +31,8 @@ _PLACE = {
     "num_workers",
 }
 _PLACE |= {"resume", "overwrite", "progress", "quiet", "verbose", "command", "name", "tags"}
-_ORDER = ("naive", "ewc", "lr", "hn", None, "separate", "joint")  # None: strategies of one's own
+_UNKNOWN = 50.0
+"""Order of strategies that are not known here: behind learners, before references."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _family(run: RunFile) -> tuple[Any, ...]:
 
 
 def _sort_key(run: RunFile) -> tuple[Any, ...]:
-    place = _ORDER.index(run.strategy if run.strategy in _ORDER else None)
+    recipe = known_recipe(run.strategy)
+    place = _UNKNOWN if recipe is None else recipe.order
     depth = float(run.depth) if isinstance(run.depth, int) else math.inf if run.depth == "full" else -1.0
     return (place, depth, run.label, len(run.tasks), run.preset, run.epochs, str(_options(run)))
 

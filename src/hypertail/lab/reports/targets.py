@@ -12,7 +12,6 @@ from typing import Any
 
 from hypertail.errors import CheckpointError
 from hypertail.lab.reports.tables import Table
-from hypertail.lab.reproduce.target import Output, Target
 from hypertail.storage.atomic import write_text
 from hypertail.storage.jsonfile import read_json
 
@@ -43,34 +42,28 @@ class Recorded:
         return tuple(name for name in self.files if name.endswith(".svg"))
 
 
-def record_target(out: Path, target: Target, files: Sequence[Path], output: Output | None = None) -> Path:
-    """Note in `out / targets.json` that `target` was reproduced; an older note on the same target is replaced.
+def record_target(out: Path, target: Recorded) -> Path:
+    """Note in `out / targets.json` that a target was reproduced; an older note on the same target is replaced.
 
     Args:
         out: folder of the reproduced tables and figures; made where missing.
-        target: what was reproduced.
-        files: what was written for it, in or below `out`.
-        output: its tables and captions, which the report shows.
+        target: what was reproduced, with files in or below `out`.
 
     Raises:
         CheckpointError: the file is there, but cannot be read.
     """
-    output = output or Output()
-    root = out.resolve()
-    names = tuple(os.path.relpath(file.resolve(), root).replace(os.sep, "/") for file in files)
-    captions = {
-        name: output.captions[Path(name).stem]
-        for name in names
-        if name.endswith(".svg") and Path(name).stem in output.captions
-    }
-    tables = tuple(table.shown for table in output.tables)
-    own = Recorded(target.name, target.title, target.sentence, names, tables, captions)
-    kept = [other for other in read_targets(out) if other.name != own.name]
-    targets = [asdict(other) for other in sorted([*kept, own], key=_place)]
+    kept = [other for other in read_targets(out) if other.name != target.name]
+    targets = [asdict(other) for other in sorted([*kept, target], key=_place)]
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "targets": targets}
     path = out / FILE_NAME
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def relative_names(out: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """Files as a record names them: relative to the folder, with forward slashes."""
+    root = out.resolve()
+    return tuple(os.path.relpath(file.resolve(), root).replace(os.sep, "/") for file in files)
 
 
 def read_targets(folder: Path) -> tuple[Recorded, ...]:

@@ -1,0 +1,25 @@
+"""A run in a few words."""
+
+from __future__ import annotations
+
+from hypertail.lab.experiments.config import RunConfig
+
+_OF_THE_SCALE = ("trunk_epochs", "fisher_samples", "views")
+
+
+def described(config: RunConfig) -> str:
+    """`HN-3`, or `HN-3 (lookahead first, rank 32)` where options of a learner differ from those of the preset."""
+    identity = config.identity()
+    usual = RunConfig(
+        config.stream, config.strategy, config.depth, config.model, config.preset, epochs=config.epochs
+    ).settled()
+    # an option without effect on either side tells nothing
+    effective = {**usual.options.flat(), **usual.identity()}
+    names = [
+        name
+        for name in usual.options.flat()
+        if name in identity and identity[name] != effective[name] and name not in _OF_THE_SCALE
+    ]
+    shown = names if config.recipe.role == "learner" and config.recipe.has_depth else []
+    words = ", ".join(f"{name.replace('_', '-')} {str(identity[name]).lower()}" for name in shown)
+    return f"{config.label} ({words})" if words else config.label

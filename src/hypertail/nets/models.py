@@ -1,0 +1,133 @@
+"""Main models by name, and where each may be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from hypertail.errors import ConfigError, unknown_name
+from hypertail.nets.decompose import decompose, stage_names
+from hypertail.nets.resnet import Norm, slim_resnet18
+
+
+class Build(Protocol):
+    """Builds a main model with fresh weights."""
+
+    def __call__(self, classes: int, *, channels: int, norm: Norm) -> nn.Sequential:
+        """A sequence of stages, the last of them the classifier of `classes` outputs."""
+
+
+@dataclass(frozen=True)
+class MainModel:
+    """A main model f that runs can be made with.
+
+    Attributes:
+        name: as on the command line.
+        what: one sentence.
+        build: (classes, channels, norm) -> the model; `norm` is that of the authors' preset where it is `instance`.
+    """
+
+    name: str
+    what: str
+    build: Build
+
+    @property
+    def deepest(self) -> int:
+        """The largest depth it can be cut at: all stages but the classifier are frozen."""
+        return _deepest(self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A main model cut at a depth: shapes without numbers, on torch's meta device.
+
+    Attributes:
+        trunk: what is frozen; empty at depth 0.
+        tail: the rest.
+    """
+
+    trunk: nn.Sequential
+    tail: nn.Sequential
+
+    @property
+    def has_trunk(self) -> bool:
+        """Whether anything is frozen."""
+        return any(True for _ in self.trunk.parameters())
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the tail is a linear classifier and nothing else that learns."""
+        return sum(parameter.dim() >= 2 for parameter in self.tail.parameters()) == 1
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether the tail has convolutions."""
+        return any(parameter.dim() > 2 for parameter in self.tail.parameters())
+
+
+_MODELS: dict[str, MainModel] = {}
+USUAL = "slim-resnet18"
+"""The main model of the paper (section 4)."""
+
+
+def register_model(model: MainModel) -> MainModel:
+    """Make a main model known by its name, for `--model`, `RunConfig.model` and `info`.
+
+    Raises:
+        ConfigError: the name is taken by another one.
+    """
+    if _MODELS.setdefault(model.name, model) is not model:
+        raise ConfigError(
+            f"main model '{model.name}'",
+            required="a name that no other model has",
+            found="one that is taken",
+            hint="Register it under another name, once.",
+        )
+    return model
+
+
+def model_names() -> dict[str, str]:
+    """Name -> what it is."""
+    return {name: model.what for name, model in _MODELS.items()}
+
+
+def main_model(name: str) -> MainModel:
+    """The main model of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if name not in _MODELS:
+        raise unknown_name("main model", name, _MODELS)
+    return _MODELS[name]
+
+
+@lru_cache(maxsize=64)
+def cut_of(name: str, depth: int) -> Cut:
+    """The main model `name` cut at `depth`.
+
+    Raises:
+        ConfigError: an unknown name, or a depth that it cannot be cut at.
+    """
+    with torch.device("meta"):
+        trunk, tail = decompose(main_model(name).build(2, channels=3, norm="batch"), depth)
+    return Cut(trunk, tail)
+
+
+@lru_cache(maxsize=64)
+def _deepest(name: str) -> int:
+    with torch.device("meta"):
+        return max(0, len(stage_names(main_model(name).build(2, channels=3, norm="batch"))) - 2)
+
+
+def _resnet(width: int) -> Callable[..., nn.Sequential]:
+    return partial(slim_resnet18, width=width)
+
+
+register_model(MainModel(USUAL, "slim ResNet-18 (20 channels in its stem), the paper's", _resnet(20)))
+register_model(MainModel("resnet18", "ResNet-18 for small images (64 channels in its stem)", _resnet(64)))

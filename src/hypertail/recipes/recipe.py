@@ -1,0 +1,139 @@
+"""A recipe: everything the software knows of one strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from hypertail.errors import ConfigError
+from hypertail.nets.models import Cut
+from hypertail.recipes.options import OptionGroup, Options
+from hypertail.strategies import Strategy, Trunk
+from hypertail.streams import Stream
+
+Role = Literal["learner", "lower", "upper"]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a builder makes a strategy of.
+
+    Attributes:
+        options: of the run, none left open.
+        stream: gives class counts.
+        seed: of all that is random.
+        device: where it is to learn.
+        model: the main model with fresh weights.
+        cut: where it is cut, as shapes; None for a strategy without a depth.
+        trunk: the layers before the cut, or None.
+        tail: those behind it, freshly initialised, or None.
+        make_tail: (task, classes) -> a tail of a task's own, freshly initialised.
+    """
+
+    options: Options
+    stream: Stream
+    seed: int
+    device: torch.device | str
+    model: nn.Sequential
+    cut: Cut | None
+    trunk: Trunk | None
+    tail: nn.Module | None
+    make_tail: Callable[[int, int], nn.Module]
+
+    def at_cut(self) -> tuple[Trunk, nn.Module, Cut]:
+        """Trunk, tail and cut of a strategy that has a depth."""
+        if self.trunk is None or self.tail is None or self.cut is None:
+            raise TypeError("a recipe with has_depth=False builds without trunk and tail")
+        return self.trunk, self.tail, self.cut
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """Everything the software knows of one strategy.
+
+    Attributes:
+        name: as on the command line; a strategy with a depth is called `name-depth`, as in `replay-2`.
+        label: in tables: `LR` stands for LR-2.
+        what: one sentence that goes on from the label.
+        order: of rows and lines; learners lie between naive (0) and the references (from 90).
+        colours: one, or one for each depth.
+        groups: classes of its options, its own and those of `recipes.shared`.
+        build: makes the strategy.
+        has_depth: whether it learns behind a frozen trunk, so that the main model is cut.
+        full: depth 0 is named `full` and labelled F, not a depth among others.
+        role: a `learner` that is compared, or a `lower` or `upper` reference line.
+        reference: what a reference does that a learner may not, for sentences and notes: "one stored tail per
+            experience", "Separate stores one tail per experience".
+        norm_follows: the tail takes the normalisation that an option of this name says.
+        short: names that stand for it on the command line and in older files, and for depth 0 if they end in `-full`.
+        presets: preset -> values of its own options that differ from their defaults.
+        defaults: cut -> what options that are left open (None) stand for.
+        idle: (options, cut) -> names of options that have no effect with these values.
+        check: refuses options that do not go together; given options, cut and the side of the images in pixels, where
+            these are known.
+        space: options -> what `hypertail tune` tries unless told.
+    """
+
+    name: str
+    label: str
+    what: str
+    order: float
+    colours: tuple[str, ...]
+    groups: tuple[type[OptionGroup], ...]
+    build: Callable[[Parts], Strategy]
+    has_depth: bool = False
+    full: bool = False
+    role: Role = "learner"
+    reference: tuple[str, str] = ("", "")
+    norm_follows: str = ""
+    short: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    defaults: Callable[[Cut | None], Mapping[str, Any]] = lambda cut: {}
+    idle: Callable[[Options, Cut | None], Collection[str]] = lambda options, cut: ()
+    check: Callable[[Options, Cut | None, int | None], None] = lambda options, cut, pixels: None
+    space: Callable[[Options], Mapping[str, tuple[Any, ...]]] = lambda options: {}
+
+    def label_at(self, depth: int | str | None) -> str:
+        """The name that tables use at a depth: LR-2, HN-F, Naive."""
+        if depth is None:
+            return self.label
+        return f"{self.label}-{'F' if depth == 'full' or (self.full and depth == 0) else depth}"
+
+    def colour_at(self, depth: int | None) -> str:
+        """The colour of its lines and bars."""
+        return self.colours[min(depth or 0, len(self.colours) - 1)]
+
+
+def around(value: float, factor: float) -> tuple[float, ...]:
+    """A value, a smaller and a larger one, to be tried."""
+    return tuple(sorted({float(f"{value * by:.3g}") for by in (1 / factor, 1, factor)}))
+
+
+def frozen_trunk_idle(options: Options, cut: Cut | None) -> set[str]:
+    """Options of the trunk without effect: all where nothing is frozen, rotations where it learns with the tail."""
+    idle: set[str] = set()
+    if cut is not None and not cut.has_trunk:
+        idle |= {"trunk_training", "trunk_statistics", "standardise", "trunk_epochs", "trunk_rotations"}
+    if options.get("trunk_training") == "with-tail":
+        idle.add("trunk_rotations")
+    return idle
+
+
+def check_trunk(options: Options, cut: Cut | None, pixels: int | None) -> None:
+    """Refuse a trunk trained alone that takes the statistics of each batch.
+
+    Raises:
+        ConfigError: it is asked for.
+    """
+    batch = options.get("trunk_statistics") == "batch" and options.get("trunk_training") == "alone"
+    if batch and cut is not None and cut.has_trunk:
+        raise ConfigError(
+            "trunk with the statistics of each batch",
+            required="trunk-training with-tail, as in the authors' code",
+            found="trunk-training alone",
+            hint="Use --trunk-training with-tail --no-standardise, or --trunk-statistics fixed.",
+        )

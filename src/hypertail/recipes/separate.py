@@ -1,0 +1,48 @@
+"""One stored tail per task."""
+
+from __future__ import annotations
+
+from hypertail.nets.models import Cut
+from hypertail.recipes.optimisation import tail_optimisation
+from hypertail.recipes.options import Options
+from hypertail.recipes.recipe import Parts, Recipe, around, check_trunk, frozen_trunk_idle
+from hypertail.recipes.shared import ClassifierRate, FirstExperience, FrozenTrunk, Heads, Optimiser, ShortTasks
+from hypertail.strategies import Pace, Separate, Strategy
+from hypertail.strategies.tuned import tail_defaults
+
+
+def _build(parts: Parts) -> Strategy:
+    trunk, _, cut = parts.at_cut()
+    pace = Pace(parts.options.flat()["reference_steps"])
+    return Separate(trunk, parts.make_tail, tail_optimisation(parts.options, cut), pace=pace)
+
+
+def _defaults(cut: Cut | None) -> dict[str, int]:
+    return {} if cut is None else {"reference_steps": tail_defaults(cut.tail).reference_steps}
+
+
+def _idle(options: Options, cut: Cut | None) -> set[str]:
+    classifier = cut is not None and cut.is_classifier
+    return frozen_trunk_idle(options, cut) | (set() if classifier else {"classifier_lr"})
+
+
+def _space(options: Options) -> dict[str, tuple[float, ...]]:
+    return {"lr": around(options[Optimiser].lr, 3)}
+
+
+RECIPE = Recipe(
+    name="separate",
+    label="Separate",
+    what="the first k blocks are frozen, and every experience gets a stored copy of the rest.",
+    order=90,
+    colours=("#35944b",),
+    groups=(Optimiser, FirstExperience, FrozenTrunk, ClassifierRate, Heads, ShortTasks),
+    build=_build,
+    has_depth=True,
+    role="upper",
+    reference=("one stored tail per experience", "Separate stores one tail per experience"),
+    defaults=_defaults,
+    idle=_idle,
+    check=check_trunk,
+    space=_space,
+)

@@ -1,0 +1,102 @@
+"""What report, quickstart and info do, called in this process."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hypertail.cli import info, quickstart, report
+from hypertail.errors import ConfigError, DataError
+from hypertail.lab.experiments import batch
+from hypertail.lab.experiments.config import RunConfig, expand
+from hypertail.lab.experiments.place import stream_of
+from hypertail.lab.records.runfile import FILE_NAME
+from hypertail.lab.reports.tables import to_rich
+from hypertail.lab.reproduce.reproduce import reproduce
+from hypertail.lab.reproduce.setting import Setting
+from hypertail.lab.reproduce.targets import TARGETS
+from support.sample_runs import sample_runs
+
+
+def console(width: int = 100) -> tuple[Console, io.StringIO]:
+    written = io.StringIO()
+    return Console(file=written, width=width, color_system=None), written
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for number, run in enumerate(sample_runs(n=3, seeds=1)):
+        run.write(tmp_path / "runs" / str(number) / FILE_NAME)
+    return tmp_path / "runs"
+
+
+def test_one_table() -> None:
+    screen, written = console(200)
+    for table in to_rich(sample_runs(n=3, seeds=2)):
+        screen.print(table)
+    text = written.getvalue()
+    assert text.count("ACA") == 1
+    assert text.count("Naive") == text.count("LR-2") == 1
+
+
+def test_report_overwrites_only_when_told(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "[b]new" / "report.html"
+    screen, written = console()
+    report.execute(report.Report((runs,), out), screen, "")
+    assert f"report: {out.resolve()}" in written.getvalue()
+    out.write_text("mine")
+    with pytest.raises(ConfigError) as error:
+        report.execute(report.Report((runs,), out), screen, "")
+    assert (error.value.problem, error.value.hint) == (f"report {out}", "Use another --out, or --overwrite.")
+    assert out.read_text() == "mine"
+    report.execute(report.Report((runs,), out, overwrite=True), screen, "")
+    assert "<html" in out.read_text()
+
+
+def test_report_without_runs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"required at least one run.json, in it or in a folder below; found none"):
+        report.execute(report.Report((tmp_path,), tmp_path / "report.html"), console()[0], "")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_report_of_tables_that_no_run_was_needed_for(tmp_path: Path) -> None:
+    folder, out = tmp_path / "reproduced", tmp_path / "report.html"
+    screen, _ = console()
+    reproduce(("table3",), Setting(scale="smoke"), folder, screen)
+    assert not any(folder.rglob(FILE_NAME))
+    report.execute(report.Report((folder,), out), screen, "")
+    assert TARGETS["table3"].sentence.split(".")[0] in out.read_text(encoding="utf-8")
+
+
+def test_info_fits_eighty_columns() -> None:
+    screen, written = console(80)
+    info.execute(info.Info(depth="3", tasks=20, classes=100), screen, "")
+    text = written.getvalue()
+    assert "924,322" in text
+    assert "3.70 MB" in text
+    assert "80×8×8" in text
+    assert "…" not in text
+
+
+def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = RunConfig("digits", "naive", experiences=2, image_size=8)
+    monkeypatch.setattr(quickstart, "STRATEGIES", ("naive", "hn-4"))
+    monkeypatch.setattr(batch, "stream_of", lambda config, data: stream_of(replace(small, seed=config.seed), data))
+    for _ in range(2):  # made anew each time
+        screen, written = console()
+        quickstart.execute(quickstart.Quickstart(tmp_path / "q", epochs=1), screen, "hypertail quickstart")
+        path = tmp_path / "q" / "report.html"
+        assert "<html" in path.read_text()
+        assert f"report with pictures: {path.resolve()}" in written.getvalue()
+        assert "HN-4" in written.getvalue()
+
+
+def test_quickstart_names_what_it_compares() -> None:
+    base = RunConfig("digits", "naive")
+    assert [config.label for config in expand(quickstart.STRATEGIES, (), (0,), base)] == [
+        *("Naive", "EWC", "LR-2", "HN-2", "HN-F", "Separate-2")
+    ]
