@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from hypertail.cli import COMMANDS, main, parse, quickstart, run
-from hypertail.recipes.method import Method
+from hypertail.cli.options import options_of
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.recipes.catalogue import option_groups, usual_options
 from hypertail.recipes.presets import PRESETS
 from hypertail.streams import STREAMS
 from support.commands import ENVIRONMENT, Failure, failure, hypertail, told
@@ -193,7 +195,8 @@ def test_options_reach_the_run_file() -> None:
     [
         ("run digit", {"problem": "stream 'digit'", "required": "digits", "hint": "'digits'"}),
         ("run digits --strategy hn nave", {"problem": "strategy 'nave'", "hint": "'naive'"}),
-        ("run digits --depth 7", {"problem": "depth '7'", "required": ("0 to 4", "full"), "hint": "--depth 3"}),
+        ("run digits --depth 7", {"problem": "depth", "required": ("0 to 4", "full"), "found": "7", "hint": "--depth"}),
+        ("run digits --ewc-weight 3", {"problem": "--ewc-weight", "required": "hn, separate, naive", "found": "ewc"}),
         ("run digits --preset printd", {"problem": "preset 'printd'", "hint": "'printed'"}),
         ("run digits --device cud", {"problem": "device 'cud'", "required": "auto", "hint": "'cuda'"}),
         ("run digits --epochs 0", {"problem": "--epochs", "required": "1 or more", "found": "0"}),
@@ -206,7 +209,7 @@ def test_options_reach_the_run_file() -> None:
         ("run digits --norm instance --image-size 8", {"problem": ("image size", "instance normalisation")}),
         ("run split-cifar100 --data nowhere", {"problem": "'nowhere'", "hint": ("--data", "HYPERTAIL_DATA")}),
         ("run folder:[/red]", {"problem": "image folder '[/red]'", "found": "nothing there"}),
-        ("info --depth 9", {"problem": "depth '9'", "required": ("0 to 4", "full")}),
+        ("info --depth 9", {"problem": "depth", "required": "0 to 4", "found": "9"}),
         ("info --tasks 0", {"problem": "--tasks", "required": "1 or more", "found": "0"}),
         ("info --preset foo", {"problem": "preset 'foo'", "required": ("printed", "released", "tuned")}),
         ("report nowhere", {"problem": "'nowhere'", "required": "run.json", "found": "nothing there"}),
@@ -295,8 +298,8 @@ def test_what_an_interrupted_command_says(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "run_all", interrupt)
-    monkeypatch.setattr(quickstart, "quickstart", interrupt)
+    monkeypatch.setattr(run, "run_batch", interrupt)
+    monkeypatch.setattr(quickstart, "run_batch", interrupt)
     with pytest.raises(SystemExit) as stop:
         main(given.split())
     assert stop.value.code == 130
@@ -358,13 +361,13 @@ def test_help_explains_every_option_everyday_ones_first(
     text = help_of(capsys, "run")
     assert max(map(len, text.splitlines())) <= max(int(columns), 90)
     options = explained(text)
-    everyday = ["strategy", "depth", "seeds", "epochs", "batch-size", "preset", "data", "out", "existing"]
+    everyday = ["strategy", "depth", "model", "seeds", "epochs", "batch-size", "preset", "data", "out", "existing"]
     assert list(options)[: len(everyday)] == [f"--{name}" for name in everyday]
-    for kind in (run.Data, run.Machine, Method):
+    for kind in (run.Data, run.Machine, *option_groups(run.USUAL)):
         assert {f"--{item.name.replace('_', '-')}" for item in fields(kind)} <= options.keys()
     for name, explanation in options.items():
         assert re.search(r"[A-Za-z]+ .*[a-z]+.*\(default: .+\)$", explanation), f"{name}: {explanation}"
-    places = [text.index(f"{name} options") for name in ("data and measurement", "machine", "method")]
+    places = [text.index(f"{name} options") for name in ("data and measurement", "machine", "optimiser")]
     assert places == sorted(places)
     assert text.index("--existing") < places[0] < text.index("--device") < places[2] < text.index("--lr")
     assert "noqa" not in text
@@ -392,20 +395,20 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_shows_the_values_of_the_preset(
     name: str, spelling: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = explained(help_of(capsys, "run", *(text.format(name) for text in spelling)))
-    for item in fields(Method):
-        value = getattr(PRESETS[name], item.name)
+    options = explained(help_of(capsys, "run", "--strategy", "hn", *(text.format(name) for text in spelling)))
+    values = {option: value for option, value in usual_options("hn", name).flat().items() if value is not None}
+    assert len(values) > 20
+    for option, value in values.items():
         shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        assert options[f"--{item.name.replace('_', '-')}"].endswith(f"(default: {shown})")
+        assert options[f"--{option.replace('_', '-')}"].endswith(f"(default: {shown})")
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_fills_in_what_is_not_given(name: str) -> None:
-    command = parse(["run", "digits", "--preset", name, "--rank", "7"])
+    command = parse(["run", "digits", "--strategy", "hn", "--preset", name, "--rank", "7"])
     assert isinstance(command, run.Run)
-    assert (command.preset, command.method.rank) == (name, 7)
-    others = {item.name for item in fields(Method)} - {"rank"}
-    assert all(getattr(command.method, other) == getattr(PRESETS[name], other) for other in others)
+    assert command.preset == name
+    assert options_of(command) == usual_options("hn", name).replace(rank=7)
 
 
 def test_defaults() -> None:
@@ -413,4 +416,7 @@ def test_defaults() -> None:
     assert isinstance(command, run.Run)
     assert (command.strategy, command.depth, command.seeds) == (("hn", "separate", "naive"), ("3",), (0,))
     assert (command.epochs, command.preset, command.existing, command.out) == (10, "tuned", "error", Path("runs"))
-    assert command.method == PRESETS["tuned"]
+    assert [config.options for config in run.configs_of(command)] == [
+        RunConfig("digits", strategy, depth).options
+        for strategy, depth in (("hn", 3), ("separate", 3), ("naive", None))
+    ]

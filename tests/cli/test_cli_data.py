@@ -12,11 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from hypertail.cli import main, parse
+from hypertail.cli import COMMANDS, main, parse
 from hypertail.lab.records.runfile import RunFile
 from support.commands import told
 from support.errors import Texts
 
+# each command that learns a stream of the user's choice
+EITHER = [f"{name} digits --strategy naive" for name in ("run", "tune") if name in COMMANDS]
 SMALL = "--experiences 2 --image-size 8 --epochs 1 --trunk-epochs 1 --strategy naive"
 
 
@@ -75,7 +77,7 @@ def test_another_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     told(capsys, *shlex.split(f"run digits {SMALL} --speed mixed --existing reuse"), required="--speed mixed")
 
 
-@pytest.mark.parametrize("command", ["run digits", "tune digits", "reproduce table2", "quickstart"])
+@pytest.mark.parametrize("command", [*EITHER, "reproduce table2", "quickstart"])
 def test_one_thread_unless_told(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """case 39: whatever the number of cores, and how busy they are."""
     options = parse(shlex.split(command))
@@ -93,9 +95,9 @@ def test_one_thread_unless_told(command: str, monkeypatch: pytest.MonkeyPatch) -
         ("--image-column photo --label-column kind", (None, None, "photo", "kind")),
     ],
 )
-@pytest.mark.parametrize("command", ["run", "tune"])
+@pytest.mark.parametrize("command", EITHER)
 def test_how_data_is_read(command: str, line: str, expected: Any) -> None:
-    options = parse(shlex.split(f"{command} hub:a/b {line}"))
+    options = parse(shlex.split(f"{command.replace('digits', 'hub:a/b')} {line}"))
     place = options.reading.place(options.data)
     assert (place.root, place.cache, place.image_column, place.label_column) == expected
 
@@ -108,7 +110,7 @@ def test_how_data_is_read(command: str, line: str, expected: Any) -> None:
         ("--images-per-class 1", "--images-per-class", "2 or more", "1"),
     ],
 )
-@pytest.mark.parametrize("command", ["run digits", "tune digits --strategy naive"])
+@pytest.mark.parametrize("command", EITHER)
 def test_how_data_cannot_be_read(
     command: str, line: str, problem: Texts, required: str, found: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +130,7 @@ def test_images_per_class_are_part_of_a_run(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("tune" not in COMMANDS, reason="the search is being rewritten")
 def test_tune_says_what_was_read_and_hands_the_limit_on(capsys: pytest.CaptureFixture[str]) -> None:
     typed(
         "tune digits --strategy separate-4 --try lr=0.001,0.002 --images-per-class 9 --no-cache --experiences 2 "
@@ -146,13 +149,13 @@ def test_reproduce_says_what_was_read(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(re.findall(r"^digits: 1797 training images", capsys.readouterr().out, re.MULTILINE)) == 1
 
 
-def test_help_puts_what_decides_the_outcome_among_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_puts_what_decides_the_outcome_apart_from_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         typed("run --help")
     said = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
-    data, machine = said.index("data and measurement options"), said.index("machine options")
-    assert data < said.index("--views") < machine
+    titles = ("data and measurement options", "machine options", "frozen trunk options", "heads options")
+    data, machine, trunk, after = (said.index(title) for title in titles)
     assert data < said.index("--images-per-class") < machine
-    assert "drawn once, behind a frozen trunk, and reused in turn" in said
-    assert "what does not fit goes to memory-mapped temporary files, and is computed again where" in said
+    assert trunk < said.index("--views") < after
+    assert "temporary files" in said[machine:trunk]
     assert "faster here" not in said

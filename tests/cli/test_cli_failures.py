@@ -19,8 +19,10 @@ import torch
 
 from hypertail.cli import main, parse, quickstart, report, run
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
+from hypertail.lab.experiments.config import RunConfig
 from support.commands import ENVIRONMENT, failure, told
 from support.errors import Texts, check_fields
+from support.runs import run_in
 
 SMALL = ("--experiences", "2", "--image-size", "8", "--epochs", "1", "--trunk-epochs", "1", "--speed", "full")
 CPU = (
@@ -81,7 +83,7 @@ def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
     [
         ("run digits", ("--batch-size 32 (now 64)", "--cache-bytes 100000000 (now a quarter of what is free)")),
         (
-            "tune digits --batch-size 5 --cache-bytes 300000000",
+            "run digits --batch-size 5 --cache-bytes 300000000",
             ("--batch-size 2 (now 5)", "--cache-bytes 100000000 (now 300"),
         ),
         ("run digits --batch-size 2 --cache-bytes 7", "--cache-bytes 0 (now 7)"),
@@ -104,9 +106,9 @@ def test_every_command_says_it_in_one_line(
     def run_out(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(run, "run_all", run_out)
-    monkeypatch.setattr(quickstart, "quickstart", run_out)
-    monkeypatch.setattr(report, "report", run_out)
+    monkeypatch.setattr(run, "run_batch", run_out)
+    monkeypatch.setattr(quickstart, "run_batch", run_out)
+    monkeypatch.setattr(report, "find_runs", run_out)
     for line in ("run digits", "quickstart", "report x"):
         said = failure(capsys, *line.split()).line
         assert re.search(r"^error: memory of this process: .*--batch-size \d+.*--cache-bytes \d+", said)
@@ -116,7 +118,7 @@ def test_other_runtime_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPat
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(run, "run_all", fail)
+    monkeypatch.setattr(run, "run_batch", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["run", "digits"])
 
@@ -226,15 +228,13 @@ def test_a_killed_run_holds_nothing() -> None:
 
 def _interrupted(directory: Path) -> None:
     """The killed command again, without options for what exists, until it has begun."""
-    from hypertail.lab.experiments.config import RunConfig
-    from hypertail.lab.experiments.run import execute
 
     def stop(done: int, total: int, text: str) -> None:
         assert (directory / "config.json").is_file()
         raise KeyboardInterrupt
 
     config = RunConfig("digits", "naive", epochs=300, preset="tuned")
-    execute(config, Path("runs"), existing="error", speed="full", progress=stop)
+    run_in(directory.parent, config, speed="full", progress=stop)
 
 
 def test_a_file_from_elsewhere_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

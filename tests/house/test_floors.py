@@ -278,13 +278,11 @@ def test_every_room_is_a_package() -> None:
     assert not missing, f"no __init__.py, so an installed package would lack them: {missing}"
 
 
-@pytest.mark.xfail(strict=False, reason="recipes/build.py still takes a RunConfig of the lab; it is being mended")
 def test_imports_stay_on_lower_floors() -> None:
     breaches = floor_breaches(PACKAGE, FLOORS)
     assert not breaches, "\n".join(breaches)
 
 
-@pytest.mark.xfail(strict=False, reason="rooms of the lab still import upwards; they are being mended")
 def test_imports_stay_on_lower_floors_of_the_lab() -> None:
     breaches = floor_breaches(PACKAGE / "lab", LAB_FLOORS)
     assert not breaches, "\n".join(breaches)
