@@ -19,10 +19,10 @@ PROBE = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint types bench clean distclean
+.PHONY: help quickstart test test-fast lint types bench clean distclean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo '  variables: PYTHON=python3.12  PYTEST_ARGS="-k name"  BENCH_ARGS="..."'
 
 quickstart: $(RUNTIME) ## install the package and run its first example end to end
@@ -30,6 +30,9 @@ quickstart: $(RUNTIME) ## install the package and run its first example end to e
 
 test: $(DEV) ## run the tests, examples included
 	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST_ARGS)
+
+test-fast: $(DEV) ## run the tests that take less than three seconds each
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow and not crash and not fuzz" $(PYTEST_ARGS)
 
 lint: $(DEV) ## check style and formatting
 	$(RUN) -m ruff check .

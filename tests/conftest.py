@@ -15,7 +15,7 @@ import support.shape_checks  # noqa: F401 - the hook below looks for it as an at
 
 # Before anything imports hypertail: functions are wrapped as their module is imported.
 jaxtyping.install_import_hook("hypertail", "support.shape_checks.check_shapes")
-pytest.register_assert_rewrite("support.asserts", "support.reference")
+pytest.register_assert_rewrite("support.asserts", "support.errors", "support.reference")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,9 +19,11 @@ import torch
 
 from hypertail.cli import main, parse, quickstart, report, run
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
+from hypertail.lab.experiments.config import RunConfig
+from support.commands import ENVIRONMENT, failure, told
+from support.errors import Texts, check_fields
+from support.runs import run_in
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 SMALL = ("--experiences", "2", "--image-size", "8", "--epochs", "1", "--trunk-epochs", "1", "--speed", "full")
 CPU = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
@@ -32,17 +34,6 @@ CPU = (
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-
-
-def fails(capsys: pytest.CaptureFixture[str], *args: str) -> str:
-    """The one line of a command that fails."""
-    with pytest.raises(SystemExit) as stop:
-        main(args)
-    assert stop.value.code == 1
-    err = capsys.readouterr().err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 # --- memory ------------------------------------------------------------------------------------------------------
@@ -90,20 +81,20 @@ def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
-        ("run digits", "Try --batch-size 32 (now 64) and --cache-bytes 100000000 (now a quarter of what is free)."),
+        ("run digits", ("--batch-size 32 (now 64)", "--cache-bytes 100000000 (now a quarter of what is free)")),
         (
-            "tune digits --batch-size 5 --cache-bytes 300000000",
-            "--batch-size 2 (now 5) and --cache-bytes 100000000 (now 30",
+            "run digits --batch-size 5 --cache-bytes 300000000",
+            ("--batch-size 2 (now 5)", "--cache-bytes 100000000 (now 300"),
         ),
-        ("run digits --batch-size 2 --cache-bytes 7", "Try --cache-bytes 0 (now 7)."),
-        ("run digits --batch-size 2 --cache-bytes 0", "Try a smaller --image-size, or raise the limit: --batch-size 2"),
-        ("quickstart", "hypertail run can do with less, by --batch-size 16 and --cache-bytes 100000000, say."),
-        ("report x", "hypertail run can do with less, by --batch-size 16 and --cache-bytes 100000000, say."),
+        ("run digits --batch-size 2 --cache-bytes 7", "--cache-bytes 0 (now 7)"),
+        ("run digits --batch-size 2 --cache-bytes 0", ("smaller --image-size", "limit", "--batch-size 2")),
+        ("quickstart", ("hypertail run", "--batch-size 16", "--cache-bytes 100000000")),
+        ("report x", ("hypertail run", "--batch-size 16", "--cache-bytes 100000000")),
     ],
 )
-def test_smaller_values_are_named(line: str, advice: str) -> None:
+def test_smaller_values_are_named(line: str, advice: Texts) -> None:
     """case 21: which batch size and which cache, beside those that were too much."""
-    assert advice in str(out_of_memory(MemoryError(), parse(line.split())))
+    check_fields(out_of_memory(MemoryError(), parse(line.split())), problem="memory", hint=advice)
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
@@ -115,20 +106,19 @@ def test_every_command_says_it_in_one_line(
     def run_out(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(run, "run_all", run_out)
-    monkeypatch.setattr(quickstart, "quickstart", run_out)
-    monkeypatch.setattr(report, "report", run_out)
+    monkeypatch.setattr(run, "run_batch", run_out)
+    monkeypatch.setattr(quickstart, "run_batch", run_out)
+    monkeypatch.setattr(report, "find_runs", run_out)
     for line in ("run digits", "quickstart", "report x"):
-        assert re.search(
-            r"^error: memory of this process: .*--batch-size \d+.*--cache-bytes \d+", fails(capsys, *line.split())
-        )
+        said = failure(capsys, *line.split()).line
+        assert re.search(r"^error: memory of this process: .*--batch-size \d+.*--cache-bytes \d+", said)
 
 
 def test_other_runtime_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(run, "run_all", fail)
+    monkeypatch.setattr(run, "run_batch", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["run", "digits"])
 
@@ -143,6 +133,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here")
 @pytest.mark.parametrize("room", [20_000_000, 60_000_000])
 def test_a_limit_of_the_process_that_is_reached(room: int) -> None:
@@ -152,7 +143,7 @@ def test_a_limit_of_the_process_that_is_reached(room: int) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: memory of this process: ")
     assert done.stderr.count("\n") == 1
-    assert "Try --batch-size 256 (now 512) and --cache-bytes" in done.stderr
+    assert "--batch-size 256 (now 512) and --cache-bytes" in done.stderr
 
 
 # --- the disk ----------------------------------------------------------------------------------------------------
@@ -174,7 +165,7 @@ def test_a_full_disk_is_told_in_one_line(
         pytest.skip("no /proc here")
     monkeypatch.setattr(os, "fsync", full)
     command = ("run", "digits", "--strategy", "hn-4", *SMALL)
-    message = fails(capsys, *command)
+    message = failure(capsys, *command).line
     assert "No space left on device" in message
     assert what in message
     assert not [path for path in tmp_path.rglob("*.part")]
@@ -208,10 +199,7 @@ def test_a_second_run_into_the_same_place_is_told_at_once(capsys: pytest.Capture
         before = sorted(path.name for path in directory.iterdir())
         for existing in ("error", "reuse", "replace"):
             command = ("run", "digits", "--strategy", "ewc", "naive", "--epochs", "300", "--existing", existing)
-            message = fails(capsys, *command)
-            assert (
-                f"run directory {directory}: required one that nothing works in; found process {process.pid}" in message
-            )
+            told(capsys, *command, problem=f"run directory {directory}", found=f"process {process.pid}")
         assert [path.name for path in Path("runs").iterdir()] == [directory.name]
         assert sorted(path.name for path in directory.iterdir()) == before
     finally:
@@ -221,6 +209,7 @@ def test_a_second_run_into_the_same_place_is_told_at_once(capsys: pytest.Capture
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.slow
+@pytest.mark.crash
 def test_a_killed_run_holds_nothing() -> None:
     """case 26: neither its directory nor the next command."""
     process, directory = begin()
@@ -239,22 +228,20 @@ def test_a_killed_run_holds_nothing() -> None:
 
 def _interrupted(directory: Path) -> None:
     """The killed command again, without options for what exists, until it has begun."""
-    from hypertail.lab.experiments.config import RunConfig
-    from hypertail.lab.experiments.run import execute
 
     def stop(done: int, total: int, text: str) -> None:
         assert (directory / "config.json").is_file()
         raise KeyboardInterrupt
 
     config = RunConfig("digits", "naive", epochs=300, preset="tuned")
-    execute(config, Path("runs"), existing="error", speed="full", progress=stop)
+    run_in(directory.parent, config, speed="full", progress=stop)
 
 
 def test_a_file_from_elsewhere_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """case 20: a key of a hostile run.json, in the message that refuses it."""
     Path("run.json").write_text(json.dumps({"a\x1b[2J\nb": 10**30}))
-    message = fails(capsys, "report", "run.json")
-    assert "run.json: key 'a [2J b': required a whole number of at most 64 bits; found one of 100 bits." in message
+    failed = told(capsys, "report", "run.json", problem="run.json", required="64 bits", found="100 bits")
+    assert "'a [2J b'" in failed.line
     for text in ("[" * 100_000, '{"a":' * 500 + "1" + "}" * 500, f'{{"a": {"9" * 400}}}'):
         Path("run.json").write_text(text)
-        assert "run.json" in fails(capsys, "report", "run.json")
+        told(capsys, "report", "run.json", problem="run.json")

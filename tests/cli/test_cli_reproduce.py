@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hypertail.cli import COMMANDS, main, parse, reproduce
 from hypertail.lab.reproduce.targets import TARGETS
-
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+from support.commands import told
 
 
 @pytest.fixture(autouse=True)
@@ -23,22 +18,24 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("COLUMNS", "100")
 
 
-def test_a_table_from_the_outside() -> None:
+@pytest.mark.slow
+def test_a_table_from_runs_to_files(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["reproduce", "table2", "--scale", "smoke", "--strategy", "hn-3", "separate-3", "--speed", "full"]
-    line = [sys.executable, "-m", "hypertail", *command]
-    done = subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "table2: 2 of 2 runs to make" in done.stdout
-    assert "58.8 ± 1.0" in done.stdout
-    assert "…" not in done.stdout  # no number is cut off
-    assert "written: reproduced/tables/table2-split-cifar100.md" in done.stdout
+    main(command)
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "table2: 2 of 2 runs to make" in out
+    assert "58.8 ± 1.0" in out
+    assert "…" not in out  # no number is cut off
+    assert "written: reproduced/tables/table2-split-cifar100.md" in out
     with Path("reproduced/tables/table2-split-cifar100.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["strategy"] for row in rows] == ["HN-3", "Separate-3"]
     assert all(0 < float(row["ACA %"]) <= 100 for row in rows)
-    again = subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
-    assert again.returncode == 0
-    assert "to make" not in again.stdout
+    main(command)
+    out = capsys.readouterr().out
+    assert "written: " in out
+    assert "to make" not in out
 
 
 def test_counted_tables_need_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,20 +69,17 @@ def test_help_lists_every_target(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "fields"),
     [
-        ("reproduce tabel2", "unknown table or figure 'tabel2'"),
-        ("reproduce", "tables or figures: required at least one; found none. Name table2, say."),
-        ("reproduce table2 --scale ful", "unknown scale 'ful'"),
-        ("reproduce table2 --from nowhere", "folder of runs 'nowhere': required a folder with finished runs"),
-        ("reproduce table2 --epochs 0", "option --epochs: required 1 or more; found 0."),
+        ("reproduce tabel2", {"problem": "'tabel2'", "hint": "'table2'"}),
+        ("reproduce", {"required": "at least one", "found": "none", "hint": "table2"}),
+        ("reproduce table2 --scale ful", {"problem": "scale 'ful'", "hint": "'full'"}),
+        ("reproduce table2 --from nowhere", {"problem": "'nowhere'", "required": "finished runs"}),
+        ("reproduce table2 --epochs 0", {"problem": "--epochs", "required": "1 or more", "found": "0"}),
     ],
 )
-def test_mistakes(line: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(line.split())
-    assert stop.value.code == 1
-    assert message in capsys.readouterr().err
+def test_mistakes(line: str, fields: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told(capsys, *line.split(), **fields)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""The repository around the package: papers present and in agreement, links whole, examples that run."""
+"""The repository around the package: papers present and in agreement, nothing private, examples that run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
 
 MAX_BYTES = 1 << 20
 REQUIRED = (
@@ -34,7 +33,6 @@ PRIVATE = re.compile(
     r"|\.\./" + "shared/"
     r"|\b(?:pypi" + r"\.org|pythonhosted" + r"\.org|download\.pytorch" + r"\.org|anaconda" + r"\.org)\b"
 )
-LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|\b(?:src|href)=\"([^\"]+)\"")
 
 
 @functools.cache
@@ -51,39 +49,6 @@ def private_mentions(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), start=1):
         for match in PRIVATE.finditer(line):
             yield number, match.group()
-
-
-def prose(text: str) -> str:
-    """Markdown without its code blocks and inline code."""
-    text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"`[^`\n]*`", "", text)
-
-
-def anchors(text: str) -> set[str]:
-    """The fragments that a page's headings can be linked by."""
-    text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
-    found: set[str] = set()
-    seen: Counter[str] = Counter()
-    for heading in re.findall(r"^#{1,6}\s+(.+?)\s*#*$", text, flags=re.MULTILINE):
-        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
-        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
-        seen[slug] += 1
-    return found | set(re.findall(r"<a (?:id|name)=\"([^\"]+)\"", text))
-
-
-def broken_links(page: Path) -> Iterator[str]:
-    """What is wrong with each relative link of `page` that leads nowhere."""
-    for match in LINK.finditer(prose(page.read_text(encoding="utf-8"))):
-        link = match.group(1) or match.group(2)
-        if re.match(r"[a-z][a-z0-9+.-]*:", link):
-            continue
-        name, _, fragment = link.partition("#")
-        target = (page.parent / name).resolve() if name else page
-        if not target.exists():
-            yield f"{page.name}: '{link}' leads to no file"
-        elif fragment and target.suffix == ".md" and fragment not in anchors(target.read_text(encoding="utf-8")):
-            yield f"{page.name}: '{link}' leads to no heading"
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -153,29 +118,6 @@ def test_private_places_are_recognised(text: str, private: bool) -> None:
     assert bool(list(private_mentions(text))) is private
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_relative_links_lead_somewhere(page: Path) -> None:
-    problems = list(broken_links(page))
-    assert not problems, "\n".join(problems)
-
-
-def test_broken_links_are_recognised(tmp_path: Path) -> None:
-    (tmp_path / "there.md").write_text("# One `code` heading\n## Twice\n## Twice\n")
-    page = tmp_path / "page.md"
-    page.write_text(
-        "[a](there.md) [b](there.md#one-code-heading) [c](there.md#twice-1) [d](https://example.com/x)\n"
-        "`[e](no.md)`\n"
-        "```\n[f](no.md)\n```\n"
-    )
-    assert list(broken_links(page)) == []
-    page.write_text('[a](gone.md) [b](there.md#three) ![c](gone.png "title")\n')
-    assert [problem.split("'")[1] for problem in broken_links(page)] == [
-        "gone.md",
-        "there.md#three",
-        "gone.png",
-    ]
-
-
 def test_examples_are_numbered_in_reading_order() -> None:
     names = [path.name for path in EXAMPLES]
     numbers = [int(match.group(1)) if (match := re.match(r"(\d\d)_[a-z0-9_]+\.py$", name)) else None for name in names]
@@ -189,18 +131,21 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, str(example)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.returncode == 0, f"{example.name} failed:\n{result.stdout}\n{result.stderr}"
 
 
+@pytest.mark.slow
 def test_the_page_of_the_defaults_is_what_its_runs_say() -> None:
     folder = ROOT / "results" / "defaults"
     code = "import table; print(table.page(), end='')"
-    made = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
-    assert made == (folder / "README.md").read_text(encoding="utf-8")
+    command = [sys.executable, "-c", code]
+    made = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == (folder / "README.md").read_text(encoding="utf-8")

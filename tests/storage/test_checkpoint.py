@@ -16,6 +16,7 @@ from hypertail.errors import CheckpointError
 from hypertail.storage import checkpoint
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from support.asserts import assert_same_tensors
+from support.errors import refused
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -75,7 +76,7 @@ def test_a_full_disk_leaves_the_old_file(
         monkeypatch.setattr(checkpoint, "save_file", crash)
     else:
         monkeypatch.setattr(os, "replace", crash)
-    with pytest.raises(CheckpointError, match=r"cannot write checkpoint .*run\.safetensors: .*No space left on device"):
+    with refused(CheckpointError, problem=str(path), found="No space left on device"):
         save_checkpoint(path, {"other": torch.zeros(2)}, {})
     monkeypatch.undo()
     loaded, facts = load_checkpoint(path)
@@ -105,11 +106,8 @@ def test_missing(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     if kind == "folder":
         path.mkdir()
-    with pytest.raises(CheckpointError) as caught:
+    with refused(CheckpointError, problem=str(path), found="nothing there", hint="path"):
         load_checkpoint(path)
-    assert str(caught.value) == (
-        f"no checkpoint {path}: required a file written by save_checkpoint; found nothing there. Check the path."
-    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "noise", "header"])
@@ -119,11 +117,8 @@ def test_damaged(damage: str, tmp_path: Path) -> None:
     whole = path.read_bytes()
     header = whole[:8] + b"x" * (len(whole) - 8)
     path.write_bytes({"cut": whole[:-30], "empty": b"", "noise": bytes(range(200)), "header": header}[damage])
-    with pytest.raises(CheckpointError) as caught:
+    with refused(CheckpointError, problem=str(path), required="safetensors", hint=("damaged", "older copy")):
         load_checkpoint(path)
-    assert caught.value.problem == f"cannot read checkpoint {path}"
-    assert caught.value.required == "a whole safetensors file"
-    assert caught.value.hint == "The file is damaged; use an older copy or start again."
 
 
 @pytest.mark.parametrize(
@@ -142,12 +137,9 @@ def test_damaged(damage: str, tmp_path: Path) -> None:
 def test_foreign(header: dict[str, str] | None, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"x": torch.ones(1)}, path, metadata=header)
-    with pytest.raises(CheckpointError) as caught:
+    found = "None" if header is None else header["format"]
+    with refused(CheckpointError, problem=str(path), required="hypertail-checkpoint", found=found):
         load_checkpoint(path)
-    found = None if header is None else header["format"]
-    assert str(caught.value) == (
-        f"{path} is not a hypertail checkpoint: required format hypertail-checkpoint; found {found}. Check the path."
-    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +151,7 @@ def test_lost_facts(facts: str | None, tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     header = {"format": "hypertail-checkpoint", "version": "1"} | ({} if facts is None else {"facts": facts})
     save_file({"x": torch.ones(1)}, path, metadata=header)
-    with pytest.raises(CheckpointError, match=r"run\.safetensors has lost its facts"):
+    with refused(CheckpointError, problem=(str(path), "facts")):
         load_checkpoint(path)
 
 
@@ -167,14 +159,12 @@ def test_newer(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     header = {"format": "hypertail-checkpoint", "version": "3", "facts": json.dumps({})}
     save_file({"x": torch.ones(1)}, path, metadata=header)
-    with pytest.raises(CheckpointError) as caught:
+    with refused(CheckpointError, problem=str(path), required="2", found="3", hint="pip install -U hypertail"):
         load_checkpoint(path)
-    assert str(caught.value) == (
-        f"checkpoint {path} is too new: required version 2 or older; found 3. "
-        "Upgrade hypertail: pip install -U hypertail."
-    )
 
 
+@pytest.mark.slow
+@pytest.mark.fuzz
 def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
     """case 16: every bit of a small file, in its tensors and in its header, one at a time."""
     path = tmp_path / "run.safetensors"
@@ -185,7 +175,7 @@ def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
             flipped = bytearray(whole)
             flipped[place] ^= 1 << bit
             path.write_bytes(flipped)
-            with pytest.raises(CheckpointError, match=r"run\.safetensors"):
+            with refused(CheckpointError, problem=str(path)):
                 load_checkpoint(path)
     path.write_bytes(whole)
     assert load_checkpoint(path)[1] == {"learned": 2}
@@ -198,10 +188,8 @@ def test_a_flipped_bit_in_a_tensor_names_it(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError) as caught:
+    with refused(CheckpointError, problem=(str(path), "damaged"), found="another '"):
         load_checkpoint(path)
-    assert caught.value.problem == f"checkpoint {path} is damaged"
-    assert caught.value.found.startswith("another '")
 
 
 @pytest.mark.parametrize("drop", ["sums", "digest"])
@@ -213,7 +201,7 @@ def test_sums_cannot_be_left_out(drop: str, tmp_path: Path) -> None:
         header = file.metadata()
     del header[drop]
     save_file({"x": torch.ones(2)}, path, metadata={**header, "version": "1"})
-    with pytest.raises(CheckpointError, match="is damaged"):
+    with refused(CheckpointError, problem="damaged"):
         load_checkpoint(path)
 
 
@@ -228,6 +216,6 @@ def test_files_of_version_1_still_open() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), Path("x")], ids=str)
 def test_facts_that_json_cannot_hold(value: object, tmp_path: Path) -> None:
     """case 20: what the reader would refuse is refused when it is written."""
-    with pytest.raises(CheckpointError, match=r"facts of checkpoint .*c: required what JSON can hold"):
+    with refused(CheckpointError, problem=("facts", str(tmp_path / "c")), required="JSON"):
         save_checkpoint(tmp_path / "c", {}, {"a": value})
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from hypertail.streams import build_stream, experience_from_folder
 from hypertail.streams.names import printable, shown
 from hypertail.streams.sources.folders import image_folder
 from hypertail.streams.sources.hub import HubSource, hub_dataset
+from support.errors import check_fields, refused
 from support.image_sources import noise_image, write_folder
 
 LATIN = os.fsdecode(b"caf\xe9")
@@ -76,12 +77,13 @@ def test_case_10_in_messages(root: Path) -> None:
     bad.write_bytes(b"no image")
     with pytest.raises(DataError) as caught:
         image_folder(root)
-    assert "caf\\xe9/\\xe8.png'" in str(caught.value)
+    check_fields(caught.value, problem="caf\\xe9/\\xe8.png'")
     bad.unlink()
     write_folder(root, {f"{LATIN}2": 0})
     for path in (root, root / LATIN, root / f"{LATIN}3"):
-        with pytest.raises(DataError, match=r"caf\\xe9") as caught:
+        with pytest.raises(DataError) as caught:
             image_folder(path)
+        check_fields(caught.value, problem="caf\\xe9")
         assert is_text(str(caught.value))
 
 
@@ -123,7 +125,7 @@ def test_letters_with_accents_are_one_name_however_they_are_spelled(tmp_path: Pa
     (tmp_path / "train" / apart).mkdir(exist_ok=True)
     if len(list((tmp_path / "train").iterdir())) == 3:
         noise_image(30).save(tmp_path / "train" / apart / "0.png")
-        with pytest.raises(DataError, match="two that are both called 'café'"):
+        with refused(DataError, found="'café'"):
             image_folder(tmp_path)
 
 

@@ -58,7 +58,7 @@ class Run:
 
     Example: hypertail run digits --strategy hn replay naive --depth 2 3 --seeds 0 1 2
 
-    The options of the strategies are those of the chosen ones: see more with --strategy ewc --help, say.
+    Options of strategies are those of the chosen ones; of others: --strategy ewc --help, say.
     """
 
     stream: Annotated[

@@ -15,6 +15,7 @@ from hypertail.streams.sources.folders import image_folder
 from hypertail.streams.sources.formats import FOREIGN, readable, suffixes
 from hypertail.streams.sources.hub import HubSource, hub_dataset
 from hypertail.streams.sources.labelled import LabelledImages
+from support.errors import refused
 from support.image_sources import noise_image, write_folder, write_split
 
 COMMON = [".jfif", ".jpe", ".jpg", ".JPEG", ".png", ".webp", ".avif", ".tif", ".bmp", ".gif", ".ppm", ".tga", ".ico"]
@@ -95,7 +96,7 @@ def test_case_11_a_class_of_other_files_is_refused_with_their_number(tmp_path: P
     """Case 11: no class is empty for want of a reader without a word."""
     write_folder(tmp_path, {"a": 2, "b": 0})
     (tmp_path / "b" / "x.heix").write_bytes(b"")
-    with pytest.raises(DataError, match=r"found none; 1 file \.heix, which Pillow does not read as an image\. Add"):
+    with refused(DataError, found=("none", "1 file .heix")):
         image_folder(tmp_path)
 
 
@@ -108,7 +109,7 @@ def test_links_are_followed_and_broken_ones_are_named(tmp_path: Path) -> None:
     assert image_folder(tmp_path / "photos").train.labels.tolist() == [0] * 5 + [1] * 2
     (tmp_path / "photos" / "b" / "gone.png").symlink_to(tmp_path / "nothing.png")
     for cache in (False, True):
-        with pytest.raises(DataError, match=r"gone\.png': required a readable image; found FileNotFoundError"):
+        with refused(DataError, problem="gone.png'", found="FileNotFoundError"):
             image_folder(tmp_path / "photos", cache=cache)
 
 
@@ -145,5 +146,5 @@ def test_postscript_under_another_name_starts_nothing(
         "folder": lambda: read_images([tmp_path / "x.png"], 16),
         "parquet": lambda: hub_dataset(HubSource("a/b"), image_size=16, data=tmp_path),
     }
-    with pytest.raises(DataError, match="required a readable image; found UnidentifiedImageError"):
+    with refused(DataError, problem="image ", found="UnidentifiedImageError"):
         read[where]()

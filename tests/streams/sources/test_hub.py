@@ -6,18 +6,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pytest
 import torch
 
-from hypertail.errors import ConfigError, DataError, HypertailError
+from hypertail.errors import ConfigError, DataError
 from hypertail.streams.sources.columns import find_columns, read_split
 from hypertail.streams.sources.decode import finished
 from hypertail.streams.sources.hub import HubSource, hub_dataset
+from hypertail.streams.sources.labelled import LabelledImages
+from support.errors import refused
 from support.image_sources import noise_image, png, quietly, write_classes, write_folder, write_split
 
 REPO = "someone/things"
@@ -28,10 +30,8 @@ def images(count: int, first: int = 0) -> list[bytes | None]:
     return [png(noise_image(first + number)) for number in range(count)]
 
 
-def message(make: Callable[[], object], kind: type[HypertailError] = DataError) -> str:
-    with pytest.raises(kind) as caught:
-        make()
-    return str(caught.value)
+def read(root: Path | None, **options: Any) -> LabelledImages:
+    return hub_dataset(HubSource(REPO, **options), image_size=32, data=root)
 
 
 def test_parquet_is_read_pixel_for_pixel(tmp_path: Path) -> None:
@@ -68,12 +68,11 @@ def test_several_files_configurations_and_grey_images(tmp_path: Path) -> None:
     expected = torch.from_numpy(np.array(noise_image(9, (28, 28), "L")))
     assert torch.equal(padded[0, :, 2:30, 2:30], expected.expand(3, 28, 28))
     assert padded[:, :, :2].max() == padded[:, :, :, 30:].max() == 0
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)) == (
-        f"configuration of dataset '{REPO}': required one of colour, grey; found no choice. Name one: hub:{REPO}:colour"
-    )
-    assert "; found 'blue'. Name one" in message(
-        lambda: hub_dataset(HubSource(REPO, "blue"), image_size=32, data=tmp_path)
-    )
+    asked = {"problem": ("configuration", f"'{REPO}'"), "required": "colour, grey", "hint": f"hub:{REPO}:colour"}
+    with refused(DataError, **asked, found="no choice"):
+        read(tmp_path)
+    with refused(DataError, **asked, found="'blue'"):
+        read(tmp_path, config="blue")
 
 
 @pytest.mark.parametrize(
@@ -135,34 +134,27 @@ def test_second_time_needs_no_reading_until_a_file_changes(tmp_path: Path, image
     again = hub_dataset(HubSource(REPO), image_size=32, data=tmp_path, cache=True)
     assert torch.equal(again.train.images, first.train.images)
     os.utime(path, ns=(0, 0))
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path, cache=True)).startswith(
-        f"dataset folder '{tmp_path / REPO}': required a folder that Hugging Face datasets can load; found "
-    )
+    with refused(DataError, problem=f"'{tmp_path / REPO}'", required="Hugging Face datasets"):
+        hub_dataset(HubSource(REPO), image_size=32, data=tmp_path, cache=True)
 
 
 @pytest.mark.parametrize("repo", ["mnist", "../secret", "a/..", "a/../b", "/etc/passwd", "a/b/c", "a b/c", "a/b\n"])
 def test_a_name_cannot_leave_the_root(repo: str) -> None:
-    assert message(lambda: HubSource(repo), ConfigError) == (
-        f"hub dataset '{repo}': required OWNER/NAME of letters, digits, '-', '_' and '.'; found "
-        f"'{repo}'. Copy "
-        "the id from the dataset's page on the hub, such as 'uoft-cs/cifar100'."
-    )
+    with refused(ConfigError, problem=f"'{repo}'", required="OWNER/NAME", found=f"'{repo}'", hint="'uoft-cs/cifar100'"):
+        HubSource(repo)
 
 
 def test_missing_root(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=gone)) == (
-        f"data folder '{gone}': required an existing folder laid out <folder>/<owner>/<name>, like the hub; "
-        "found nothing there. Check --data or HYPERTAIL_DATA."
-    )
+    with refused(DataError, problem=f"'{gone}'", found="nothing there", hint=("--data", "HYPERTAIL_DATA")):
+        read(gone)
 
 
 @pytest.mark.parametrize("broken", [b"", b"no image"])
 def test_corrupt_image_names_its_row(tmp_path: Path, broken: bytes, image_cache: Path) -> None:
     write_split(tmp_path, REPO, "train", [*images(2), broken, *images(1)], [0, 1, 0, 1], label=NAMES)
-    found = message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path))
-    assert found.startswith(f"image in row 2 of split 'train' of dataset '{REPO}': required a readable image; found ")
-    assert found.endswith(f". Copy '{REPO}' again: the file is damaged.")
+    with refused(DataError, problem=("row 2", "'train'", f"'{REPO}'"), required="readable", hint=f"'{REPO}'"):
+        read(tmp_path)
     assert not list(image_cache.iterdir())
 
 
@@ -171,25 +163,23 @@ def test_damaged_parquet_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[200:60_000] = bytes(59_800)  # the end, where the schema is, stays whole
     path.write_bytes(content)
-    found = message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path))
-    assert f"dataset '{REPO}': required readable " in found or "required a readable image" in found
+    with refused(DataError, problem=f"dataset '{REPO}'", required="readable"):
+        read(tmp_path)
 
 
 def test_no_image_column(tmp_path: Path) -> None:
     folder = tmp_path / REPO
     folder.mkdir(parents=True)
     (folder / "train.csv").write_text("sound,label\nx,1\ny,2\n")
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)).startswith(
-        f"columns of dataset '{REPO}': required an Image column and a label (a ClassLabel, or a column "
-        "called "
-        "label, labels, fine_label, class, target, category, cls, class_name, class_label); found "
-    )
+    names = ("label, labels, fine_label, class, target, category, cls, class_name, class_label",)
+    with refused(DataError, problem=("columns", f"'{REPO}'"), required=("Image", "ClassLabel", *names), found="none"):
+        read(tmp_path)
 
 
 def test_no_label_column(tmp_path: Path) -> None:
     write_split(tmp_path, REPO, "train", images(2), ["x", "y"], columns=("image", "caption"))
-    found = message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path))
-    assert "; found image (Image), caption (string). Choose an image classification dataset" in found
+    with refused(DataError, found=("image (Image)", "caption (string)")):
+        read(tmp_path)
 
 
 def test_class_label_is_preferred_by_name(tmp_path: Path) -> None:
@@ -207,53 +197,40 @@ def test_class_label_is_preferred_by_name(tmp_path: Path) -> None:
 def test_hidden_labels(tmp_path: Path) -> None:
     write_split(tmp_path, REPO, "train", images(2), [0, 1], label=NAMES)
     write_split(tmp_path, REPO, "test", images(2), [-1, -1], label=NAMES)
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)) == (
-        f"labels of split 'test' of dataset '{REPO}': required a label for every image; found 2 images "
-        "without "
-        "one, the first in row 0. Choose a dataset whose splits are labelled."
-    )
+    with refused(DataError, problem=("labels", "'test'", f"'{REPO}'"), found=("2 images without", "row 0")):
+        read(tmp_path)
 
 
 def test_strange_classes_in_the_test_split(tmp_path: Path) -> None:
     write_split(tmp_path, REPO, "train", images(2), ["a", "b"])
     write_split(tmp_path, REPO, "test", images(2), ["a", "c"])
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)) == (
-        f"classes of the test split of dataset '{REPO}': required only classes that the training split has; "
-        "found 1 others, such as 'c'. Choose a dataset whose splits share their classes."
-    )
+    with refused(DataError, problem=("test split", f"'{REPO}'"), required="training split", found=("1 others", "'c'")):
+        read(tmp_path)
 
 
 def test_a_single_class(tmp_path: Path) -> None:
     write_split(tmp_path, REPO, "train", images(2), [1, 1], label=NAMES)
-    assert message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path)) == (
-        f"classes of dataset '{REPO}': required at least two with training images; found dog. Choose a dataset "
-        "with more classes, or another label column."
-    )
+    with refused(
+        DataError, problem=("classes", f"'{REPO}'"), required="at least two", found="dog", hint="label column"
+    ):
+        read(tmp_path)
 
 
 def test_missing_split(tmp_path: Path) -> None:
     write_split(tmp_path, REPO, "test", images(2), [0, 1], label=NAMES)
-    assert message(lambda: hub_dataset(HubSource(REPO, test="valid"), image_size=32, data=tmp_path)) == (
-        f"splits of dataset '{REPO}': required train and valid; found test. Name the files after their "
-        "splits, "
-        "such as data/train-00000-of-00001.parquet."
-    )
+    with refused(DataError, problem=("splits", f"'{REPO}'"), required="train and valid", found="test"):
+        read(tmp_path, test="valid")
 
 
 def test_offline_and_not_there(tmp_path: Path) -> None:
-    found = message(lambda: hub_dataset(HubSource(REPO), image_size=32, data=tmp_path))
-    assert found.startswith(
-        f"dataset '{REPO}': required a local copy or a download from huggingface.co; found no folder "
-        f"'{tmp_path / REPO}', and the download failed ("
-    )
-    assert found.endswith(
-        f"Pass --data DIR (or set HYPERTAIL_DATA=DIR) where DIR/{REPO} holds the dataset, or connect to the network."
-    )
-    assert "; found no data folder given, and the download failed" in message(
-        lambda: hub_dataset(HubSource(REPO), image_size=32)
-    )
+    asked = {"problem": f"'{REPO}'", "required": "local copy", "hint": ("--data", "HYPERTAIL_DATA", f"DIR/{REPO}")}
+    with refused(DataError, **asked, found=(f"no folder '{tmp_path / REPO}'", "download failed (")):
+        read(tmp_path)
+    with refused(DataError, **asked, found=("no data folder", "download failed (")):
+        read(None)
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_fails_at_once() -> None:
     """A real attempt, in a fresh process, at an address where nothing listens."""
     code = "from hypertail.streams.sources.hub import HubSource, hub_dataset\n"
@@ -262,15 +239,12 @@ def test_an_unreachable_hub_fails_at_once() -> None:
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     start = time.monotonic()
     result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    assert time.monotonic() - start < 20, "it kept retrying"
+    assert time.monotonic() - start < 60, "it kept retrying"  # importing alone takes 20 on a busy machine
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith(
-        f"hypertail.errors.DataError: dataset '{REPO}': required a local copy or a download from "
-        "huggingface.co; "
-        "found no data folder given, and the download failed ("
-    )
+    assert last.startswith(f"hypertail.errors.DataError: dataset '{REPO}'")
+    assert "download failed (" in last
     assert "Retrying" not in result.stderr
 
 

@@ -12,6 +12,7 @@ from hypertail.streams.sources.folders import image_folder
 from hypertail.streams.sources.hub import HubSource, hub_dataset
 from hypertail.streams.sources.labelled import LabelledImages
 from hypertail.streams.sources.splits import find_splits, split_of
+from support.errors import Texts, refused
 from support.image_sources import noise_image, png, write_folder, write_split
 
 PAIRS = [
@@ -30,12 +31,6 @@ PAIRS = [
 def lines(images: LabelledImages) -> str:
     assert images.report is not None
     return "\n".join(images.report.lines())
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        image_folder(path)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("train", "test"), PAIRS)
@@ -93,32 +88,41 @@ def test_case_08_a_folder_in_a_folder_of_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folders", "expected"),
+    ("folders", "found"),
     [
-        (["entrenamiento/cat", "entrenamiento/dog", "prueba/cat", "prueba/dog"], "the same sub-folders (cat, dog)"),
-        (["2021/cat", "2021/dog", "2022/cat", "2022/dog"], "the same sub-folders (cat, dog)"),
-        (["cat/train", "cat/test", "dog/train", "dog/test"], "folders for training and testing in it: test, train"),
-        (["cat/Train", "cat/Val", "dog", "owl"], "folders for training and testing in it: Train, Val"),
-        (["test/cat", "test/dog", "val/cat", "val/dog"], "found only test, val"),
-        (["test/cat", "test/dog", "cat", "dog"], "'test' beside class folders that it holds again"),
-        (["Train/cat", "Train/dog", "training/cat", "training/dog", "test/cat"], "found Train and training"),
-        (["train/cat", "train/dog", "more/cat", "more/dog"], "'train' with folders in it, beside more/"),
-        (["train", "test"], "found no class folder, with 2 images beside them"),
-        (["trainA", "trainB", "testA", "testB"], "found trainA and trainB"),
-        (["photos/cat", "photos/dog"], "found photos. If the classes are the folders in it, give the path '"),
+        (["entrenamiento/cat", "entrenamiento/dog", "prueba/cat", "prueba/dog"], ("the same sub-folders", "cat, dog")),
+        (["2021/cat", "2021/dog", "2022/cat", "2022/dog"], ("the same sub-folders", "cat, dog")),
+        (["cat/train", "cat/test", "dog/train", "dog/test"], ("training and testing", "test, train")),
+        (["cat/Train", "cat/Val", "dog", "owl"], ("training and testing", "Train, Val")),
+        (["test/cat", "test/dog", "val/cat", "val/dog"], "only test, val"),
+        (["test/cat", "test/dog", "cat", "dog"], ("'test'", "beside class folders")),
+        (["Train/cat", "Train/dog", "training/cat", "training/dog", "test/cat"], ("Train", "training")),
+        (["train/cat", "train/dog", "more/cat", "more/dog"], ("'train'", "beside more/")),
+        (["train", "test"], ("no class folder", "2 images beside")),
+        (["trainA", "trainB", "testA", "testB"], ("trainA", "trainB")),
+        (["photos/cat", "photos/dog"], "photos"),
     ],
 )
-def test_case_08_what_cannot_be_told_is_refused(tmp_path: Path, folders: list[str], expected: str) -> None:
+def test_case_08_what_cannot_be_told_is_refused(tmp_path: Path, folders: list[str], found: Texts) -> None:
     """Case 8: splits in words that are not known, splits within classes, splits without a training folder."""
     for number, folder in enumerate(folders):
         write_folder(tmp_path, {folder: 2}, first=2 * number)
-    assert expected in refusal(tmp_path)
+    with refused(DataError, problem=f"'{tmp_path}", found=found):
+        image_folder(tmp_path)
+
+
+def test_case_08_a_single_folder_of_class_folders_is_offered_as_the_path(tmp_path: Path) -> None:
+    """Case 8: brother: one folder too high."""
+    write_folder(tmp_path, {"photos/cat": 2, "photos/dog": 2})
+    with refused(DataError, problem=f"'{tmp_path}'", hint=f"give the path '{tmp_path / 'photos'}'"):
+        image_folder(tmp_path)
 
 
 def test_case_08_classes_that_only_look_like_splits(tmp_path: Path) -> None:
     """Case 8, the other way round: vehicles, places and sites are classes still."""
     write_folder(tmp_path / "a", {"bus": 2, "train": 2, "test": 2})
-    assert refusal(tmp_path / "a").startswith(f"image folder '{tmp_path / 'a' / 'train'}': required at least two class")
+    with refused(DataError, problem=f"'{tmp_path / 'a' / 'train'}'", required="at least two class folders"):
+        image_folder(tmp_path / "a")
     write_folder(tmp_path / "b", {"bus": 2, "train": 2})
     assert image_folder(tmp_path / "b").classes == ("bus", "train")
     write_folder(tmp_path / "c", {"train station": 2, "bus stop": 2, "test tube": 2})
@@ -146,7 +150,7 @@ def test_case_08_tables_whose_names_say_splits_in_capitals(tmp_path: Path) -> No
     for first, split in ((0, "Train"), (4, "Test")):
         cells = [png(noise_image(first + number)) for number in range(4)]
         write_split(tmp_path, "a/b", split, cells, ["x", "y"] * 2, file="{split}.parquet")
-    with pytest.raises(DataError, match="found one split, though there are names like 'Train' and 'Test'"):
+    with refused(DataError, problem="'a/b'", found=("one split", "'Train'", "'Test'")):
         hub_dataset(HubSource("a/b"), image_size=32, data=tmp_path)
 
 
