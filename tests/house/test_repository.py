@@ -139,13 +139,3 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, f"{example.name} failed:\n{result.stdout}\n{result.stderr}"
-
-
-@pytest.mark.slow
-def test_the_page_of_the_defaults_is_what_its_runs_say() -> None:
-    folder = ROOT / "results" / "defaults"
-    code = "import table; print(table.page(), end='')"
-    command = [sys.executable, "-c", code]
-    made = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
-    assert made.stdout == (folder / "README.md").read_text(encoding="utf-8")

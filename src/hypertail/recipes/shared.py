@@ -101,7 +101,7 @@ class ClassifierRate(OptionGroup):
 
 @dataclass(frozen=True)
 class ShortTasks(OptionGroup):
-    """Below so many steps a task, shared weights are held more firmly (docs/method)."""
+    """Below so many steps a task, shared weights are held more firmly (docs/method/pace.md)."""
 
     heading: ClassVar[str] = "tasks of few steps"
 

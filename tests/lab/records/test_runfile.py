@@ -65,7 +65,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, strategy: str, depth: int 
 def test_file_has_exactly_the_documented_keys(tmp_path: Path) -> None:
     content = json.loads(sample_run(n=2).write(tmp_path / "run.json").read_text())
     assert set(content) == set(KEYS.split())
-    page = (Path(__file__).parents[3] / "docs" / "run-json.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "run-json.md").read_text(encoding="utf-8")
     assert [key for key in content if f"| `{key}` |" not in page] == []
 
 
@@ -258,7 +258,7 @@ def test_constructing_a_wrong_run_names_the_key() -> None:
     with pytest.raises(DataError) as error:
         replace(sample_run(n=2), epochs=-1)
     assert str(error.value) == (
-        "run: key 'epochs': required a whole number from 0; found -1. docs/run-json.md describes every key."
+        "run: key 'epochs': required a whole number from 0; found -1. docs/reference/run-json.md describes every key."
     )
 
 

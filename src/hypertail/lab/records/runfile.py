@@ -1,4 +1,4 @@
-"""`run.json`: everything that a finished run leaves behind, in one versioned file (docs/run-json.md)."""
+"""`run.json`: everything that a finished run leaves behind, in one versioned file (docs/reference/run-json.md)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class RunFile:
                 "run: keys 'config' and 'hardware'",
                 required="values that are nested a few levels deep",
                 found="more levels than can be written",
-                hint="docs/run-json.md describes every key.",
+                hint="docs/reference/run-json.md describes every key.",
             ) from error
 
     @property

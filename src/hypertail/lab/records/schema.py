@@ -135,7 +135,7 @@ def check(content: Mapping[str, Any], where: str, error: type[DataError] | type[
 
     def fail(key: str, required: str, found: str) -> NoReturn:
         read = "The file is damaged or was edited by hand: restore it or run again."
-        hint = read if error is CheckpointError else "docs/run-json.md describes every key."
+        hint = read if error is CheckpointError else "docs/reference/run-json.md describes every key."
         raise error(f"{where}: key '{key}'", required=required, found=found, hint=hint)
 
     for key, (required, fits) in _KEYS.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypertail.errors import ConfigError
 
 POWER = 2
-"""Of the share of the reference steps; see DEVIATIONS.md for what was tried."""
+"""Of the share of the reference steps; notebook/2026-11-25-few-steps.md has what was tried."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Decoded images on disk, so that a dataset is decoded once.
 
 One file per dataset, as `storage.checkpoint` writes it, under `$HYPERTAIL_CACHE` (default `~/.cache/hypertail`), named
-by a digest of what it was made from: a changed source is a new file, and any file may be deleted at any time. It holds every pixel of
-the dataset: by default only public datasets are kept (`build_stream`).
+by a digest of what it was made from: a changed source is a new file, and any file may be deleted at any time. It holds
+every pixel of the dataset: by default only public datasets are kept (`build_stream`).
 """
 
 from __future__ import annotations
