@@ -64,8 +64,8 @@ def build_stream(
         image_size: pixels a side; default 16 for digits, 64 for Tiny ImageNet, 32 otherwise.
         experiences: keep the first so many.
         classes_per_experience: other than the stream's own number.
-        cache: keep the decoded images on disk, to start faster (`docs/reference/privacy.md`). None keeps those of named and of
-            downloaded datasets, which are public, and none of your own folders.
+        cache: keep the decoded images on disk, to start faster (docs/reference/privacy.md). None keeps those of named
+            and of downloaded datasets, which are public, and none of your own folders.
         image_column, label_column: of a `hub:` dataset, where the usual ones are not right.
         images_per_class: keep at most so many training images of each class, 2 or more, chosen by `seed`. What is held
             out for validation comes out of them; test images stay as they are.
