@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run
+from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run, tune
 from hypertail.cli.command import Command
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
 from hypertail.environment import own_version
@@ -23,6 +23,7 @@ from hypertail.errors import ConfigError, HypertailError
 
 COMMANDS: Mapping[str, Command[Any]] = {
     "run": Command(run.Run, run.execute, run.options, run.stopped),
+    "tune": Command(tune.Tune, tune.execute, tune.options, tune.stopped),
     "info": Command(info.Info, info.execute),
     "report": Command(report.Report, report.execute),
     "quickstart": Command(quickstart.Quickstart, quickstart.execute),

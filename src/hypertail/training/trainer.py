@@ -24,6 +24,10 @@ from hypertail.training.resume import check_same_run, enlarged, explained, facts
 Split = Literal["test", "validation"]
 
 
+def unheard(task: int, accuracies: Tensor) -> None:
+    """Tells nobody."""
+
+
 @dataclass
 class Result:
     """What a run measured.
@@ -67,6 +71,8 @@ class Trainer:
         eval_every: also measure all accuracies every so many epochs (0: only after each experience).
         checkpoint: written after each experience; None for none.
         progress: shown to the user.
+        learned: told each experience and the accuracies (task + 1,) after it, once its checkpoint is written; also
+            those of a run that goes on. What it raises ends the run there.
 
     Raises:
         ConfigError: no epochs, a batch below 2, or accuracies asked on a validation split that the stream lacks.
@@ -88,6 +94,7 @@ class Trainer:
         eval_every: int = 0,
         checkpoint: Path | None = None,
         progress: Progress = silent,
+        learned: Callable[[int, Tensor], None] = unheard,
     ) -> None:
         check_length(epochs, batch_size, first_epochs)
         if split == "validation" and any(experience.validation is None for experience in stream):
@@ -101,7 +108,7 @@ class Trainer:
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
         self.first_epochs = epochs if first_epochs is None or strategy.all_at_once else first_epochs
         self.device, self.split, self.eval_every = torch.device(device), split, eval_every
-        self.checkpoint, self.progress = checkpoint, progress
+        self.checkpoint, self.progress, self.learned = checkpoint, progress, learned
         self.cache = cache or FeatureCache(seed=seed, device=device)
         self.precision: Precision = precision
         self.loop = Loop(
@@ -138,6 +145,8 @@ class Trainer:
         groups = [everything] if self.strategy.all_at_once else [[experience] for experience in everything]
         self._done = sum(self._steps(e) for group in groups[:first] for e in group)
         self._total = sum(self._steps(experience) for experience in everything)
+        for task in range(first):
+            self.learned(task, self.result.accuracy[task, : task + 1])
         for group in groups[first:]:
             started, saved = time.perf_counter(), self.cache.saved_seconds
             self._learn(group)
@@ -150,6 +159,7 @@ class Trainer:
             self.result.bytes_per_experience += [sum(self.strategy.memory().values())] * len(group)
             if self.checkpoint is not None:
                 self._save(group[-1].task + 1)
+            self.learned(last, self.result.accuracy[last, : last + 1])
         return self.result
 
     def _epochs(self, task: int) -> int:

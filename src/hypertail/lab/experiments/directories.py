@@ -23,12 +23,14 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-OPTIONS, RUN, CHECKPOINT, FAILURE = "config.json", "run.json", "checkpoint.safetensors", "failure.json"
+OPTIONS, RUN, CHECKPOINT = "config.json", "run.json", "checkpoint.safetensors"
+FAILURE, PRUNED = "failure.json", "pruned.json"
+"""Beside them, where `hypertail tune` found that a run failed, or gave it up."""
 LOCK = ".lock"
 """Is there, and locked, as long as a process works in the directory; holds its id and the name of its machine."""
 
 # in the order in which they may go: options last, so that what is left is never taken for a run with others
-_OWN = (RUN, FAILURE, CHECKPOINT, OPTIONS)
+_OWN = (RUN, FAILURE, PRUNED, CHECKPOINT, OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from hypertail.training.features.cache import warn
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hypertail.errors import HypertailError
     from hypertail.lab.experiments.batch import Job
     from hypertail.lab.records.runfile import RunFile
@@ -24,6 +26,12 @@ class Listener:
 
     def progress(self, done: int, total: int, text: str) -> None:
         """`done` of `total` optimizer steps of the present job are taken; `text` says where that is."""
+
+    def learned(self, task: int, accuracies: Tensor) -> None:
+        """Experience `task` of the present job is learned, with these accuracies up to it, and its checkpoint written.
+
+        What this raises ends the run, which can go on from there.
+        """
 
     def notice(self, text: str) -> None:
         """What the user should know, such as inputs that do not fit the memory; a warning unless overridden."""

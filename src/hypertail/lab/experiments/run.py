@@ -123,6 +123,7 @@ def execute(
             eval_every=config.eval_every,
             checkpoint=directory / CHECKPOINT,
             progress=listener.progress,
+            learned=listener.learned,
         )
         if existing == "replace":
             claim.clear()

@@ -1,1 +1,1 @@
-"""Choosing switches of the method on held-out data, over whole streams (Appendix F)."""
+"""Choosing options of a strategy on held-out data, over whole streams (Appendix F)."""
