@@ -139,6 +139,7 @@ def test_tuned_generates_the_past_task_of_its_output_term_together_with_its_own(
     assert Calls().during(subject.step, times=steps) == {(LinearHead, (2,)): steps}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["full", "mixed"])
 def test_modes_run_at_their_precision(chosen: Precision) -> None:
     follows = {"tuned", "weight_space"}
@@ -378,6 +379,7 @@ def mixed_for_hn_4(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_module, "chosen_precision", choose)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mixed_for_hn_4")
 def test_bench_writes_json(tmp_path: Path) -> None:
     target, text = console()

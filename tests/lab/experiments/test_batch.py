@@ -56,6 +56,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     return Compared(out, configs, runs, written.getvalue())
 
 
+@pytest.mark.slow
 def test_a_directory_each_and_a_line_each(compared: Compared) -> None:
     names = {config.run_name for config in compared.configs}
     assert {path.name for path in compared.out.iterdir()} == {*names, "trunks"}

@@ -85,6 +85,7 @@ def test_a_directory_has_one_owner_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_another_process_is_named(tmp_path: Path) -> None:
     """case 22: its id and its machine; once it is gone, however it went, the directory is free."""
     run = tmp_path / "run"

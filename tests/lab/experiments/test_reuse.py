@@ -56,6 +56,7 @@ def content(directory: Path) -> dict[str, Any]:
 # --- precision ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_busy_machine_changes_nothing(tmp_path: Path) -> None:
     """case 1: with `auto`, beside another thread that keeps the processor busy, the same bits."""
     quiet = run(tmp_path / "quiet")
@@ -109,6 +110,7 @@ def test_another_precision_is_another_run(finished: bool, tmp_path: Path) -> Non
     assert run(tmp_path, existing="replace", speed="mixed").extra["precision"] == "mixed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_run_of_an_older_version_keeps_its_precision(finished: bool, tmp_path: Path) -> None:
     """case 1: its config.json has the options alone, its checkpoint nothing of the data."""
@@ -133,6 +135,7 @@ def test_a_run_of_an_older_version_keeps_its_precision(finished: bool, tmp_path:
         run(directory.parent, existing="reuse", speed="full")
 
 
+@pytest.mark.slow
 def test_one_weight_set_per_sample_is_full(tmp_path: Path) -> None:
     config = replace(CONFIG, strategy="hn", options=dict(SHORT, per_sample=True, norm="instance"))
     assert precisions_of(config, STREAM, "mixed", torch.device("cpu")) == Precisions("full", "full")

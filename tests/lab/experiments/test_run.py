@@ -93,6 +93,7 @@ def test_run_json_is_whole_and_its_metrics_follow_from_the_accuracies(strategy: 
     assert [task["train"] for task in content["tasks"]] == [12, 12, 12]
 
 
+@pytest.mark.slow
 def test_same_seed_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
     first, again = (run(HN, tmp_path / place) for place in ("a", "b"))
     assert first.accuracy == again.accuracy
@@ -126,6 +127,7 @@ def test_the_trunk_is_trained_once_and_its_seconds_count_in_every_run(tmp_path: 
     assert seconds.pop() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("size", [16, 32])
 def test_one_trunk_whatever_the_depth_and_the_precision(
@@ -174,7 +176,6 @@ OPTIONS_TRIED: dict[str, Case] = {
     "trunk_epochs": Case(2),
     "trunk_rotations": Case(False),
     "classifier_lr": Case(None, "separate"),
-    "views": Case(1),
     "trunk_statistics": Case("batch", among=WITH_TAIL),
     "standardise": Case(False),
     "norm": Case("instance", depth=3),
@@ -211,10 +212,11 @@ OPTIONS_TRIED: dict[str, Case] = {
 EXAMPLES: set[str] = set()
 """Options of strategies that other tests register."""
 ELSEWHERE = {
+    "views",
     "penalty_form",
     "per_sample",
     "record_cosine",
-}  # these leave the outcome as it is: they have tests of their own
+}  # these have tests of their own
 
 
 def state(config: RunConfig, out: Path) -> dict[str, Tensor]:
@@ -295,10 +297,12 @@ def test_record_cosine(recorded: bool) -> None:
     assert all(-1 <= cosine <= 1 for cosine in cosines)
 
 
+@pytest.mark.slow
 def test_each_option_of_the_run_itself_does_something(learned: Any) -> None:
     usual = changed(replace(HN, epochs=2), views=2)
     for change in ({"epochs": 3}, {"batch_size": 4}, {"seed": 5}, {"depth": 3}):
         assert differ(learned(usual), learned(replace(usual, **change))), change
+    assert differ(learned(usual), learned(changed(usual, views=1)))
 
 
 def test_depth_zero_generates_everything(tmp_path: Path) -> None:
@@ -321,6 +325,7 @@ def interrupt_in(experience: int) -> Progress:
     return progress
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_interrupted_run_continues_to_the_same_bits(strategy: str, tmp_path: Path) -> None:
     config = with_depth(strategy)
@@ -338,6 +343,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(strategy: str, tmp_path: 
     assert len(continued.seconds_per_experience) == 3
 
 
+@pytest.mark.slow
 def test_kept_optimizer_moments_survive_an_interruption(tmp_path: Path) -> None:
     config = replace(HN, options=dict(SHORT, optimizer_state="kept"))
     run(config, tmp_path / "whole")
