@@ -40,7 +40,6 @@ def test_there_are_pages_to_look_at() -> None:
     assert ROOT / "README.md" in SCRIPTED
 
 
-@pytest.mark.xfail(strict=False, reason="the pages still speak of the code as it was; they are being rewritten")
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SCRIPTED, ids=name_of)
 def test_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
@@ -115,7 +114,6 @@ def problem_of(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return told
 
 
-@pytest.mark.xfail(strict=False, reason="the pages still speak of the code as it was; they are being rewritten")
 def test_commands_of_the_pages_parse(capsys: pytest.CaptureFixture[str]) -> None:
     problems, seen = [], set()
     for page in guides():
