@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import nn
 
-from hypertail.seeds import derive, generator, seeded
+from hypertail.seeds import derive, generator, reseed, seeded
 
 PURPOSES = [("order", 0, 1), ("order", 1, 0), ("order", 0), ("augment", 0, 1), ("augment",), ()]
 
@@ -66,4 +66,18 @@ def test_seeded_restores_the_global_state_after_an_error() -> None:
             raise KeyError
     except KeyError:
         pass
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_reseeding_follows_its_purpose_whatever_was_drawn_before() -> None:
+    before, draws = torch.get_rng_state(), []
+    with seeded(0, "train"):
+        for waste in (0, 7):
+            torch.rand(waste)
+            for step in (0, 1):
+                reseed(0, "step", step)
+                draws.append(torch.rand(3))
+    assert torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[1], draws[3])
+    assert not torch.equal(draws[0], draws[1])
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,4 +1,8 @@
-"""One seed, many named generators: nothing depends on, or disturbs, the global random state."""
+"""One seed, many named generators: nothing depends on, or disturbs, the global random state.
+
+Randomness is derived, never advanced: what is drawn at a step follows from (seed, purpose, task, step) alone, so that a
+run can go on from any step without a record of the draws before it. No generator outlives the step that it is made for.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,12 @@ def derive(seed: int, *names: object) -> int:
 
 
 def generator(seed: int, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator for the purpose `names`, independent of every other purpose.
+    """A fresh generator for the purpose `names`, independent of every other purpose.
 
-    Generators are derived, never advanced across experiences, so a resumed run draws what an
-    uninterrupted one would have drawn.
+    Args:
+        seed: of the run.
+        names: what it is for, as far as draws are to differ: `("replay", task, step)`.
+        device: where it draws.
     """
     return torch.Generator(device=device).manual_seed(derive(seed, *names))
 
@@ -34,3 +40,14 @@ def seeded(seed: int, *names: object) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(seed, *names))
         yield
+
+
+def reseed(seed: int, *names: object) -> None:
+    """Let what draws from the global state from here on follow `seed`; to be called within `seeded`, which restores it.
+
+    Cheap enough for every step: a few microseconds.
+    """
+    value = derive(seed, *names)
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(value)

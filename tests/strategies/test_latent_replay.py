@@ -121,3 +121,27 @@ def test_model_without_a_classifier() -> None:
     assert str(caught.value) == (
         "model without a classifier: required a last nn.Linear layer; found Sequential. End the model with nn.Linear."
     )
+
+
+def test_what_is_replayed_at_a_step_follows_from_its_number_alone() -> None:
+    """So that a run could go on in the middle of an experience."""
+    strategy = latent_replay()
+    train(strategy, STREAM.first(1), epochs=1)
+    assert strategy.frozen_trunk is not None
+    features = strategy.frozen_trunk(STREAM[1].test_transform(STREAM[1].train.images, torch.Generator()))
+    labels, sample = STREAM[1].train.labels, strategy.buffer.sample
+    lesson = strategy.begin(Task(1, 3, 5, lambda: (features, labels)))
+    seen: list[torch.Tensor] = []
+
+    def record(size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        result = sample(size, generator)
+        seen.append(result[0])
+        return result
+
+    strategy.buffer.sample = record  # type: ignore[method-assign]
+    for _ in range(3):
+        lesson.step(features, labels)
+    lesson.descent.taken = 1
+    lesson.step(features, labels)
+    assert torch.equal(seen[1], seen[3])
+    assert not torch.equal(seen[1], seen[2])

@@ -6,10 +6,12 @@ import doctest
 
 import pytest
 import torch
+from torch import Tensor
 
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.nets import decompose
-from hypertail.strategies import PartialHypernet, tuned_hypernet
+from hypertail.strategies import Naive, Optimisation, PartialHypernet, Task, tuned_hypernet
+from hypertail.strategies.naive import NaiveLesson
 from hypertail.training import Trainer, learn_experience, loop
 from support.asserts import assert_same_tensors
 from support.tiny import backbone, build, tiny_stream
@@ -45,6 +47,34 @@ def test_the_global_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
     learn_experience(strategy(), STREAM[0], epochs=1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Drawing(Naive):
+    """Draws from the global state at every step, some times more than others."""
+
+    def __init__(self, waste: int) -> None:
+        super().__init__(backbone("mlp"), Optimisation())
+        self.waste, self.drawn = waste, list[float]()
+
+    def begin(self, task: Task) -> NaiveLesson:
+        lesson = super().begin(task)
+        step = lesson.step
+
+        def drawing(inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
+            self.drawn.append(float(torch.rand(1 + self.waste)[0]))
+            return step(inputs, labels, task)
+
+        lesson.step = drawing  # type: ignore[method-assign]
+        return lesson
+
+
+def test_what_a_step_draws_follows_from_its_number_alone() -> None:
+    """So that a run could go on in the middle of an epoch."""
+    few, many = Drawing(0), Drawing(5)
+    for own in (few, many):
+        learn_experience(own, STREAM[0], epochs=2, batch_size=8)
+    assert few.drawn == many.drawn
+    assert len(set(few.drawn)) == 6
 
 
 def test_progress_counts_the_steps_of_the_experience() -> None:

@@ -47,30 +47,27 @@ class OutputPenalty:
                 hint="Leave it out to do without it.",
             )
 
-    def begin(self, net: PartialHypernetwork, earlier: Sequence[int], generator: torch.Generator) -> OldOutputs:
+    def begin(self, net: PartialHypernetwork, earlier: Sequence[int]) -> OldOutputs:
         """Take the snapshot H* before an experience.
 
         Args:
             net: as it is now; its hypernetwork is copied.
             earlier: the tasks learned before.
-            generator: draws those of each step.
         """
-        return OldOutputs(self, net, earlier, generator)
+        return OldOutputs(self, net, earlier)
 
 
 class OldOutputs:
     """What earlier tasks gave before an experience, for as long as it is learned. Made by `OutputPenalty.begin`."""
 
-    def __init__(
-        self, options: OutputPenalty, net: PartialHypernetwork, earlier: Sequence[int], generator: torch.Generator
-    ) -> None:
-        self.options, self.net, self.earlier, self.generator = options, net, list(earlier), generator
+    def __init__(self, options: OutputPenalty, net: PartialHypernetwork, earlier: Sequence[int]) -> None:
+        self.options, self.net, self.earlier = options, net, list(earlier)
         self.snapshot = copy.deepcopy(net.hyper).requires_grad_(False)
         self._old_weights: dict[int, Weights] = {}
 
-    def draw(self) -> list[int]:
-        """The earlier tasks of one step."""
-        order = torch.randperm(len(self.earlier), generator=self.generator)
+    def draw(self, generator: torch.Generator) -> list[int]:
+        """The earlier tasks of one step, whose generator it is."""
+        order = torch.randperm(len(self.earlier), generator=generator)
         return [self.earlier[number] for number in order[: self.options.tasks].tolist()]
 
     def __call__(

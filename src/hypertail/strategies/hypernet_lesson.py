@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -96,8 +97,7 @@ class LaterLesson(HypernetLesson):
         super().__init__(strategy, task)
         self.penalty = _penalty(strategy, earlier)
         self.weight = strategy.penalty_weight * strategy.pace.weight(task.steps)
-        random = generator(strategy.seed, "output", task.id)
-        self.outputs = None if strategy.output is None else strategy.output.begin(self.net, earlier, random)
+        self.outputs = None if strategy.output is None else strategy.output.begin(self.net, earlier)
 
     def step_on(self, features: Tensor, labels: Tensor) -> Tensor:
         """One step along the gradients of cross-entropy and penalty."""
@@ -121,7 +121,7 @@ class LaterLesson(HypernetLesson):
     def _plain_step(self, features: Tensor, labels: Tensor) -> Tensor:
         """Without look-ahead both gradients are taken at psi: one backward pass, and weights generated together."""
         task, net = self.task.id, self.net
-        drawn = [] if self.outputs is None else self.outputs.draw()
+        drawn = [] if self.outputs is None else self.outputs.draw(self._random())
         of_task, *of_drawn = self.hyper.several([task, *drawn])
         loss = F.cross_entropy(net.logits(net.crop(of_task, net.classes[task]), features, task), labels)
         cost = self.weight * self.penalty(self.hyper)
@@ -136,8 +136,11 @@ class LaterLesson(HypernetLesson):
         cost = self.weight * self.penalty(hyper)
         if self.outputs is None:
             return cost
-        drawn = self.outputs.draw()
+        drawn = self.outputs.draw(self._random())
         return cost + self.outputs(hyper.several(drawn), drawn, features)
+
+    def _random(self) -> torch.Generator:
+        return generator(self.strategy.seed, "output", self.task.id, self.descent.taken)
 
     def _at(self, psi: Parameters, function: Callable[[Hypernetwork], Tensor]) -> Tensor:
         # at psi itself nothing has to stand in for the hypernetwork's own parameters

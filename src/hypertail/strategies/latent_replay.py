@@ -104,7 +104,6 @@ class ReplayLesson(Lesson):
 
     def __init__(self, strategy: LatentReplay, task: Task) -> None:
         self.strategy, self.task, self.trunk, self.tail = strategy, task, strategy.trunk, strategy.tail
-        self.generator = generator(strategy.seed, "replay", task.id)
         groups = {"tail": dict(self.tail.named_parameters()), "trunk": self.trunk.group()}
         self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments)
 
@@ -117,7 +116,8 @@ class ReplayLesson(Lesson):
             loss = F.cross_entropy(self.tail(features, self.task.id), labels)
             self.descent.descend(loss)
             return loss.detach()
-        old, old_labels, old_tasks = buffer.sample(self.strategy.replay_batch, self.generator)
+        random = generator(self.strategy.seed, "replay", self.task.id, self.descent.taken)
+        old, old_labels, old_tasks = buffer.sample(self.strategy.replay_batch, random)
         tasks = torch.cat((torch.full_like(labels, self.task.id), old_tasks))
         logits = self.tail.mixed(torch.cat((features, old)), tasks)
         loss = F.cross_entropy(logits[: len(labels)], labels)

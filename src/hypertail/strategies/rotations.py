@@ -42,8 +42,8 @@ class Rotations(Strategy):
 
     def begin(self, task: Task) -> RotationsLesson:
         """Begin a task of four times the classes."""
-        random = generator(self.seed, "turns", task.id)
-        return RotationsLesson(self.learner.begin(replace(task, classes=TURNS * task.classes)), random)
+        lesson = self.learner.begin(replace(task, classes=TURNS * task.classes))
+        return RotationsLesson(lesson, self.seed, task.id)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the classes for images as they are."""
@@ -67,15 +67,21 @@ class RotationsLesson(Lesson):
 
     Args:
         lesson: of the learner.
-        generator: draws the orientations.
+        seed: of the orientations.
+        task: which task is learned.
+
+    Attributes:
+        taken: steps taken so far.
     """
 
-    def __init__(self, lesson: Lesson, generator: torch.Generator) -> None:
-        self.lesson, self.generator = lesson, generator
+    def __init__(self, lesson: Lesson, seed: int, task: int) -> None:
+        self.lesson, self.seed, self.task, self.taken = lesson, seed, task, 0
 
     def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
         """One step of the learner on the images, each turned at random."""
-        turns = torch.randint(TURNS, (len(inputs),), generator=self.generator).to(inputs.device)
+        random = generator(self.seed, "turns", self.task, self.taken)
+        turns = torch.randint(TURNS, (len(inputs),), generator=random).to(inputs.device)
+        self.taken += 1
         return self.lesson.step(turned(inputs, turns), TURNS * labels + turns, task)
 
     def end(self) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hypertail.errors import ConfigError, TrainingError
-from hypertail.seeds import generator, seeded
+from hypertail.seeds import generator, reseed, seeded
 from hypertail.strategies import Lesson, Strategy, Task
 from hypertail.streams import Experience
 from hypertail.training.batches import batch_sizes
@@ -45,8 +45,8 @@ def learn_experience(
 ) -> list[float]:
     """Learn one experience, without a stream around it.
 
-    Every random choice follows from (seed, purpose, task, epoch): experiences learned one by one, with one cache or
-    with several of the same seed, end with the same bits as those of a stream that `Trainer` runs.
+    Every random choice follows from (seed, purpose, task, epoch, step): experiences learned one by one, with one cache
+    or with several of the same seed, end with the same bits as those of a stream that `Trainer` runs.
 
     Args:
         strategy: what learns; the same one for every experience.
@@ -191,6 +191,7 @@ class Loop:
                 loss = self._epoch(lesson, experiences, epoch, inputs, labels)
             after_epoch(epoch, loss)
         with self.clock("training"):
+            reseed(self.seed, "end", experiences[0].task)
             lesson.end()
         self.cache.set_trunk(self.strategy.frozen_trunk)
         self._check_state(experiences[-1].task)
@@ -214,6 +215,7 @@ class Loop:
         # losses stay on the device until the epoch ends: no synchronisation within it
         losses = torch.empty(len(batches), device=self.device)
         for step, (task, index) in enumerate(batches):
+            reseed(self.seed, "step", experiences[0].task, epoch, step)
             with autocast(self.precision, self.device):
                 losses[step] = lesson.step(take(inputs[task], index), labels[task][index], task)
         self._check_losses(losses, [task for task, _ in batches], epoch)

@@ -50,7 +50,7 @@ class Result:
 class Trainer:
     """Runs one strategy over one stream.
 
-    Every random choice follows from (seed, purpose, task, epoch), so a run continued from a checkpoint takes the
+    Every random choice follows from (seed, purpose, task, epoch, step), so a run continued from a checkpoint takes the
     same steps as one that was never interrupted.
 
     Args:
