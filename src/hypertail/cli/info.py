@@ -22,7 +22,7 @@ from hypertail.recipes.catalogue import parse_depth, usual_options
 
 @dataclass(frozen=True)
 class Info:
-    """Parameters of trunk, tail and hypernetwork, and bytes kept between tasks (Tables 3 and 6)."""
+    """Parameters of trunk, tail and hypernetwork, and bytes kept between tasks."""
 
     depth: Annotated[str, arg(metavar="K")] = "3"
     """Frozen blocks, 0 to 4 of slim ResNet-18; full is 0 (HN-F)."""

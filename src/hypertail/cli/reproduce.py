@@ -22,9 +22,9 @@ from hypertail.training.precision import Speed
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Make tables and figures of the paper: runs what is missing, reuses what is finished.
+    """Make tables and figures of the paper; finished runs are reused.
 
-    Example: hypertail reproduce table2 --scale cpu --strategy hn-3 lr-3 separate-3 --data DATA
+    Example: hypertail reproduce table2 --strategy hn-3 replay-3 --data DATA
     """
 
     targets: Annotated[

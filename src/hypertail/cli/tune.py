@@ -57,11 +57,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Tune:
-    """Choose options on held-out training data: a run for each trial, one table, the command that uses the best.
+    """Choose options on held-out training data: a run for each trial, one table.
 
-    Needs Optuna: pip install 'hypertail[tune]'.
+    It ends with the command that uses the best. Needs pip install 'hypertail[tune]'.
 
-    Example: hypertail tune digits --strategy hn-3 --try penalty-weight=0.01,0.05,0.2 embedding=16,32
+    Example: hypertail tune digits --strategy hn-3 --try penalty-weight=0.01,0.05
     """
 
     stream: Annotated[
