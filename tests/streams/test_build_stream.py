@@ -140,7 +140,7 @@ def test_digits_are_normalised_and_not_mirrored() -> None:
 
 
 def expected_test_image(image: Tensor, name: str) -> Tensor:
-    look = DATASETS[name].look
+    look = DATASETS[name].preprocessing
     mean, std = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (look.mean, look.std))
     return (image.double() / 255 - mean) / std
 
@@ -189,7 +189,7 @@ def test_noisy_stream_and_its_clean_twin_hold_the_same_images(root: Path) -> Non
 
 
 def unnormalised(experience: Experience, which: str, images: Tensor) -> Tensor:
-    look = DATASETS["cifar100"].look
+    look = DATASETS["cifar100"].preprocessing
     mean, std = (torch.tensor(values)[:, None, None] for values in (look.mean, look.std))
     transform = experience.train_transform if which == "train" else experience.test_transform
     return transform(images, generator(0)) * std + mean

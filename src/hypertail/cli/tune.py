@@ -68,7 +68,7 @@ class Tune:
         Positional[str], arg(metavar="STREAM", help="What to learn, as for `hypertail run`.", help_behavior_hint="")
     ]
     strategy: Annotated[str, arg(metavar="NAME")] = USUAL
-    """Who learns it; the name carries its depth: hn-3, replay-2, separate-4, hn-f, naive."""
+    """The strategy, with its depth: hn-3, replay-2, separate-4, hn-f, naive."""
     tries: Annotated[
         tuple[str, ...],
         arg(

@@ -1,4 +1,4 @@
-"""Named streams, and streams from the user's own images, behind one door: `build_stream`."""
+"""`build_stream`: named benchmarks, and streams from your own images."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _digits(options: Options) -> Stream:
 
 def _split(name: str, dataset: str, classes: int, options: Options) -> Stream:
     images = named_dataset(dataset, image_size=options.image_size, data=options.data, cache=options.cache is not False)
-    return in_order(name, images, classes, DATASETS[dataset].look, options)
+    return in_order(name, images, classes, DATASETS[dataset].preprocessing, options)
 
 
 def _folder(path: str, options: Options) -> Stream:
@@ -168,8 +168,8 @@ def _pair(rest: str, options: Options) -> Stream:
         images = named_dataset(dataset, image_size=options.size(32), data=options.data, cache=keep)
         second = task == 1 and names[0] == names[1]  # the same dataset twice: its next classes
         chosen = choose("pair", images, count * (2 if second else 1), options)[-count:]
-        look = DATASETS[dataset].look
-        transforms = look.train_transform(options.size(32)), look.test_transform()
+        preprocessing = DATASETS[dataset].preprocessing
+        transforms = preprocessing.train_transform(options.size(32)), preprocessing.test_transform()
         experiences.append(experience_of(task, dataset, images, chosen, transforms, options))
         sources.append(images)
     return stream_of(f"pair:{rest}", experiences, sources, options)
@@ -181,18 +181,18 @@ def _noisy(name: str, options: Options, *, noisy: bool) -> Stream:
     )
     count = options.classes_per_experience or 5
     chosen = choose("noisy", images, 4 * count, options)
-    look = DATASETS["cifar100"].look
+    preprocessing = DATASETS["cifar100"].preprocessing
     experiences = []
     for task, (noise, train, test) in enumerate(_noises()):
         label = noise if noisy else "clean"
         if noisy and train:
-            augment = look.augment(options.size(32))
+            augment = preprocessing.augment(options.size(32))
             transforms: tuple[Transform, Transform] = (
-                Compose((*augment, ToFloat(), *train, look.normalise())),
-                Compose((ToFloat(), *test, look.normalise())),
+                Compose((*augment, ToFloat(), *train, preprocessing.normalise())),
+                Compose((ToFloat(), *test, preprocessing.normalise())),
             )
         else:
-            transforms = look.train_transform(options.size(32)), look.test_transform()
+            transforms = preprocessing.train_transform(options.size(32)), preprocessing.test_transform()
         classes = chosen[task * count : (task + 1) * count]
         experiences.append(experience_of(task, label, images, classes, transforms, options))
     return stream_of(name, experiences, [images] * len(experiences), options)

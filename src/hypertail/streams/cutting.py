@@ -8,13 +8,13 @@ from hypertail.errors import ConfigError
 from hypertail.streams.options import Options
 from hypertail.streams.report import DatasetReport
 from hypertail.streams.sources.labelled import LabelledImages, at_most, hold_out, of_classes, partition, shuffled
-from hypertail.streams.sources.named import Look
+from hypertail.streams.sources.named import Preprocessing
 from hypertail.streams.stream import Experience, Stream, Transform
 
 TEST_SHARE = 0.2  # held out where a source has no test set
 
 
-def in_order(name: str, images: LabelledImages, size: int, look: Look, options: Options) -> Stream:
+def in_order(name: str, images: LabelledImages, size: int, preprocessing: Preprocessing, options: Options) -> Stream:
     """A stream of all classes in random order, `size` an experience.
 
     Raises:
@@ -24,7 +24,7 @@ def in_order(name: str, images: LabelledImages, size: int, look: Look, options: 
     order = shuffled(len(images.classes), options.seed, "class order", images.purpose)
     groups = partition(order, options.classes_per_experience or size)
     pixels = int(images.train.images.shape[-1])
-    transforms = look.train_transform(pixels), look.test_transform()
+    transforms = preprocessing.train_transform(pixels), preprocessing.test_transform()
     experiences = [
         experience_of(task, f"{images.name} {task + 1}", images, group, transforms, options)
         for task, group in enumerate(groups)

@@ -82,7 +82,7 @@ class Measured:
 
     @property
     def output_term_share(self) -> dict[str, float]:
-        """The part of a tuned step that its output-space term adds."""
+        """The part of a tuned step that its output regularisation adds."""
         return {model: 1 - ratio for model, ratio in self.ratio("weight_space", "tuned").items()}
 
     @property

@@ -33,7 +33,7 @@ def run_file(
         stream: what was learned.
         strategy: what learned it.
         result: what was measured.
-        trunk_seconds: seconds that training a trunk of its own took, whenever that was.
+        trunk_seconds: seconds that training a trunk of its own took, possibly in an earlier run.
         device: where it was trained.
         command: the command that made it.
         started: when.

@@ -15,7 +15,7 @@ from hypertail.streams.transforms import Compose, Normalise, RandomCrop, RandomF
 
 
 @dataclass(frozen=True)
-class Look:
+class Preprocessing:
     """How images are augmented for training and normalised.
 
     Attributes:
@@ -49,41 +49,41 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Named:
-    """A dataset known by name: its source, its usual size in pixels a side, and its look."""
+class DatasetSpec:
+    """A dataset known by name: its source, its usual size in pixels a side, and its preprocessing."""
 
     source: HubSource
     image_size: int
-    look: Look
+    preprocessing: Preprocessing
 
 
-CIFAR = Look((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
-IMAGENET = Look((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for images of unknown origin
-DIGITS = Look((0.3053,), (0.3759,), flip=False, crop=1 / 16)
+CIFAR = Preprocessing((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for images of unknown origin
+DIGITS = Preprocessing((0.3053,), (0.3759,), flip=False, crop=1 / 16)
 
 DATASETS = {
-    "cifar100": Named(HubSource("uoft-cs/cifar100", image="img", label="fine_label", test="test"), 32, CIFAR),
-    "cifar10": Named(HubSource("uoft-cs/cifar10", image="img", label="label", test="test"), 32, CIFAR),
-    "tiny-imagenet": Named(
+    "cifar100": DatasetSpec(HubSource("uoft-cs/cifar100", image="img", label="fine_label", test="test"), 32, CIFAR),
+    "cifar10": DatasetSpec(HubSource("uoft-cs/cifar10", image="img", label="label", test="test"), 32, CIFAR),
+    "tiny-imagenet": DatasetSpec(
         HubSource("zh-plus/tiny-imagenet", image="image", label="label", test="valid"),
         64,
-        Look((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), crop=0),
+        Preprocessing((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), crop=0),
     ),
-    "fashion-mnist": Named(
+    "fashion-mnist": DatasetSpec(
         # 28x28; two pixels of black on each side leave every pixel as it is
         HubSource("zalando-datasets/fashion_mnist", image="image", label="label", test="test", pad=2),
         32,
-        Look((0.2190,) * 3, (0.3318,) * 3),
+        Preprocessing((0.2190,) * 3, (0.3318,) * 3),
     ),
-    "svhn": Named(
+    "svhn": DatasetSpec(
         HubSource("ufldl-stanford/svhn", "cropped_digits", image="image", label="label", test="test"),
         32,
-        Look((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), flip=False),
+        Preprocessing((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), flip=False),
     ),
-    "gtsrb": Named(
+    "gtsrb": DatasetSpec(
         HubSource("tanganke/gtsrb", image="image", label="label", test="test"),
         32,
-        Look((0.3403, 0.3121, 0.3214), (0.2724, 0.2608, 0.2669), flip=False),
+        Preprocessing((0.3403, 0.3121, 0.3214), (0.2724, 0.2608, 0.2669), flip=False),
     ),
 }
 

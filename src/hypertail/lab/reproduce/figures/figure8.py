@@ -23,7 +23,7 @@ STREAM = "split-cifar100"
 EXPERIENCES = 3
 HN, LR, PLAIN = "#2f83d0", "#d0632e", "#848993"
 
-# Depth -> name, strategy, switches, colour. The paper shows depth 3; the other runs belong to Table 2 anyway.
+# Depth -> name, strategy, options, colour. The paper shows depth 3; the other runs belong to Table 2 anyway.
 _ROWS: Mapping[int, tuple[tuple[str, str, Mapping[str, Any], str], ...]] = {
     depth: (
         ("hypernetwork", f"hn-{depth}", {}, HN),

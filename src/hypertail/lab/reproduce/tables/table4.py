@@ -16,7 +16,7 @@ UPDATES = {"none": "no look-ahead", "first": "look-ahead"}
 
 
 def plan(setting: Setting) -> tuple[RunConfig, ...]:
-    """HN at each depth with either update, all other switches those of the preset."""
+    """HN at each depth with either update, all other options those of the preset."""
     return plan_updates(setting, UPDATES)
 
 
