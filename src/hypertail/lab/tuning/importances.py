@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from hypertail.lab.tuning.plan import Search
 from hypertail.lab.tuning.trials import Trial
@@ -45,12 +47,15 @@ def importances_of(trials: Sequence[Trial], search: Search) -> Importances | Non
     study, space = optuna.create_study(direction="maximize"), distributions(search.space)
     for (_, values), aca in zip(known, acas, strict=True):
         study.add_trial(optuna.create_trial(params=encoded(values), distributions=space, value=aca))
-    methods = {"fANOVA": FanovaImportanceEvaluator(seed=0), "PED-ANOVA": PedAnovaImportanceEvaluator()}
+    methods: dict[str, Callable[[], Any]] = {
+        "fANOVA": partial(FanovaImportanceEvaluator, seed=0),
+        "PED-ANOVA": PedAnovaImportanceEvaluator,
+    }
     for method, evaluator in methods.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                found = get_param_importances(study, evaluator=evaluator, params=varying)
+                found = get_param_importances(study, evaluator=evaluator(), params=varying)
             except (RuntimeError, ValueError):  # no variance that a forest could explain
                 continue
         return Importances(method, dict(sorted(found.items(), key=lambda pair: -pair[1])), len(known))
