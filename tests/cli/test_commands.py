@@ -83,7 +83,7 @@ def test_info_fits_eighty_columns() -> None:
 
 
 def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = RunConfig("digits", "naive", experiences=2, image_size=8)
+    small = RunConfig("digits", "naive", experiences=2, image_size=8, images_per_class=8)
     monkeypatch.setattr(quickstart, "STRATEGIES", ("naive", "hn-4"))
     monkeypatch.setattr(batch, "stream_of", lambda config, data: stream_of(replace(small, seed=config.seed), data))
     for _ in range(2):  # made anew each time

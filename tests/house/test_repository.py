@@ -74,7 +74,7 @@ def test_constraints_pin_every_dependency_within_its_bounds() -> None:
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     versions = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
     extras = PROJECT["optional-dependencies"]
-    for text in (*PROJECT["dependencies"], *extras["export"], *extras["dev"]):
+    for text in (*PROJECT["dependencies"], *extras["export"], *extras["tune"], *extras["dev"]):
         wanted = Requirement(text)
         version = versions.get(canonicalize_name(wanted.name))
         assert version is not None, f"constraints.txt does not pin {wanted.name}"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.run import strategy_of
 from hypertail.nets import decompose, slim_resnet18
-from hypertail.recipes.build import build_strategy
 from hypertail.strategies import PartialHypernet, Task, tuned, tuned_hypernet
 from hypertail.training import Trainer, train_trunk
 from support.tiny import tiny_stream
@@ -23,7 +23,7 @@ def test_case_32_the_python_api_is_the_preset(depth: int) -> None:
     """Case 32: constructor defaults were not the preset whose numbers are quoted."""
     config = RunConfig("digits", "hn", depth, seed=5)
     trunk, tail = decompose(slim_resnet18(STREAM.max_classes, channels=STREAM.image_shape[0]), depth)
-    lab = build_strategy(config, STREAM, trunk)
+    lab = strategy_of(config, STREAM, trunk)
     own = tuned_hypernet(trunk, tail, tasks=len(STREAM), seed=5)
     assert isinstance(lab, PartialHypernet)
     mine, theirs = own.hyper.state_dict(), lab.hyper.state_dict()

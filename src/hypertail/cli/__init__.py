@@ -23,13 +23,13 @@ from hypertail.errors import ConfigError, HypertailError
 
 COMMANDS: Mapping[str, Command[Any]] = {
     "run": Command(run.Run, run.execute, run.options, run.stopped),
-    "tune": Command(tune.Tune, tune.execute, tune.options, tune.stopped),
     "info": Command(info.Info, info.execute),
     "report": Command(report.Report, report.execute),
     "quickstart": Command(quickstart.Quickstart, quickstart.execute),
     "bench": Command(bench.Bench, bench.execute),
     "cache": Command(cache.Cache, cache.execute),
     "reproduce": Command(reproduce.Reproduce, reproduce.execute, stopped=reproduce.stopped),
+    "tune": Command(tune.Tune, tune.execute, tune.options, tune.stopped),
 }
 """Name -> what it is. A new command is a file beside this one and a line here."""
 

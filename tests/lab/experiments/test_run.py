@@ -25,7 +25,7 @@ from hypertail.lab.experiments.run import Existing, strategy_of
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names
 from hypertail.storage.checkpoint import load_checkpoint
-from hypertail.strategies import PartialHypernet, Task, partial_hypernet
+from hypertail.strategies import PartialHypernet, Task, hypernet_lesson
 from hypertail.streams import Stream
 from hypertail.training.loop import Progress, silent
 from hypertail.training.metrics import summarise
@@ -265,8 +265,8 @@ def test_an_option_changes_what_is_learned(option: str, learned: Any) -> None:
 @pytest.mark.parametrize(("form", "regenerates"), [("closed", False), ("direct", True)])
 def test_penalty_form(form: Any, regenerates: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
-    original = partial_hypernet.direct_penalty
-    monkeypatch.setattr(partial_hypernet, "direct_penalty", lambda *args: (called.append(1), original(*args))[1])
+    original = hypernet_lesson.direct_penalty
+    monkeypatch.setattr(hypernet_lesson, "direct_penalty", lambda *args: (called.append(1), original(*args))[1])
     run(replace(HN, options=dict(SHORT, curvature=False, penalty_form=form)), tmp_path, tasks=2)
     assert bool(called) == regenerates
 
