@@ -94,6 +94,7 @@ def test_the_penalty_does_not_see_the_residual_of_the_task_being_learned() -> No
 
 def test_one_weight_set_per_sample_adds_them_too() -> None:
     hyper = learned()
+    assert hyper.task_adapters()
     sets = hyper.per_sample(torch.tensor([2, 0]))
     for row, task in enumerate((2, 0)):
         for name, weight in hyper(task).items():

@@ -58,7 +58,12 @@ def test_instance_norm_is_batch_norm_on_batches_of_one() -> None:
 
 
 def test_convolutions_start_with_he_variance() -> None:
-    for name, module in slim_resnet18(2).named_modules():
-        if isinstance(module, nn.Conv2d) and module.weight.numel() > 5000:
-            fan_out = module.out_channels * module.kernel_size[0] ** 2
-            assert float(module.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name
+    large = {
+        name: module
+        for name, module in slim_resnet18(2).named_modules()
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 5000
+    }
+    assert len(large) > 10
+    for name, module in large.items():
+        fan_out = module.out_channels * module.kernel_size[0] ** 2
+        assert float(module.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name

@@ -42,6 +42,7 @@ def test_fisher_diagonal_equals_one_backward_pass_per_sample() -> None:
     images, labels = data(0)
     expected = reference.fisher(strategy.model, lambda x: strategy.model(x, 0), images, labels)
     assert set(strategy.fisher) == set(expected)
+    assert expected.keys() == strategy.fisher.keys()
     for name, value in expected.items():
         torch.testing.assert_close(strategy.fisher[name], value, rtol=1e-4, atol=1e-8)
         assert value.any(), name

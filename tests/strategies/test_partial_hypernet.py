@@ -55,6 +55,7 @@ def test_adapters_of_learned_tasks_never_move(state: Literal["fresh", "kept"]) -
     first, whole = (hypernet(adapter_rank=2, state=state, depth=1) for _ in range(2))
     train(first, STREAM.first(1), epochs=1)
     train(whole, STREAM, epochs=1)
+    assert first.hyper.task_adapters()
     for name, before in first.hyper.task_adapters().items():
         after = whole.hyper.task_adapters()[name]
         assert before.outputs[0].any(), name

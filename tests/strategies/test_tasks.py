@@ -144,7 +144,9 @@ def test_a_tensor_that_is_missing_or_does_not_fit_is_named(name: Name) -> None:
     """case 35: brothers elsewhere in the state ended in a traceback of torch."""
     state = copied(learn(built(name), (0, 1)).state())
     parts = ("trunk.", "naive.", "net.", "model.", "tail.", "tails.", "buffer.", "curvature.averaged")
-    for key in [key for key in state if key.startswith(parts)]:
+    keys = [key for key in state if key.startswith(parts)]
+    assert len(keys) > 3
+    for key in keys:
         for value in (None, state[key].new_zeros((9, *state[key].shape))):
             if value is not None and key.startswith(("buffer.", "curvature.")):
                 continue  # which have no shape of their own

@@ -133,8 +133,12 @@ def test_options_out_of_range(option: str, value: Any) -> None:
 
 def test_the_ends_of_the_ranges_are_allowed() -> None:
     options = dict(output_share=1.0, penalty_weight=0.0, ewc_weight=0.0, replay_coefficient=0.0, buffer=1, mlp=(1, 1))
-    for strategy in STRATEGIES:
+    made = [
         RunConfig("digits", strategy, 3, epochs=1, batch_size=2, validation=0.0, options={"views": 1, **options})
+        for strategy in STRATEGIES
+    ]
+    flat = {name: value for config in made for name, value in config.options.flat().items()}
+    assert {name: flat[name] for name in options} == options
 
 
 HN = RunConfig("digits", "hn", 3)
