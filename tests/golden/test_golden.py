@@ -31,8 +31,9 @@ from hypertail.storage.checkpoint import load_checkpoint
 STORED = Path(__file__).with_name("runs.json")
 STORING = os.environ.get("HYPERTAIL_GOLDEN") == "store"
 DATA = os.environ.get("HYPERTAIL_GOLDEN_DATA")
-CLOSE = 0.06
-"""Accuracies of another machine, whose sums differ in the last digits, may differ by so much from the stored ones."""
+CLOSE = 0.12
+"""Accuracies of another machine, whose sums differ in the last digits, may differ by so much on average: an image of
+the test set of a task counts for 0.014."""
 
 SHORT = RunConfig("digits", "naive", epochs=1, experiences=3, images_per_class=40, batch_size=16)
 DIGITS = (
@@ -111,11 +112,10 @@ def check(key: str, result: dict[str, Any]) -> None:
     if stored["machine"] == machine():
         assert result == expected
         return
-    assert len(result["accuracy"]) == len(expected["accuracy"])
-    for found, row in zip(result["accuracy"], expected["accuracy"], strict=True):
-        assert [value is None for value in found] == [value is None for value in row]
-        known = [(a, b) for a, b in zip(found, row, strict=True) if a is not None]
-        assert sum(abs(a - b) for a, b in known) <= CLOSE * len(known)
+    found, known = ([value for row in rows["accuracy"] for value in row] for rows in (result, expected))
+    assert [value is None for value in found] == [value is None for value in known]
+    differences = [abs(a - b) for a, b in zip(found, known, strict=True) if a is not None and b is not None]
+    assert sum(differences) / len(differences) <= CLOSE
 
 
 @pytest.mark.parametrize("name", DIGITS)
