@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Protocol
 
-import torch
 from torch import nn
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.nets.decompose import decompose, stage_names
 from hypertail.nets.resnet import Norm, slim_resnet18
+from hypertail.seeds import seeded
 
 
 class Build(Protocol):
@@ -114,15 +114,19 @@ def cut_of(name: str, depth: int) -> Cut:
     Raises:
         ConfigError: an unknown name, or a depth that it cannot be cut at.
     """
-    with torch.device("meta"):
-        trunk, tail = decompose(main_model(name).build(2, channels=3, norm="batch"), depth)
+    trunk, tail = decompose(_shapes(name), depth)
     return Cut(trunk, tail)
 
 
 @lru_cache(maxsize=64)
 def _deepest(name: str) -> int:
-    with torch.device("meta"):
-        return max(0, len(stage_names(main_model(name).build(2, channels=3, norm="batch"))) - 2)
+    return max(0, len(stage_names(_shapes(name))) - 2)
+
+
+def _shapes(name: str) -> nn.Sequential:
+    # built on the CPU: torch takes seconds to load what initialises tensors of the meta device
+    with seeded(0, "shapes"):
+        return main_model(name).build(2, channels=3, norm="batch").to("meta")
 
 
 def _resnet(width: int) -> Callable[..., nn.Sequential]:
