@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from hypertail.errors import ConfigError, unknown_name
@@ -18,16 +19,17 @@ Model = tuple[str, int | None]
 MODELS = ("hn-f", "hn-1", "hn-2", "hn-3", "hn-4", "lr-3", "naive")
 """What is timed by default."""
 
-KNOWN: dict[str, Model] = {
-    "hn-f": ("hn", 0),
-    **{
-        f"{short}-{depth}": (strategy, depth)
-        for short, strategy in (("hn", "hn"), ("lr", "replay"))
-        for depth in range(main_model(USUAL).deepest + 1)
-    },
-    "naive": ("naive", None),
-}
-"""What can be timed."""
+
+@cache
+def known_models() -> dict[str, Model]:
+    """What can be timed, by the names that tables use."""
+    depths = range(main_model(USUAL).deepest + 1)
+    shorts = (("hn", "hn"), ("lr", "replay"))
+    return {
+        "hn-f": ("hn", 0),
+        **{f"{short}-{depth}": (strategy, depth) for short, strategy in shorts for depth in depths},
+        "naive": ("naive", None),
+    }
 
 
 def named_models(names: Sequence[str]) -> dict[str, Model]:
@@ -38,11 +40,11 @@ def named_models(names: Sequence[str]) -> dict[str, Model]:
     """
     if not names:
         raise ConfigError("models of a benchmark", required="at least one", found="none", hint="Name hn-3, say.")
-    chosen = {}
+    chosen, known = {}, known_models()
     for name in names:
-        if name.lower() not in KNOWN:
-            raise unknown_name("model", name, KNOWN)
-        strategy, depth = KNOWN[name.lower()]
+        if name.lower() not in known:
+            raise unknown_name("model", name, known)
+        strategy, depth = known[name.lower()]
         chosen[label_for(strategy, "full" if (strategy, depth) == ("hn", 0) else depth)] = (strategy, depth)
     return chosen
 
