@@ -1,4 +1,4 @@
-"""`hypertail quickstart`: a comparison on embedded data in about two minutes."""
+"""`hypertail quickstart`: a comparison on embedded data in a few minutes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRATEGIES = ("naive", "ewc", "lr-2", "hn-2", "hn-f", "separate-2")
 
 @dataclass(frozen=True)
 class Quickstart:
-    """Compare six strategies on real handwritten digits in about two minutes."""
+    """Compare six strategies on real handwritten digits in a few minutes."""
 
     out: Annotated[Path, arg(metavar="DIR")] = Path("quickstart")
     """Folder of the run directories and the report; made anew each time."""

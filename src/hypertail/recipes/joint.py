@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from hypertail.recipes.optimisation import optimisation
-from hypertail.recipes.options import Options
-from hypertail.recipes.recipe import Parts, Recipe, around
+from hypertail.recipes.recipe import Parts, Recipe
 from hypertail.recipes.shared import Heads, Optimiser
 from hypertail.strategies import Joint, Strategy
 
 
 def _build(parts: Parts) -> Strategy:
     return Joint(parts.model, optimisation(parts.options), seed=parts.seed)
-
-
-def _space(options: Options) -> dict[str, tuple[float, ...]]:
-    return {"lr": around(options[Optimiser].lr, 3)}
 
 
 RECIPE = Recipe(
@@ -31,5 +26,4 @@ RECIPE = Recipe(
         "Joint trains on all experiences at once (its bytes leave out the data it stores)",
     ),
     short=("multitask",),
-    space=_space,
 )

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from hypertail.recipes.optimisation import optimisation
-from hypertail.recipes.options import Options
-from hypertail.recipes.recipe import Parts, Recipe, around
+from hypertail.recipes.recipe import Parts, Recipe
 from hypertail.recipes.shared import FirstExperience, Heads, Optimiser
 from hypertail.strategies import Naive, Strategy
 
 
 def _build(parts: Parts) -> Strategy:
     return Naive(parts.model, optimisation(parts.options), seed=parts.seed)
-
-
-def _space(options: Options) -> dict[str, tuple[float, ...]]:
-    return {"lr": around(options[Optimiser].lr, 3)}
 
 
 RECIPE = Recipe(
@@ -27,5 +22,4 @@ RECIPE = Recipe(
     build=_build,
     role="lower",
     short=("finetune",),
-    space=_space,
 )

@@ -75,7 +75,7 @@ class Recipe:
         idle: (options, cut) -> names of options that have no effect with these values.
         check: refuses options that do not go together; given options, cut and the side of the images in pixels, where
             these are known.
-        space: options -> what `hypertail tune` tries unless told.
+        space: options -> what `hypertail tune` tries unless told; by default the learning rate.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Recipe:
     defaults: Callable[[Cut | None], Mapping[str, Any]] = lambda cut: {}
     idle: Callable[[Options, Cut | None], Collection[str]] = lambda options, cut: ()
     check: Callable[[Options, Cut | None, int | None], None] = lambda options, cut, pixels: None
-    space: Callable[[Options], Mapping[str, tuple[Any, ...]]] = lambda options: {}
+    space: Callable[[Options], Mapping[str, tuple[Any, ...]]] = lambda options: learning_rate(options)
 
     def label_at(self, depth: int | str | None) -> str:
         """The name that tables use at a depth: LR-2, HN-F, Naive."""
@@ -106,6 +106,11 @@ class Recipe:
     def colour_at(self, depth: int | None) -> str:
         """The colour of its lines and bars."""
         return self.colours[min(depth or 0, len(self.colours) - 1)]
+
+
+def learning_rate(options: Options) -> Mapping[str, tuple[Any, ...]]:
+    """What to try of any strategy that has one: its learning rate."""
+    return {"lr": around(options.flat()["lr"], 3)} if "lr" in options else {}
 
 
 def around(value: float, factor: float) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypertail.nets.models import Cut
 from hypertail.recipes.optimisation import tail_optimisation
 from hypertail.recipes.options import Options
-from hypertail.recipes.recipe import Parts, Recipe, around, check_trunk, frozen_trunk_idle
+from hypertail.recipes.recipe import Parts, Recipe, check_trunk, frozen_trunk_idle
 from hypertail.recipes.shared import ClassifierRate, FirstExperience, FrozenTrunk, Heads, Optimiser, ShortTasks
 from hypertail.strategies import Pace, Separate, Strategy
 from hypertail.strategies.tuned import tail_defaults
@@ -26,10 +26,6 @@ def _idle(options: Options, cut: Cut | None) -> set[str]:
     return frozen_trunk_idle(options, cut) | (set() if classifier else {"classifier_lr"})
 
 
-def _space(options: Options) -> dict[str, tuple[float, ...]]:
-    return {"lr": around(options[Optimiser].lr, 3)}
-
-
 RECIPE = Recipe(
     name="separate",
     label="Separate",
@@ -44,5 +40,4 @@ RECIPE = Recipe(
     defaults=_defaults,
     idle=_idle,
     check=check_trunk,
-    space=_space,
 )

@@ -12,7 +12,7 @@ from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.reports.papertable import Cell, Number, PaperTable
 from hypertail.lab.reproduce.printed import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6
 from hypertail.lab.reproduce.setting import Setting
-from hypertail.lab.reproduce.tables import table1, table2, table3, table4, table5, table6, updates
+from hypertail.lab.reproduce.tables import table1, table2, table3, table6, updates
 from hypertail.lab.reproduce.target import Output
 from hypertail.lab.reproduce.targets import TARGETS
 from support.made_runs import all_finished
@@ -166,9 +166,9 @@ def test_what_is_missing_is_a_gap_that_is_named() -> None:
     assert any("n = 1" in note for note in table.notes)
 
 
-@pytest.mark.parametrize("module", [table1, table2, table4, table5])
-def test_without_runs_there_are_printed_values_only(module: object) -> None:
-    target = TARGETS[str(module.__name__).rpartition(".")[2]]
+@pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5"])
+def test_without_runs_there_are_printed_values_only(name: str) -> None:
+    target = TARGETS[name]
     table = only(target.render(CPU, ()))
     measured = [place for place, name in enumerate(table.columns) if re.search(r"%$|\)$|kept|^n$", name)]
     assert measured
@@ -194,11 +194,11 @@ def test_runs_of_another_length_or_preset_are_not_mixed_in() -> None:
     assert all(row[1] is None for row in table.rows)
 
 
-@pytest.mark.parametrize(("module", "orders"), [(table4, ("none", "first")), (table5, ("first", "second"))])
+@pytest.mark.parametrize(("name", "orders"), [("table4", ("none", "first")), ("table5", ("first", "second"))])
 @pytest.mark.parametrize("preset", ["tuned", "printed"])
-def test_tables_4_and_5_vary_the_look_ahead_alone(module: object, orders: tuple[str, str], preset: str) -> None:
+def test_tables_4_and_5_vary_the_look_ahead_alone(name: str, orders: tuple[str, str], preset: str) -> None:
     setting = Setting(preset=preset)
-    target = TARGETS[str(module.__name__).rpartition(".")[2]]
+    target = TARGETS[name]
     plan = target.plan(setting)
     assert [(config.label, config.options.get("lookahead")) for config in plan] == [
         (label, order) for label in ("HN-3", "HN-4") for order in orders
@@ -213,7 +213,7 @@ def test_tables_4_and_5_vary_the_look_ahead_alone(module: object, orders: tuple[
 
 def test_table_4_shares_its_runs_with_table_2() -> None:
     ours = {str(config.identity()) for config in table2.plan(CPU)}
-    shared = [config for config in table4.plan(CPU) if str(config.identity()) in ours]
+    shared = [config for config in updates.TARGET4.plan(CPU) if str(config.identity()) in ours]
     assert [(config.label, config.options.get("lookahead")) for config in shared] == [
         ("HN-3", "none"),
         ("HN-4", "none"),
@@ -221,8 +221,8 @@ def test_table_4_shares_its_runs_with_table_2() -> None:
 
 
 def test_table_5_shows_both_orders() -> None:
-    runs: list[FinishedRun] = all_finished(table5.plan(CPU))
-    table = only(table5.render(CPU, runs))
+    runs: list[FinishedRun] = all_finished(updates.TARGET5.plan(CPU))
+    table = only(updates.TARGET5.render(CPU, runs))
     (second,) = (run for run in runs if run.config.label == "HN-3" and run.config.options.get("lookahead") == "second")
     shown = number(table, ["HN-3", "second order"], "ACA %")
     assert shown.mean == pytest.approx(100 * float(second.run.metrics["aca"] or 0))
@@ -232,4 +232,7 @@ def test_table_5_shows_both_orders() -> None:
 
 def test_mixed_precision_and_the_smallest_scale_are_said() -> None:
     smoke = Setting(scale="smoke")
-    assert any("no result" in note for note in only(table4.render(smoke, all_finished(table4.plan(smoke)))).notes)
+    assert any(
+        "no result" in note
+        for note in only(updates.TARGET4.render(smoke, all_finished(updates.TARGET4.plan(smoke)))).notes
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hypertail.lab.reproduce.figures import figure4, figure6, figure7, figure8, figure11, figure12, samples
-from hypertail.lab.reproduce.tables import ablation, table1, table2, table3, table4, table5, table6
+from hypertail.lab.reproduce.tables import ablation, table1, table2, table3, table6, updates
 from hypertail.lab.reproduce.target import Target
 
 TARGETS: Mapping[str, Target] = {
@@ -14,8 +14,8 @@ TARGETS: Mapping[str, Target] = {
         table1.TARGET,
         table2.TARGET,
         table3.TARGET,
-        table4.TARGET,
-        table5.TARGET,
+        updates.TARGET4,
+        updates.TARGET5,
         table6.TARGET,
         figure4.TARGET,
         samples.TARGET,
