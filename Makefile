@@ -59,8 +59,8 @@ $(RUNTIME): pyproject.toml constraints.txt | $(RUN)
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(RUN)
-	@echo 'Installing hypertail with its extras export, tune and dev (the first time takes a few minutes).'
-	$(PIP_INSTALL) --editable '.[export,tune,dev]'
+	@echo 'Installing hypertail with its extras export, tune, trunks and dev (the first time takes a few minutes).'
+	$(PIP_INSTALL) --editable '.[export,tune,trunks,dev]'
 	@touch $(RUNTIME) $@
 
 $(RUN):

@@ -1,0 +1,1 @@
+"""Tasks as plain models: torch.export, ONNX, safetensors."""

@@ -1,0 +1,1 @@
+"""Images of a task: read, held or opened in batches, and their features."""

@@ -1,0 +1,35 @@
+"""The images of one task, however they are stored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TaskImages(ABC):
+    """Labelled images of a task, in memory or on disk.
+
+    Attributes:
+        classes: names; labels index them.
+        labels: int64 (n,).
+        digest: follows from pixels, labels and class names, whatever the place, names and order of files.
+        notices: what a reader should know, a sentence each (what was left out, how deep images were scaled).
+    """
+
+    classes: tuple[str, ...]
+    labels: Int64[Tensor, " n"]
+    digest: str
+    notices: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @abstractmethod
+    def pixels(self, rows: Sequence[int]) -> UInt8[Tensor, "k 3 s s"]:
+        """The images at `rows`, at the size that was asked for when they were opened."""

@@ -1,0 +1,1 @@
+"""How a task's tail is learned: head, adapter, hypernet, separate."""

@@ -1,0 +1,1 @@
+"""The directory of a bank: immutable files, generations, and one manifest."""
