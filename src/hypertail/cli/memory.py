@@ -18,6 +18,8 @@ _SAID = (
     "unable to allocate",
     "failed to map segment",
     "can't start new thread",
+    # an extension that had no memory for its error either
+    "without setting an exception",
 )
 _SMALL_CACHE = 100_000_000
 """Bytes to try where the cache has taken its share of what seemed free."""
