@@ -101,7 +101,8 @@ class Discriminant:
         self._whitened = self._whiten(self.means)
 
     def _whiten(self, vectors: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self._factor, vectors.double().T, upper=False).T
+        whitened: Tensor = torch.linalg.solve_triangular(self._factor, vectors.double().T, upper=False).T
+        return whitened
 
     def distances(self, vectors: Float[Tensor, "n width"]) -> Float[Tensor, "n classes"]:
         """Squared Mahalanobis distances to the mean of each class, float64."""

@@ -159,8 +159,7 @@ class TaskTail(nn.Module):
 
 
 def adaptable(body: nn.Module) -> list[str]:
-    """The weights of two dimensions or more that a low-rank change fits: those of linear layers, convolutions,
-    embeddings and attention."""
+    """The weights that a low-rank change fits: of linear layers, convolutions, embeddings and attention."""
     found = []
     for path, layer in body.named_modules():
         for own, parameter in layer.named_parameters(recurse=False):
