@@ -1,0 +1,58 @@
+"""The vector by which an image finds its task: what the frozen model makes of it, whatever was learned."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from hypertail.bank.backbone import Backbone
+from hypertail.errors import ConfigError
+from hypertail.nets.channels import channel_axis
+from hypertail.seeds import generator
+
+WIDEST = 1024
+"""Wider vectors are projected at random to so many numbers."""
+
+
+class Descriptor:
+    """Means over positions of what the trunk gives, beside what the pretrained body makes of it.
+
+    It depends on the backbone alone, so that vectors of different tasks and years can be compared.
+
+    Args:
+        backbone: of the bank.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._axis = _axis_of(backbone.body)
+
+    @torch.no_grad()
+    def __call__(self, features: Shaped[Tensor, "n ..."], chunk: int = 256) -> Float[Tensor, "n width"]:
+        """The vectors of many features."""
+        return torch.cat([self._of(part) for part in features.split(chunk)])
+
+    def _of(self, features: Tensor) -> Tensor:
+        vectors = torch.cat((self._pooled(features), self.backbone.body(features)), dim=1).float()
+        if vectors.shape[1] <= WIDEST:
+            return vectors
+        random = generator(0, "descriptor", vectors.shape[1])
+        projection = torch.randn(vectors.shape[1], WIDEST, generator=random).to(vectors) / WIDEST**0.5
+        return vectors @ projection
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        if features.dim() == 2:
+            return features
+        return features.movedim(self._axis, -1).flatten(1, -2).mean(1)
+
+
+def _axis_of(body: nn.Module) -> int:
+    """Where the features that a body takes have their channels: that of its first layer."""
+    for layer in body.modules():
+        if any(True for _ in layer.parameters(recurse=False)):
+            try:
+                return channel_axis(layer)
+            except ConfigError:  # a layer of another kind
+                continue
+    return -1

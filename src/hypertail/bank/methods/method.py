@@ -1,0 +1,44 @@
+"""The contract of a method: how the tail of a task begins, and how fast its parts learn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from hypertail.bank.backbone import Backbone
+from hypertail.nets.task_tail import TaskTail
+
+
+class Method(ABC):
+    """What a task owns of the body.
+
+    Attributes:
+        name: as the user writes it.
+        what: one sentence.
+        rates: learning rate of each group of parameters that `groups` gives.
+        learns_body: whether anything but the head depends on the task; otherwise vectors are computed once.
+    """
+
+    name: ClassVar[str]
+    what: ClassVar[str]
+    rates: Mapping[str, float]
+    learns_body: ClassVar[bool] = True
+
+    @abstractmethod
+    def begin(self, backbone: Backbone, classes: int, generator: torch.Generator) -> TaskTail:
+        """A tail that gives what the body gives, with a head of zeros."""
+
+    def groups(self, tail: TaskTail) -> dict[str, dict[str, nn.Parameter]]:
+        """The parameters that learn, by group and name."""
+        return {
+            "weights": {f"weights.{name}": value for name, value in tail.weights.named_parameters()},
+            "head": {f"head.{name}": value for name, value in tail.head.named_parameters()},
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """What a bank must keep to make the same tail again, as JSON can hold it."""
+        return {}
