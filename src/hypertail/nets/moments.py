@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from hypertail.errors import DataError
+from hypertail.nets.compact import halved
 
 
 class Moments:
@@ -78,6 +79,35 @@ class Moments:
         return Moments(counts, means, scatter)
 
 
+def packed(moments: Moments) -> dict[str, Tensor]:
+    """Moments in few bytes: means in half precision, the scatter as deviations and correlations of 8 bits.
+
+    A correlation is then right to 1/254. What is lost does not show in how well tasks are told apart
+    (notebook/2026-11-26-the-bank.md).
+    """
+    deviations = moments.scatter.diagonal().clamp_min(1e-30).sqrt()
+    correlations = moments.scatter / torch.outer(deviations, deviations)
+    lower = torch.tril_indices(moments.width, moments.width, -1)
+    return {
+        "counts": moments.counts.float(),
+        "means": halved(moments.means.float()),
+        "deviations": deviations.float(),
+        "correlations": (correlations[lower[0], lower[1]] * 127).round().clamp(-127, 127).to(torch.int8),
+    }
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> Moments:
+    """What `packed` gave, as far as it was kept."""
+    deviations = tensors["deviations"].double()
+    width = len(deviations)
+    correlations = torch.zeros(width, width, dtype=torch.float64)
+    lower = torch.tril_indices(width, width, -1)
+    correlations[lower[0], lower[1]] = tensors["correlations"].double() / 127
+    correlations = correlations + correlations.T + torch.eye(width, dtype=torch.float64)
+    scatter = correlations * torch.outer(deviations, deviations)
+    return Moments(tensors["counts"].double(), tensors["means"].double(), scatter)
+
+
 class Discriminant:
     """Linear discriminant analysis with a ridge: distances of vectors to the means of classes.
 
@@ -96,7 +126,7 @@ class Discriminant:
         level = covariance.diagonal().mean().clamp_min(1e-12)
         steadied = covariance + ridge * level * torch.eye(len(covariance), dtype=covariance.dtype)
         # x^T S^-1 x is the square of L^-1 x, where S = L L^T
-        self._factor = torch.linalg.cholesky(steadied)
+        self._factor = _cholesky(steadied, level)
         self.means = means.double()
         self._whitened = self._whiten(self.means)
 
@@ -113,8 +143,28 @@ class Discriminant:
         return -0.5 * self.distances(vectors)
 
 
+def _cholesky(matrix: Tensor, level: Tensor) -> Tensor:
+    """The factor of a matrix that rounding may have made indefinite by a little: the diagonal is raised until it is not."""
+    for raised in (0.0, 1e-2, 1e-1, 1.0):
+        factor, failed = torch.linalg.cholesky_ex(matrix + raised * level * torch.eye(len(matrix), dtype=matrix.dtype))
+        if not int(failed):
+            return factor
+    return torch.diag(matrix.diagonal().clamp_min(float(level)).sqrt())
+
+
 def pooled_covariance(sets: Sequence[Moments]) -> Float[Tensor, "w w"]:
     """The common covariance within classes over several sets of moments."""
     total = sum(float(moments.counts.sum()) - len(moments.counts) for moments in sets)
     scatter = torch.stack([moments.scatter for moments in sets]).sum(0)
     return scatter / max(1.0, total)
+
+
+def whole_covariance(sets: Sequence[Moments]) -> tuple[Float[Tensor, " w"], Float[Tensor, "w w"]]:
+    """Mean and covariance of all vectors over several sets of moments, whatever their class."""
+    counts = torch.cat([moments.counts for moments in sets])
+    means = torch.cat([moments.means for moments in sets])
+    total = counts.sum()
+    mean = (counts.unsqueeze(1) * means).sum(0) / total
+    centred = means - mean
+    scatter = torch.stack([moments.scatter for moments in sets]).sum(0) + centred.T @ (counts.unsqueeze(1) * centred)
+    return mean, scatter / total

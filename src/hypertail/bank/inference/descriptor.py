@@ -16,7 +16,7 @@ WIDEST = 1024
 
 
 class Descriptor:
-    """Means over positions of what the trunk gives, beside what the pretrained body makes of it.
+    """Means and deviations over positions of what the trunk gives, beside what the pretrained body makes of it.
 
     It depends on the backbone alone, so that vectors of different tasks and years can be compared.
 
@@ -34,7 +34,7 @@ class Descriptor:
         return torch.cat([self._of(part) for part in features.split(chunk)])
 
     def _of(self, features: Tensor) -> Tensor:
-        vectors = torch.cat((self._pooled(features), self.backbone.body(features)), dim=1).float()
+        vectors: Tensor = torch.cat((self._pooled(features), self.backbone.body(features)), dim=1).float()
         if vectors.shape[1] <= WIDEST:
             return vectors
         random = generator(0, "descriptor", vectors.shape[1])
@@ -44,7 +44,8 @@ class Descriptor:
     def _pooled(self, features: Tensor) -> Tensor:
         if features.dim() == 2:
             return features
-        return features.movedim(self._axis, -1).flatten(1, -2).mean(1)
+        positions = features.movedim(self._axis, -1).flatten(1, -2)
+        return torch.cat((positions.mean(1), positions.std(1, correction=0)), dim=1)
 
 
 def _axis_of(body: nn.Module) -> int:

@@ -1,0 +1,105 @@
+"""All that a bank keeps of one task, as one file of tensors and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hypertail.errors import CheckpointError
+from hypertail.nets.compact import halved
+from hypertail.nets.moments import Moments, packed, unpacked
+
+PARTS = ("weights", "head", "statistics", "moments", "hidden", "probes")
+
+
+@dataclass(frozen=True, eq=False)
+class TaskRecord:
+    """One task. No image is in it, and nothing that is of a single image unless `probes.features` were asked for.
+
+    Attributes:
+        name: as the user calls it.
+        classes: names, in the order of the head's outputs.
+        method: `head`, `adapter`, `hypernet` or `separate`.
+        settings: of the method, to make the same tail again.
+        weights: what the task owns of the body (`TailWeights`), by the names of its parameters.
+        head: `weight` (classes, width) and `bias` (classes,).
+        statistics: of normalisation, by name, where they could not be folded into weights.
+        moments: of the vectors by which an image finds its task (`Descriptor`).
+        hidden: means and variances (classes, width) of what the head is given, by which the task can be extended.
+        probes: `logits` of synthetic probes when the task was learned, by which a certificate compares; and `features`
+            of the trunk of some held-out images, only where the user asked for it.
+        calibration: `temperature` of the logits, `threshold` of strangeness, `task_temperature` of distances.
+        facts: what was learned when, from what; as JSON can hold it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    method: str
+    settings: dict[str, Any]
+    weights: dict[str, Tensor]
+    head: dict[str, Tensor]
+    statistics: dict[str, Tensor]
+    moments: Moments
+    hidden: dict[str, Tensor]
+    probes: dict[str, Tensor]
+    calibration: dict[str, float]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_file(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and facts as a store keeps them: what learned in half precision, to which it was rounded."""
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "weights": {name: halved(value) for name, value in self.weights.items()},
+            "head": {name: halved(value) for name, value in self.head.items()},
+            "statistics": self.statistics,
+            "moments": packed(self.moments),
+            "hidden": {name: halved(value) for name, value in self.hidden.items()},
+            "probes": self.probes,
+        }
+        tensors = {f"{part}.{name}": value.cpu() for part, of in parts.items() for name, value in of.items()}
+        facts = {
+            "name": self.name,
+            "classes": list(self.classes),
+            "method": self.method,
+            "settings": self.settings,
+            "calibration": self.calibration,
+            "facts": self.facts,
+        }
+        return tensors, facts
+
+    @classmethod
+    def from_file(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> TaskRecord:
+        """What `to_file` gave.
+
+        Raises:
+            CheckpointError: it did not.
+        """
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+        try:
+            for joined, value in tensors.items():
+                part, _, name = joined.partition(".")
+                parts[part][name] = value.float() if value.dtype == torch.float16 else value
+            return cls(
+                str(facts["name"]),
+                tuple(str(name) for name in facts["classes"]),
+                str(facts["method"]),
+                dict(facts["settings"]),
+                parts["weights"],
+                parts["head"],
+                parts["statistics"],
+                unpacked(parts["moments"]),
+                parts["hidden"],
+                parts["probes"],
+                {str(name): float(value) for name, value in facts["calibration"].items()},
+                dict(facts["facts"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise CheckpointError(
+                "file of a task",
+                required="the tensors and facts of a task",
+                found=f"{type(error).__name__}: {error}",
+                hint="Check the bank: hypertail verify BANK.",
+            ) from error
