@@ -26,7 +26,7 @@ class TaskRecord:
         method: `head`, `adapter`, `hypernet` or `separate`.
         settings: of the method, to make the same tail again.
         weights: what the task owns of the body (`TailWeights`), by the names of its parameters.
-        head: `weight` (classes, width) and `bias` (classes,).
+        head: `blocks.K.weight` (classes, width) and `blocks.K.bias` (classes,) of each block (`TaskHead`).
         statistics: of normalisation, by name, where they could not be folded into weights.
         moments: of the vectors by which an image finds its task (`Descriptor`).
         hidden: means and variances (classes, width) of what the head is given, by which the task can be extended.
@@ -48,6 +48,12 @@ class TaskRecord:
     probes: dict[str, Tensor]
     calibration: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> list[int]:
+        """Classes of each block of the head."""
+        count = sum(name.endswith(".bias") for name in self.head)
+        return [len(self.head[f"blocks.{number}.bias"]) for number in range(count)]
 
     def to_file(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and facts as a store keeps them: what learned in half precision, to which it was rounded."""

@@ -70,6 +70,10 @@ class GeneratedWeights(TailWeights):
         """What all tasks share."""
         return self._hyper[0]
 
+    def stored(self) -> dict[str, nn.Parameter]:
+        """Scales, shifts and biases."""
+        return self.adapted.stored()
+
     def forward(self) -> dict[str, Tensor]:
         """The weights and vectors of the task."""
         weights: dict[str, Tensor] = self.adapted()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,32 +16,55 @@ LARGEST_HALF = 6e4
 """Larger numbers stay in single precision."""
 
 
+class Foldable(NamedTuple):
+    """A layer of batch normalisation whose statistics can go into its scale and shift.
+
+    Attributes:
+        scale, shift, mean, var: the names of its tensors.
+        eps: of the layer.
+    """
+
+    scale: str
+    shift: str
+    mean: str
+    var: str
+    eps: float
+
+
+def foldable(body: nn.Module, vectors: Container[str]) -> list[Foldable]:
+    """The layers of batch normalisation whose scale and shift are among the names `vectors`."""
+    found = []
+    for path, layer in body.named_modules():
+        scale, shift = parameter_at(path, "weight"), parameter_at(path, "bias")
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats and scale in vectors and shift in vectors:
+            mean, var = parameter_at(path, "running_mean"), parameter_at(path, "running_var")
+            found.append(Foldable(scale, shift, mean, var, layer.eps))
+    return found
+
+
 @torch.no_grad()
-def fold_statistics(body: nn.Module, vectors: Mapping[str, Tensor], statistics: BufferDict) -> None:
-    """Move the statistics of batch normalisation into its scales and shifts: evaluation gives the same function.
+def fold_statistics(layers: Iterable[Foldable], vectors: Mapping[str, Tensor], statistics: BufferDict) -> None:
+    """Move statistics into scales and shifts, in place; evaluation gives the same function.
 
         scale' = scale / sqrt(var + eps),    shift' = shift - mean scale',    mean' = 0,    var' = 1 - eps.
 
-    `num_batches_tracked` becomes 0. Statistics of layers whose scale and shift are not among `vectors` stay.
-
     Args:
-        body: has the layers.
-        vectors: scales and shifts by their names in the body; changed in place.
-        statistics: by their names in the body; changed in place.
+        layers: of `foldable`.
+        vectors: scales and shifts by name.
+        statistics: means and variances by name.
     """
-    for path, layer in body.named_modules():
-        names = [parameter_at(path, name) for name in ("weight", "bias", "running_mean", "running_var")]
-        weight, bias, mean, var = names
-        if not isinstance(layer, _BatchNorm) or not (weight in vectors and bias in vectors and mean in statistics):
-            continue
-        scale = vectors[weight] / (statistics[var] + layer.eps).sqrt()
-        vectors[bias].sub_(statistics[mean] * scale)
-        vectors[weight].copy_(scale)
-        statistics[mean].zero_()
-        statistics[var].fill_(1 - layer.eps)
-        counted = parameter_at(path, "num_batches_tracked")
-        if counted in statistics:
-            statistics[counted].zero_()
+    for layer in layers:
+        scale = vectors[layer.scale] / (statistics[layer.var] + layer.eps).sqrt()
+        vectors[layer.shift].sub_(statistics[layer.mean] * scale)
+        vectors[layer.scale].copy_(scale)
+        set_folded(layer, statistics)
+
+
+@torch.no_grad()
+def set_folded(layer: Foldable, statistics: BufferDict) -> None:
+    """Give a layer the statistics that change nothing."""
+    statistics[layer.mean].zero_()
+    statistics[layer.var].fill_(1 - layer.eps)
 
 
 @torch.no_grad()

@@ -144,9 +144,11 @@ class Discriminant:
 
 
 def _cholesky(matrix: Tensor, level: Tensor) -> Tensor:
-    """The factor of a matrix that rounding may have made indefinite by a little: the diagonal is raised until it is not."""
+    """The factor of a matrix that rounding may have made indefinite by a little: its diagonal is raised as needed."""
     for raised in (0.0, 1e-2, 1e-1, 1.0):
-        factor, failed = torch.linalg.cholesky_ex(matrix + raised * level * torch.eye(len(matrix), dtype=matrix.dtype))
+        steadied = matrix + raised * level * torch.eye(len(matrix), dtype=matrix.dtype)
+        factor: Tensor
+        factor, failed = torch.linalg.cholesky_ex(steadied)
         if not int(failed):
             return factor
     return torch.diag(matrix.diagonal().clamp_min(float(level)).sqrt())

@@ -17,6 +17,7 @@ from hypertail.nets.adapter import TaskAdapters
 from hypertail.nets.classifier import inside_attention, parameter_at
 from hypertail.nets.mode import in_mode
 from hypertail.nets.statistics import compute_statistics
+from hypertail.nets.task_head import TaskHead
 from hypertail.nets.tensors import BufferDict
 
 
@@ -26,6 +27,10 @@ class TailWeights(nn.Module, ABC):
     @abstractmethod
     def forward(self) -> dict[str, Tensor]:
         """Weights of the body, by name. Those that are not there are the body's own."""
+
+    def stored(self) -> dict[str, nn.Parameter]:
+        """Parameters of this module that stand for one of the body as they are, by its name there."""
+        return {}
 
 
 class SharedWeights(TailWeights):
@@ -46,6 +51,10 @@ class StoredWeights(TailWeights):
 
     def forward(self) -> dict[str, Tensor]:
         """The stored weights."""
+        return dict(self.stored())
+
+    def stored(self) -> dict[str, nn.Parameter]:
+        """All of them."""
         return {_name(key): value for key, value in self.values.items()}
 
 
@@ -77,11 +86,15 @@ class AdaptedWeights(TailWeights):
 
     def forward(self) -> dict[str, Tensor]:
         """The adapted weights and the vectors of the task."""
-        weights: dict[str, Tensor] = {_name(key): value for key, value in self.vectors.items()}
+        weights: dict[str, Tensor] = dict(self.stored())
         for key, adapters in self.adapters.items():
             fixed = self._fixed[_name(key)]
             weights[_name(key)] = fixed + shaped(adapters(0), fixed.shape)
         return weights
+
+    def stored(self) -> dict[str, nn.Parameter]:
+        """Scales, shifts and biases."""
+        return {_name(key): value for key, value in self.vectors.items()}
 
 
 class TaskTail(nn.Module):
@@ -104,9 +117,7 @@ class TaskTail(nn.Module):
         super().__init__()
         self._shared = (body,)  # in a tuple, so that it is no part of this module
         self.weights = weights
-        self.head = nn.Linear(width, classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = TaskHead(width, classes)
         kept = dict(body.named_buffers()) if own_statistics else {}
         self.statistics = BufferDict({name: buffer.detach().clone() for name, buffer in kept.items()})
         self.own_statistics = own_statistics
@@ -155,7 +166,7 @@ class TaskTail(nn.Module):
         for name, value in (*body.named_parameters(), *body.named_buffers()):
             if name in own:
                 value.copy_(own[name])
-        return nn.Sequential(body, copy.deepcopy(self.head)).eval()
+        return nn.Sequential(body, self.head.joined()).eval()
 
 
 def adaptable(body: nn.Module) -> list[str]:

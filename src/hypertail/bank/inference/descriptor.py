@@ -39,7 +39,8 @@ class Descriptor:
             return vectors
         random = generator(0, "descriptor", vectors.shape[1])
         projection = torch.randn(vectors.shape[1], WIDEST, generator=random).to(vectors) / WIDEST**0.5
-        return vectors @ projection
+        projected: Tensor = vectors @ projection
+        return projected
 
     def _pooled(self, features: Tensor) -> Tensor:
         if features.dim() == 2:

@@ -1,0 +1,1 @@
+"""Whether every task still answers as it did."""

@@ -1,0 +1,91 @@
+"""The methods by name, and the tail of a task made again from what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from hypertail.bank.backbone import Backbone
+from hypertail.bank.methods.adapter import AdapterMethod
+from hypertail.bank.methods.head import HeadMethod
+from hypertail.bank.methods.hypernet import HypernetMethod
+from hypertail.bank.methods.method import Method
+from hypertail.bank.methods.separate import SeparateMethod
+from hypertail.bank.record import TaskRecord
+from hypertail.errors import CheckpointError, unknown_name
+from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.nets.compact import foldable, set_folded
+from hypertail.nets.task_head import TaskHead
+from hypertail.nets.task_tail import TaskTail
+
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (HeadMethod, AdapterMethod, HypernetMethod, SeparateMethod)
+}
+AUTO = "auto"
+"""Not a method: tries several and keeps the cheapest that is good enough (`learning.choice`)."""
+
+
+def method_names() -> dict[str, str]:
+    """Name -> what it is, `auto` included."""
+    words = {name: method.what for name, method in METHODS.items()}
+    return words | {AUTO: "the cheapest of them whose held-out accuracy is within a tolerance of the best"}
+
+
+def make_method(name: str, settings: Mapping[str, Any] | None = None, hyper: Hypernetwork | None = None) -> Method:
+    """The method of that name.
+
+    Args:
+        name: one of `METHODS`.
+        settings: arguments of its constructor other than the defaults.
+        hyper: what the tasks of `hypernet` share; None to begin one.
+
+    Raises:
+        ConfigError: no such method; the message names the nearest.
+    """
+    if name not in METHODS:
+        raise unknown_name("method of a bank", name, method_names())
+    given = dict(settings or {})
+    if name == HypernetMethod.name:
+        given["hyper"] = hyper
+    return METHODS[name](**given)
+
+
+@torch.no_grad()
+def tail_of(record: TaskRecord, backbone: Backbone, hyper: Hypernetwork | None = None) -> TaskTail:
+    """The tail of a task as it was learned.
+
+    Raises:
+        CheckpointError: tensors that are missing, foreign or of other shapes, or a hypernetwork that is missing.
+    """
+    if record.method == HypernetMethod.name and hyper is None:
+        raise _unfit(record, "the hypernetwork that its tasks share", "none")
+    method = make_method(record.method, record.settings, hyper)
+    tail = method.begin(backbone, len(record.classes), torch.Generator())
+    tail.head = TaskHead(backbone.width, record.blocks).to(tail.head.blocks[0].weight)
+    wanted = {**dict(tail.weights.named_parameters()), **{f"head.{n}": p for n, p in tail.head.named_parameters()}}
+    found = {**record.weights, **{f"head.{name}": value for name, value in record.head.items()}}
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in wanted or name not in found or wanted[name].shape != found[name].shape:
+            shape = tuple(wanted[name].shape) if name in wanted else "none"
+            raise _unfit(
+                record, f"'{name}' of shape {shape}", str(tuple(found[name].shape)) if name in found else "none"
+            )
+        wanted[name].copy_(found[name])
+    for layer in foldable(backbone.body, tail.weights.stored()):
+        set_folded(layer, tail.statistics)
+    for name, value in record.statistics.items():
+        if name not in tail.statistics or tail.statistics[name].shape != value.shape:
+            raise _unfit(record, "statistics of the model's own layers", f"'{name}' of shape {tuple(value.shape)}")
+        tail.statistics[name].copy_(value)
+    return tail.requires_grad_(False)
+
+
+def _unfit(record: TaskRecord, required: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"task '{record.name}'",
+        required=required,
+        found=found,
+        hint="Check the bank (hypertail verify BANK), and that the model is the one that the bank was made with.",
+    )
