@@ -63,7 +63,7 @@ def tail_of(record: TaskRecord, backbone: Backbone, hyper: Hypernetwork | None =
         raise _unfit(record, "the hypernetwork that its tasks share", "none")
     method = make_method(record.method, record.settings, hyper)
     tail = method.begin(backbone, len(record.classes), torch.Generator())
-    tail.head = TaskHead(backbone.width, record.blocks).to(tail.head.blocks[0].weight)
+    tail.head = TaskHead(backbone.width, record.blocks).to(next(tail.head.parameters()))
     wanted = {**dict(tail.weights.named_parameters()), **{f"head.{n}": p for n, p in tail.head.named_parameters()}}
     found = {**record.weights, **{f"head.{name}": value for name, value in record.head.items()}}
     for name in sorted(wanted.keys() | found.keys()):

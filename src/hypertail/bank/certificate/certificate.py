@@ -1,0 +1,95 @@
+"""The certificate: for every task, whether what answers for it is what was learned, and what moved where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from hypertail.bank.certificate.page import certificate_page
+
+Standing = Literal["identical", "rounding", "moved"]
+
+ROUNDING = 1e-4
+"""Logits that differ by no more on another machine or number of threads are called equal but for rounding."""
+
+
+@dataclass(frozen=True)
+class TaskCheck:
+    """What was found of one task.
+
+    Attributes:
+        task: its name.
+        standing: `identical`: every stored bit that answers for it is as it was when it was last learned, and its
+            answers to the probes are equal to the bit; `rounding`: the bits are, and the answers differ by rounding
+            alone, as on another machine; `moved`: something shared has changed.
+        files_identical: whether the stored bits are those.
+        probes: how many inputs were compared.
+        answers_changed: for how many the first answer is another one.
+        logit_change: the largest change of a logit.
+        weight_change: relative change of the tail's weights; 0 where the stored bits are the same.
+        accuracy: on the test data that was given; None without.
+        accuracy_then: on held-out images when it was learned; None where none were held out.
+        passed: within the budget.
+    """
+
+    task: str
+    standing: Standing
+    files_identical: bool
+    probes: int
+    answers_changed: int
+    logit_change: float
+    weight_change: float
+    accuracy: float | None
+    accuracy_then: float | None
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The checks of all tasks.
+
+    Attributes:
+        bank: digest of the manifest that was checked.
+        generation: of the bank.
+        when: ISO date and time, UTC.
+        budget: share of answers of a task that may be another one.
+        backbone_identical: whether trunk and body are bit for bit those that the bank was made with.
+        backbone: digest of trunk and body.
+        software: versions and hardware.
+        checks: one for each task.
+    """
+
+    bank: str
+    generation: int
+    when: str
+    budget: float
+    backbone_identical: bool
+    backbone: str
+    software: dict[str, str]
+    checks: tuple[TaskCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all tasks did, on the backbone that they were learned on."""
+        return self.backbone_identical and all(check.passed for check in self.checks)
+
+    def __str__(self) -> str:
+        """One line."""
+        count = len(self.checks)
+        unchanged = sum(check.standing != "moved" for check in self.checks)
+        words = "passed" if self.passed else "FAILED"
+        return f"{words}: {unchanged} of {count} tasks answer as they were learned (generation {self.generation})"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "format": "hypertail-certificate",
+            "version": 1,
+            "passed": self.passed,
+            **{name: value for name, value in asdict(self).items() if name != "checks"},
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+    def page(self) -> str:
+        """An HTML page for people who check others' work; it holds no script."""
+        return certificate_page(self.to_json())

@@ -1,0 +1,152 @@
+"""More images for a task whose old ones are gone: a new class, or more of the classes that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hypertail.bank.backbone import Backbone
+from hypertail.bank.inference import Descriptor
+from hypertail.bank.learning.calibration import temperature_of
+from hypertail.bank.learning.lesson import embeddings
+from hypertail.bank.learning.task import Material, hidden_moments
+from hypertail.bank.record import TaskRecord
+from hypertail.nets.compact import round_to_half
+from hypertail.nets.moments import Moments, packed, unpacked
+from hypertail.nets.task_tail import TaskTail
+from hypertail.seeds import generator
+
+STEPS, PER_CLASS, RATE = 300, 32, 1e-2
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Which classes of a task new images are of.
+
+    Attributes:
+        classes: of the task afterwards: those it had, then new ones.
+        rows: class of the new images -> class of the task.
+        added: how many classes are new.
+    """
+
+    classes: tuple[str, ...]
+    rows: tuple[int, ...]
+    added: int
+
+    @classmethod
+    def of(cls, known: tuple[str, ...], found: tuple[str, ...]) -> Growth:
+        """Classes that have the same name are the same."""
+        fresh = tuple(name for name in found if name not in known)
+        classes = known + fresh
+        return cls(classes, tuple(classes.index(name) for name in found), len(fresh))
+
+
+@torch.no_grad()
+def extended(
+    record: TaskRecord, tail: TaskTail, backbone: Backbone, material: Material, facts: Mapping[str, Any], seed: int
+) -> TaskRecord:
+    """The record of a task after more images.
+
+    Nothing above the cut changes but the head. New classes get a block of their own, learned against the classes that
+    were there, of which the mean and the variance of what the head is given are kept: what the task answers for those
+    stays equal to the bit. Where there is no new class, the head is learned again in the same way.
+
+    Args:
+        record: of the task; it is not changed.
+        tail: of the task; its head changes in place.
+        backbone: of the bank.
+        material: the new images; `classes` are those that occur among them.
+        facts: of the log.
+        seed: of what is drawn.
+    """
+    growth = Growth.of(record.classes, material.classes)
+    labels = torch.tensor(growth.rows)[material.labels.cpu()]
+    plain = material.train.plain()
+    views = [embeddings(tail, material.train.view(number)) for number in range(material.train.views)]
+    vectors = torch.cat([embeddings(tail, plain), *views]).cpu()
+    if growth.added:
+        learned: list[nn.Parameter] = list(tail.head.grow(growth.added).parameters())
+    else:
+        learned = list(tail.head.parameters())
+    _learn_head(tail, learned, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
+    tail.requires_grad_(False)
+    round_to_half(tail.head)
+    hidden = _merged_hidden(record.hidden, embeddings(tail, plain).cpu(), labels, len(growth.classes))
+    fresh = Moments.of(Descriptor(backbone)(plain).cpu(), material.labels.cpu(), len(material.classes))
+    temperature = record.calibration["temperature"]
+    if material.held is not None and not growth.added:
+        held = tail.head(embeddings(tail, material.held)).cpu()
+        known = torch.tensor(growth.rows)[material.held_labels.cpu()]
+        temperature = max(temperature, temperature_of(held, known))
+    return replace(
+        record,
+        classes=growth.classes,
+        head={name: value.detach().cpu() for name, value in tail.head.named_parameters()},
+        moments=unpacked(packed(record.moments.merged(fresh, growth.rows))),
+        hidden=hidden,
+        calibration={**record.calibration, "temperature": temperature},
+        facts={**record.facts, **facts},
+    )
+
+
+def _learn_head(
+    tail: TaskTail,
+    learned: list[nn.Parameter],
+    hidden: Mapping[str, Tensor],
+    vectors: Tensor,
+    labels: Tensor,
+    seed: int,
+) -> None:
+    """Learn rows of the head on vectors of new images and on draws from N(mean, variance) of every class it had."""
+    means, deviations = hidden["means"], hidden["variances"].clamp_min(0).sqrt()
+    present = labels.unique().tolist()
+    with torch.enable_grad():
+        for parameter in learned:
+            parameter.requires_grad_(True)
+        adam = torch.optim.Adam(learned, lr=RATE)
+        for step in range(STEPS):
+            random = generator(seed, "extend", step)
+            drawn = [
+                means[c] + deviations[c] * torch.randn(PER_CLASS, means.shape[1], generator=random)
+                for c in range(len(means))
+                if c not in present
+            ]
+            targets = [torch.full((PER_CLASS,), c) for c in range(len(means)) if c not in present]
+            for c in present:
+                rows = (labels == c).nonzero()[:, 0]
+                picked = rows[torch.randint(len(rows), (PER_CLASS,), generator=random)]
+                batch = vectors[picked]
+                if c < len(means):
+                    # half of what is new, half of what was there
+                    old = means[c] + deviations[c] * torch.randn(PER_CLASS, means.shape[1], generator=random)
+                    batch = torch.cat((batch[::2], old[::2]))
+                drawn.append(batch)
+                targets.append(torch.full((len(batch),), c))
+            device = next(tail.head.parameters()).device
+            loss = F.cross_entropy(tail.head(torch.cat(drawn).to(device)), torch.cat(targets).to(device))
+            adam.zero_grad()
+            loss.backward()
+            for group in adam.param_groups:
+                group["lr"] = RATE * (1 - step / STEPS)
+            adam.step()
+
+
+def _merged_hidden(hidden: Mapping[str, Tensor], vectors: Tensor, labels: Tensor, classes: int) -> dict[str, Tensor]:
+    """Means and variances of old and new vectors together."""
+    counts, means, variances = (
+        torch.cat((hidden[name], hidden[name].new_zeros(classes - len(hidden[name]), *hidden[name].shape[1:])))
+        for name in ("counts", "means", "variances")
+    )
+    for c in labels.unique().tolist():
+        more = hidden_moments(vectors[labels == c], torch.zeros(int((labels == c).sum()), dtype=torch.long), 1)
+        old, new = counts[c], more["counts"][0]
+        share, change = new / (old + new), more["means"][0] - means[c]
+        variances[c] = (1 - share) * variances[c] + share * more["variances"][0] + share * (1 - share) * change.square()
+        means[c] = means[c] + share * change
+        counts[c] = old + new
+    return {"counts": counts, "means": means, "variances": variances}

@@ -1,0 +1,140 @@
+"""Answers of learned tasks: tails made when they are needed, and the task of an image where it is not told."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from hypertail.bank.backbone import Backbone
+from hypertail.bank.inference import Descriptor, TaskInference, known, posterior
+from hypertail.bank.methods.catalogue import tail_of
+from hypertail.bank.prediction import Prediction
+from hypertail.bank.record import TaskRecord
+from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.nets.task_head import TaskHead
+
+MOST_TAILS = 64
+"""Tails of so many tasks are held in memory; the others are made again from what was stored."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyTail:
+    """A task's tail with its weights made.
+
+    Attributes:
+        tensors: parameters and buffers of the body, by name; those not there are the body's own.
+        head: vectors -> logits.
+        temperature: of the logits.
+    """
+
+    tensors: Mapping[str, Tensor]
+    head: TaskHead
+    temperature: float
+
+    @torch.no_grad()
+    def logits(self, backbone: Backbone, features: Tensor) -> Tensor:
+        """Logits of features, before the temperature."""
+        vectors = functional_call(backbone.body, dict(self.tensors), (features,), tie_weights=False)
+        logits: Tensor = self.head(vectors)
+        return logits
+
+
+class Server:
+    """Predicts with the tasks of one generation of a bank.
+
+    Args:
+        backbone: of the bank, on `device`.
+        records: gives what is kept of a task, by its name.
+        names: the tasks there are.
+        hyper: what tasks of method `hypernet` share.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        records: Callable[[str], TaskRecord],
+        names: Iterable[str],
+        hyper: Hypernetwork | None,
+        device: str,
+    ) -> None:
+        self.backbone, self.hyper, self.device = backbone, hyper, device
+        self.names = tuple(names)
+        self._records = records
+        self._tails: OrderedDict[str, ReadyTail] = OrderedDict()
+        self._descriptor = Descriptor(backbone)
+        self._inference: TaskInference | None = None
+
+    def tail(self, name: str) -> ReadyTail:
+        """The tail of a task."""
+        if name in self._tails:
+            self._tails.move_to_end(name)
+            return self._tails[name]
+        record = self._records(name)
+        with torch.no_grad():
+            tail = tail_of(record, self.backbone, self.hyper)
+            tensors = {key: value.to(self.device) for key, value in tail.tensors().items()}
+        ready = ReadyTail(tensors, tail.head.to(self.device), record.calibration.get("temperature", 1.0))
+        self._tails[name] = ready
+        while len(self._tails) > MOST_TAILS:
+            self._tails.popitem(last=False)
+        return ready
+
+    @property
+    def inference(self) -> TaskInference:
+        """Proposes tasks; made once, from the moments of all of them."""
+        if self._inference is None:
+            self._inference = TaskInference({name: self._records(name).moments for name in self.names})
+        return self._inference
+
+    @property
+    def threshold(self) -> float:
+        """Strangeness from which on an image is of no task: the mean of what tasks were calibrated to."""
+        values = [self._records(name).calibration.get("threshold") for name in self.names]
+        found = [value for value in values if value is not None]
+        return sum(found) / len(found) if found else float("inf")
+
+    @property
+    def task_temperature(self) -> float:
+        """Of distances; the mean over tasks."""
+        values = [self._records(name).calibration.get("task_temperature", 1.0) for name in self.names]
+        return sum(values) / len(values)
+
+    @torch.no_grad()
+    def logits(self, name: str, pixels: Tensor) -> Tensor:
+        """Logits (n, classes) of uint8 images for a task, divided by its temperature."""
+        tail = self.tail(name)
+        return tail.logits(self.backbone, self.backbone.features(pixels.to(self.device))) / tail.temperature
+
+    @torch.no_grad()
+    def predict(self, pixels: Tensor, paths: list[str | None], tasks: list[str | None]) -> list[Prediction]:
+        """Answers for uint8 images (n, 3, size, size), each of the task told or, where that is None, of any."""
+        features = self.backbone.features(pixels.to(self.device))
+        vectors = self._descriptor(features).cpu()
+        distances, strange = self.inference.distances(vectors), self.inference.strangeness(vectors)
+        likely = posterior(distances, self.task_temperature)
+        is_known = known(strange, self.threshold).tolist()
+        chosen = [name or self.names[number] for name, number in zip(tasks, distances.argmin(1).tolist(), strict=True)]
+        answers: list[Prediction | None] = [None] * len(chosen)
+        for name in dict.fromkeys(chosen):
+            rows = [row for row, other in enumerate(chosen) if other == name]
+            ready, classes = self.tail(name), self._records(name).classes
+            logits = ready.logits(self.backbone, features[torch.tensor(rows, device=features.device)])
+            best = torch.softmax(logits.double().cpu() / ready.temperature, dim=1).max(1)
+            share = likely[:, self.inference.tasks.index(name)].tolist()
+            for row, probability, number in zip(rows, best.values.tolist(), best.indices.tolist(), strict=True):
+                told, label = tasks[row] is not None, classes[number]
+                answers[row] = Prediction(
+                    name if told or is_known[row] else None,
+                    label if told or is_known[row] else None,
+                    probability if told else probability * share[row],
+                    is_known[row],
+                    paths[row],
+                    (name, label),
+                )
+        return [answer for answer in answers if answer is not None]
