@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -77,4 +78,4 @@ def moved_by(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float
     names = [name for name, value in before.items() if value.is_floating_point() and name in after]
     change = sum(float((after[name] - before[name]).square().sum()) for name in names)
     size = sum(float(before[name].square().sum()) for name in names)
-    return (change / max(size, 1e-30)) ** 0.5
+    return math.sqrt(change / max(size, 1e-30))
