@@ -38,6 +38,10 @@ class CheckpointError(HypertailError):
     """A saved file that is missing, foreign or damaged."""
 
 
+class BudgetError(HypertailError):
+    """A change would move more of what was learned before than its budget allows; nothing was changed."""
+
+
 class MissingExtraError(HypertailError):
     """An optional dependency is not installed."""
 

@@ -13,6 +13,7 @@ from hypertail.bank.certificate.certificate import ROUNDING, Standing, TaskCheck
 from hypertail.bank.certificate.probes import probe_images
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
+from hypertail.nets.task_tail import TaskTail
 
 
 class Comparison:
@@ -27,6 +28,12 @@ class Comparison:
     def __init__(self, server: Server, backbone: Backbone, budget: float) -> None:
         self.server, self.backbone, self.budget = server, backbone, budget
         self._features = backbone.features(probe_images(backbone.preprocessing.size).to(server.device))
+
+    @torch.no_grad()
+    def answers(self, tail: TaskTail) -> Tensor:
+        """Logits of a tail for the synthetic probes, (probes, classes)."""
+        logits: Tensor = tail(self._features)
+        return logits.cpu()
 
     @torch.no_grad()
     def check(

@@ -1,0 +1,347 @@
+"""The bank: learn folder by folder, predict, extend, certify, export, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from hypertail.bank.accounting import Summary
+from hypertail.bank.backbone import Backbone
+from hypertail.bank.certificate.certificate import Certificate
+from hypertail.bank.contents import Contents
+from hypertail.bank.founding import Founding
+from hypertail.bank.images.opening import open_images, pixel_batches
+from hypertail.bank.learning.lesson import Schedule
+from hypertail.bank.learning.task import Augment, Lessons
+from hypertail.bank.prediction import Prediction
+from hypertail.bank.preprocessing import Preprocessing
+from hypertail.bank.store import Entry, Report
+from hypertail.bank.upkeep import Forgotten, Upkeep
+from hypertail.bank.writing import Learned, Writer
+from hypertail.errors import ConfigError
+from hypertail.training.loop import Progress, silent
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a bank says of a task.
+
+    Attributes:
+        name: as the user calls it.
+        classes: names, in the order of the outputs.
+        method: how it was learned.
+        images: how many it was learned from.
+        nbytes: of its file.
+        held_out_accuracy: 0..1; None where nothing was held out.
+        learned: ISO date and time, UTC.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    method: str
+    images: int
+    nbytes: int
+    held_out_accuracy: float | None
+    learned: str
+
+
+class Bank:
+    """One directory with a frozen model and all tasks that were learned on it. Made by `create` and `open`.
+
+    No image is kept in it. A task owns what answers for it, so that learning another one changes no bit of its answers
+    (docs/guide/bank.md). Every change is a new generation, written whole or not at all.
+
+    Example:
+        >>> import tempfile, hypertail as ht
+        >>> from torchvision import models  # doctest: +SKIP
+        >>> bank = ht.Bank.create("bank", model=models.resnet18(weights="DEFAULT"), cut="layer4")  # doctest: +SKIP
+        >>> bank.learn("bakery", "photos/bakery")  # doctest: +SKIP
+        >>> bank.predict("x.jpg", task="bakery").label  # doctest: +SKIP
+        'pretzel'
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        model: nn.Module | None = None,
+        tail: nn.Module | None = None,
+        cut: str | None = None,
+        trunk: str | None = None,
+        preprocessing: Preprocessing | None = None,
+        device: str = "cpu",
+    ) -> Bank:
+        """A new, empty bank.
+
+        Args:
+            path: of its directory, which must not be there or be empty.
+            model: any module, images (n, 3, s, s) -> logits or vectors; it is copied and not changed. The bank does not
+                keep it: give it again to `open`.
+            tail: where `model` is only the part below the cut: the part above.
+            cut: name of the first module of the tail, such as `layer4`; `auto` to have the first folder decide.
+            trunk: in place of `model`: `transformers:NAME_OR_PATH`, `timm:NAME`, or `slim-resnet18`, which the first
+                folder trains and is the default. The bank keeps these.
+            preprocessing: size and normalisation of images, where `model` is given; 224 pixels and ImageNet's mean and
+                deviation by default.
+            device: where it computes.
+
+        Raises:
+            ConfigError: the directory is taken, or the model cannot be cut there.
+        """
+        if model is not None and trunk is not None:
+            raise ConfigError(
+                "backbone of the bank",
+                required="model= or trunk=",
+                found="both",
+                hint="Give a module by model=, or a source by trunk=.",
+            )
+        founding = Founding("given" if model is not None else trunk or "slim-resnet18", cut, model, tail, preprocessing)
+        return cls(Contents.create(Path(path), founding, device))
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, model: nn.Module | None = None, tail: nn.Module | None = None, device: str = "cpu"
+    ) -> Bank:
+        """A bank that is there, at its last generation.
+
+        Args:
+            path: of its directory.
+            model, tail: as given to `create`, where the bank does not keep them; checked by their digest.
+            device: where it computes.
+
+        Raises:
+            ConfigError: no bank there, or the model has to be given again.
+            CheckpointError: a damaged bank, one of a newer version, or another model.
+        """
+        return cls(Contents.open(Path(path), model, tail, device))
+
+    @property
+    def path(self) -> Path:
+        """Of its directory."""
+        return self._contents.store.path
+
+    @property
+    def generation(self) -> int:
+        """Number of the state that is open; every change makes a new one."""
+        return self._contents.manifest.generation
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen model.
+
+        Raises:
+            ConfigError: the first folder is still to decide it.
+        """
+        return self._contents.backbone
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a reader should know of the bank as it was opened."""
+        return tuple(self._contents.store.notices)
+
+    @property
+    def tasks(self) -> dict[str, TaskInfo]:
+        """The tasks by name, in the order in which they were learned."""
+        found = {}
+        for task in self._contents.manifest.tasks:
+            record = self._contents.record(task.name)
+            facts = record.facts
+            found[task.name] = TaskInfo(
+                task.name,
+                record.classes,
+                record.method,
+                int(facts.get("images", 0)),
+                task.file.nbytes,
+                facts.get("held_out_accuracy"),
+                str(facts.get("when", "")),
+            )
+        return found
+
+    def learn(
+        self,
+        name: str,
+        data: object,
+        *,
+        validation: object = None,
+        method: str = "adapter",
+        options: Mapping[str, Any] | None = None,
+        budget: float = 0.0,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        augment: Augment = "crop",
+        views: int = 4,
+        hold_out: float = 0.1,
+        keep_probes: int = 0,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Learned:
+        """Learn a task. Its images may be deleted afterwards.
+
+        Args:
+            name: of the task; no other may have it.
+            data: a folder of class folders, a `datasets.Dataset` with images and labels, or `(images, labels)`.
+            validation: of the same kinds, to calibrate on; by default a share of `data` is held out.
+            method: `adapter`, `head`, `hypernet`, `separate` or `auto` (`methods`).
+            options: of the method, such as `{"rank": 4}`.
+            budget: share of an earlier task's answers that may become other ones; the bank stays as it was where they
+                would be more. Only a shared part that moves can change any.
+            epochs: passes over the images; by default as many as make 400 steps, 15 at least and 60 at most.
+            batch_size: images a step.
+            augment: `none`, `crop`, or `crop-flip` where a mirrored image is of the same class.
+            views: augmented views of each image.
+            hold_out: share of each class to hold out where there is no `validation`.
+            keep_probes: keep trunk features of so many held-out images, for certificates. Ask whose images they are.
+            seed: of all that is random.
+            progress: shown to the user.
+
+        Returns:
+            What was learned, with a certificate of all earlier tasks.
+
+        Raises:
+            ConfigError: the name is taken, or an option is out of range.
+            DataError: the images cannot be used.
+            BudgetError: earlier answers would change by more than `budget`.
+        """
+        lessons = Lessons(Schedule(epochs, batch_size), views, augment, hold_out, seed, keep_probes)
+        writer = Writer(self._contents, lessons, progress)
+        return writer.learn(name, data, validation, method, dict(options or {}), budget)
+
+    def extend(
+        self, name: str, data: object, *, seed: int = 0, augment: Augment = "crop", progress: Progress = silent
+    ) -> Learned:
+        """More images for a task: of classes that it has, or of new ones. The old images are not needed.
+
+        With a new class, what the task gave for its other classes stays equal to the bit.
+
+        Args:
+            name: of the task.
+            data: as for `learn`; class names that the task has are those classes. One class is enough.
+            seed: of all that is random.
+            augment: as for `learn`.
+            progress: shown to the user.
+
+        Raises:
+            ConfigError: no such task.
+            DataError: the images cannot be used.
+        """
+        return Writer(self._contents, Lessons(augment=augment, seed=seed), progress).extend(name, data)
+
+    def predict(
+        self, images: object, task: str | Sequence[str | None] | None = None, *, batch_size: int = 64
+    ) -> Prediction | list[Prediction]:
+        """Answers for images; one for one image, a list for several.
+
+        Args:
+            images: a path, a PIL image, a tensor or array; or several of them, or a folder.
+            task: the task of all of them, or of each; None where it is to be inferred.
+            batch_size: images that go through the model together.
+
+        Raises:
+            ConfigError: no such task (the nearest one is named), or no task was learned.
+            DataError: an image cannot be read.
+        """
+        return self._contents.predict(pixel_batches(images, self.backbone.preprocessing, batch_size), images, task)
+
+    def evaluate(self, name: str, data: object) -> float:
+        """Accuracy, 0..1, on test data of a task, with the task given.
+
+        Args:
+            name: of the task.
+            data: as for `learn`; class names must be those of the task.
+        """
+        return self._contents.accuracy(name, open_images(data, self.backbone.preprocessing))
+
+    def rename(self, name: str, new: str) -> None:
+        """Call a task by another name; nothing else changes.
+
+        Raises:
+            ConfigError: no such task, or the new name is taken.
+        """
+        Upkeep(self._contents).rename(name, new)
+
+    def forget(self, name: str) -> Forgotten:
+        """Delete a task, from earlier generations too.
+
+        What other tasks answer stays equal to the bit. Whether anything of it is left in what tasks share says the
+        result.
+
+        Raises:
+            ConfigError: no such task.
+        """
+        return Upkeep(self._contents).forget(name)
+
+    def certify(self, data: Mapping[str, object] | None = None, *, budget: float = 0.0) -> Certificate:
+        """Whether every task still answers as it did when it was learned.
+
+        Args:
+            data: name of a task -> test data, where there is any.
+            budget: share of a task's answers that may be other ones.
+        """
+        accuracies = {name: self.evaluate(name, value) for name, value in (data or {}).items()}
+        return self._contents.certify(accuracies, budget)
+
+    def consolidate(self, *, budget: float = 0.0, steps: int = 2000, progress: Progress = silent) -> Certificate:
+        """Let the shared hypernetwork take over what the adapters of its tasks have in common.
+
+        No image is needed. This moves what tasks share, within `budget`.
+
+        Raises:
+            ConfigError: no two tasks of method `hypernet`.
+            BudgetError: more answers would change; the bank is as it was.
+        """
+        return Upkeep(self._contents, progress).consolidate(budget, steps)
+
+    def summary(self) -> Summary:
+        """Bytes of every task and of all, beside what other ways to keep the same tasks would take."""
+        return self._contents.summary()
+
+    def export(self, name: str, path: str | Path, format: Literal["pt2", "onnx", "safetensors"] | None = None) -> Path:
+        """Write a task as a plain model without a hypernetwork, with a JSON file that says how to use it.
+
+        Args:
+            name: of the task.
+            path: of the file.
+            format: by default from the suffix.
+        """
+        from hypertail.bank.export import export_task
+
+        return export_task(self._contents.served(name), Path(path), format)
+
+    def export_all(self, path: str | Path) -> Path:
+        """Write all tasks as one ONNX graph whose tail weights are inputs, with a small file for each task."""
+        from hypertail.bank.export import export_all
+
+        return export_all([self._contents.served(name) for name in self.tasks], Path(path))
+
+    def log(self) -> Sequence[Entry]:
+        """What was done to the bank, when, and from what."""
+        return self._contents.store.history()
+
+    def verify(self) -> Report:
+        """Read every byte and say what is damaged and what still works."""
+        return self._contents.store.verify()
+
+    def rollback(self, generation: int) -> None:
+        """Make a new generation that is like an earlier one. Tasks that were forgotten since do not come back.
+
+        Raises:
+            ConfigError: no such generation, or it needs what was forgotten.
+        """
+        self._contents.rollback(generation)
+
+    def refresh(self) -> None:
+        """Look at the last generation, which another process may have written."""
+        self._contents.refresh()
+
+    def __repr__(self) -> str:
+        """Place and tasks."""
+        names: Iterable[str] = (task.name for task in self._contents.manifest.tasks)
+        return f"Bank({str(self.path)!r}, generation {self.generation}: {', '.join(names) or 'no tasks'})"

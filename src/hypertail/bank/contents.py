@@ -1,0 +1,321 @@
+"""What is open of a bank: its generation, its model, and the tasks as far as they were needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hypertail.bank.accounting import Summary, TaskSize, alternatives, verdict
+from hypertail.bank.backbone import Backbone
+from hypertail.bank.certificate.certificate import Certificate, TaskCheck
+from hypertail.bank.certificate.compare import Comparison
+from hypertail.bank.export.served import Served
+from hypertail.bank.founding import Founding, described, made_again
+from hypertail.bank.images.opening import single
+from hypertail.bank.images.task_images import TaskImages
+from hypertail.bank.prediction import Prediction
+from hypertail.bank.record import TaskRecord
+from hypertail.bank.serving import Server
+from hypertail.bank.store import Manifest, Store, TaskRef
+from hypertail.environment import hardware, versions
+from hypertail.errors import ConfigError, DataError, unknown_name
+from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
+from hypertail.hyper.hypernetwork import Hypernetwork
+
+BACKBONE, HYPERNET = "backbone", "hypernet"
+"""Names of shared files."""
+
+
+class Contents:
+    """A generation of a bank, read as far as it is needed.
+
+    Args:
+        store: its directory.
+        device: where it computes.
+        model, tail: given again, where the bank does not keep them.
+        founding: what was asked for, while no backbone is decided.
+        backbone: where it is at hand.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        model: nn.Module | None = None,
+        tail: nn.Module | None = None,
+        backbone: Backbone | None = None,
+    ) -> None:
+        self.store, self.device = store, device
+        self._model, self._tail, self._backbone = model, tail, backbone
+        self._records: dict[str, TaskRecord] = {}
+        self._server: Server | None = None
+        self._hyper: tuple[str, Hypernetwork] | None = None
+
+    @classmethod
+    def create(cls, path: Path, founding: Founding, device: str) -> Contents:
+        """Of a new bank."""
+        if founding.needs_images:
+            return cls(Store.create(path, {"founding": founding.to_json()}), device, founding.model, founding.tail)
+        backbone = founding.backbone()
+        store = Store.create(path, {"backbone": described(backbone)})
+        contents = cls(store, device, founding.model, founding.tail, _moved(backbone, device))
+        if backbone.stored:
+            with store.change() as change:
+                ref = change.put(BACKBONE, backbone.tensors(), {})
+                change.commit("backbone", shared={BACKBONE: ref})
+            contents.refresh()
+        return contents
+
+    @classmethod
+    def open(cls, path: Path, model: nn.Module | None, tail: nn.Module | None, device: str) -> Contents:
+        """Of a bank that is there. Its model is checked at once."""
+        contents = cls(Store.open(path), device, model, tail)
+        if "backbone" in contents.manifest.facts:
+            _ = contents.backbone
+        return contents
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the generation that is open."""
+        return self.store.manifest
+
+    @property
+    def founded(self) -> bool:
+        """Whether the backbone is decided."""
+        return "backbone" in self.manifest.facts
+
+    @property
+    def founding(self) -> Founding:
+        """What was asked for, while it is not."""
+        return Founding.from_json(self.manifest.facts["founding"], self._model, self._tail)
+
+    @property
+    def backbone(self) -> Backbone:
+        """Trunk and body.
+
+        Raises:
+            ConfigError: the first folder is still to decide it, or the model has to be given again.
+        """
+        if not self.founded:
+            raise ConfigError(
+                "model of this bank",
+                required="a first task, which decides it",
+                found="no task yet",
+                hint="Learn a task: hypertail learn FOLDER --bank BANK.",
+            )
+        if self._backbone is None:
+            said, ref = self.manifest.facts["backbone"], self.manifest.shared.get(BACKBONE)
+            tensors = None if ref is None else self.store.load(ref)[0]
+            self._backbone = _moved(made_again(said, tensors, self._model, self._tail), self.device)
+        return self._backbone
+
+    @property
+    def hyper(self) -> Hypernetwork | None:
+        """What tasks of method `hypernet` share; None where there is none yet."""
+        ref = self.manifest.shared.get(HYPERNET)
+        if ref is None:
+            return None
+        if self._hyper is None or self._hyper[0] != ref.digest:
+            tensors, facts = self.store.load(ref)
+            sizes = {name: int(facts[name]) for name in ("embedding", "rank")}
+            hyper = shared_hypernetwork(self.backbone.body, **sizes).to(self.device)
+            put_shared(hyper, tensors)
+            self._hyper = ref.digest, hyper.requires_grad_(False)
+        return self._hyper[1]
+
+    def ref(self, name: str) -> TaskRef:
+        """Of a task.
+
+        Raises:
+            ConfigError: no such task; the nearest is named.
+        """
+        for task in self.manifest.tasks:
+            if task.name == name:
+                return task
+        raise unknown_name("task", name, [task.name for task in self.manifest.tasks])
+
+    def record(self, name: str) -> TaskRecord:
+        """What is kept of a task."""
+        ref = self.ref(name)
+        if ref.file.digest not in self._records:
+            self._records[ref.file.digest] = TaskRecord.from_file(*self.store.load(ref.file))
+        return self._records[ref.file.digest]
+
+    @property
+    def server(self) -> Server:
+        """Answers with the tasks of this generation."""
+        if self._server is None:
+            names = [task.name for task in self.manifest.tasks]
+            self._server = Server(self.backbone, self.record, names, self.hyper, self.device)
+        return self._server
+
+    def refresh(self) -> None:
+        """Look at the last generation."""
+        self.store.refresh()
+        self._server = None
+        kept = {task.file.digest for task in self.manifest.tasks}
+        self._records = {digest: record for digest, record in self._records.items() if digest in kept}
+
+    def predict(
+        self,
+        batches: Iterator[tuple[Tensor, list[str | None]]],
+        images: object,
+        task: str | Sequence[str | None] | None,
+    ) -> Prediction | list[Prediction]:
+        """Answers for images in batches.
+
+        Args:
+            batches: pixels and paths.
+            images: as they were given: whether one was meant.
+            task: of all images, or of each.
+        """
+        if not self.manifest.tasks:
+            raise ConfigError(
+                "nothing to predict with",
+                required="a bank with a task",
+                found="none yet",
+                hint="Learn one: bank.learn(name, folder).",
+            )
+        told = None if task is None or isinstance(task, str) else list(task)
+        for name in dict.fromkeys([task] if isinstance(task, str) else told or []):
+            if name is not None:
+                self.ref(name)
+        answers: list[Prediction] = []
+        for pixels, paths in batches:
+            start = len(answers)
+            of_batch = [task] * len(pixels) if told is None else told[start : start + len(pixels)]
+            if len(of_batch) != len(pixels):
+                raise _uneven(len(told or ()))
+            answers += self.server.predict(pixels, paths, of_batch)  # type: ignore[arg-type]
+        if told is not None and len(told) != len(answers):
+            raise _uneven(len(told))
+        return answers[0] if single(images) else answers
+
+    def accuracy(self, name: str, images: TaskImages) -> float:
+        """Share of images that the task labels rightly.
+
+        Raises:
+            DataError: a class that the task does not have.
+        """
+        classes = self.record(name).classes
+        foreign = [label for label in images.classes if label not in classes]
+        if foreign:
+            raise DataError(
+                f"test data of task '{name}'",
+                required=f"classes of the task ({', '.join(classes)})",
+                found=", ".join(foreign),
+                hint="Name the class folders as they were when the task was learned.",
+            )
+        rows = torch.tensor([classes.index(label) for label in images.classes])[images.labels]
+        right = 0
+        for part in torch.arange(len(images)).split(64):
+            logits = self.server.logits(name, images.pixels(part.tolist())).cpu()
+            right += int((logits.argmax(1) == rows[part]).sum())
+        return right / len(images)
+
+    def certify(self, accuracies: Mapping[str, float], budget: float) -> Certificate:
+        """Every task beside what was written when it was learned."""
+        comparison = Comparison(self.server, self.backbone, budget)
+        checks = [
+            comparison.check(
+                task.name,
+                self.record(task.name),
+                files_identical=self.as_learned(task),
+                accuracy=accuracies.get(task.name),
+            )
+            for task in self.manifest.tasks
+        ]
+        return self.certificate(tuple(checks), budget)
+
+    def certificate(self, checks: tuple[TaskCheck, ...], budget: float) -> Certificate:
+        """The checks with what they were made on."""
+        digest, said = self.backbone.digest, self.manifest.facts["backbone"]["digest"]
+        machine = hardware(torch.device(self.device))
+        software = {**versions(), "processor": str(machine.get("cpu", "")), "threads": str(torch.get_num_threads())}
+        return Certificate(
+            self.store.digest,
+            self.manifest.generation,
+            now(),
+            budget,
+            digest == said,
+            digest,
+            {name: str(value) for name, value in software.items()},
+            checks,
+        )
+
+    def as_learned(self, task: TaskRef) -> bool:
+        """Whether every stored bit that answers for a task is that of the last entry of the log about it."""
+        own = [entry for entry in self.manifest.log if entry.facts.get("id") == task.id and "digest" in entry.facts]
+        if not own:
+            return False
+        facts, shared = own[-1].facts, self.manifest.shared.get(HYPERNET)
+        moved = facts.get("shared") is not None and (shared is None or facts["shared"] != shared.digest)
+        return bool(facts["digest"] == task.file.digest) and not moved
+
+    def served(self, name: str) -> Served:
+        """A task as an export takes it."""
+        record, ready = self.record(name), self.server.tail(name)
+        head = ready.head.joined()
+        tensors = {key: value.detach() for key, value in ready.tensors.items()}
+        return Served(
+            name, record.classes, self.backbone, tensors, head.weight.detach(), head.bias.detach(), ready.temperature
+        )
+
+    def summary(self) -> Summary:
+        """Bytes of tasks and alternatives."""
+        sizes = []
+        for task in self.manifest.tasks:
+            record = self.record(task.name)
+            sizes.append(
+                TaskSize(
+                    task.name,
+                    record.method,
+                    len(record.classes),
+                    int(record.facts.get("images", 0)),
+                    task.file.nbytes,
+                    record.facts.get("held_out_accuracy"),
+                )
+            )
+        shared = {name: ref.nbytes for name, ref in self.manifest.shared.items()}
+        others = alternatives(self.backbone, [task.classes for task in sizes]) if self.founded else {}
+        adapters = next((count for name, count in others.items() if "adapter" in name), 0)
+        return Summary(tuple(sizes), shared, others, verdict(sizes, shared.get(HYPERNET, 0), adapters))
+
+    def rollback(self, generation: int) -> None:
+        """A new generation like an earlier one."""
+        self.store.rollback(generation)
+        self.refresh()
+
+
+def put_shared(hyper: Hypernetwork, tensors: Mapping[str, Tensor]) -> None:
+    """Give a hypernetwork the shared parameters that were stored."""
+    with torch.no_grad():
+        for name, parameter in shared_parameters(hyper).items():
+            parameter.copy_(tensors[name])
+
+
+def now() -> str:
+    """Date and time, UTC; that of `SOURCE_DATE_EPOCH` where a build asks for it."""
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = datetime.fromtimestamp(int(told), UTC) if told.isdecimal() else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds")
+
+
+def _moved(backbone: Backbone, device: str) -> Backbone:
+    backbone.trunk.to(device)
+    backbone.body.to(device)
+    return backbone
+
+
+def _uneven(told: int) -> ConfigError:
+    return ConfigError(
+        "tasks of the images",
+        required="one task for all images, or one for each",
+        found=f"{told} tasks for another number of images",
+        hint="Give None for images whose task is not known.",
+    )

@@ -1,0 +1,128 @@
+"""The backbone of a bank: decided when it is created or by its first folder, made again when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from hypertail.bank.backbone import Backbone
+from hypertail.bank.preprocessing import Preprocessing
+from hypertail.bank.sources import given_backbone, load_backbone, rebuild
+from hypertail.errors import CheckpointError, ConfigError
+
+SLIM, AUTO_CUT = "slim-resnet18", "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Founding:
+    """What the user asked for, until there is a backbone.
+
+    Attributes:
+        source: `slim-resnet18`, `transformers:NAME`, `timm:NAME`, or `given` with a `model`.
+        cut: name of the module to cut at, `auto`, or None for what is usual for the source.
+        model: with `given`: the whole model, or its trunk where `tail` is given too.
+        tail: the part above the cut, where the model was cut by hand.
+        preprocessing: of images; None for what the source says.
+    """
+
+    source: str = SLIM
+    cut: str | None = None
+    model: nn.Module | None = field(default=None, repr=False)
+    tail: nn.Module | None = field(default=None, repr=False)
+    preprocessing: Preprocessing | None = None
+
+    def __post_init__(self) -> None:
+        if self.tail is not None and self.model is None:
+            raise ConfigError(
+                "tail without a trunk",
+                required="model= as well: the part below the cut",
+                found="tail= alone",
+                hint="Give both parts: Bank.create(path, model=trunk, tail=tail).",
+            )
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the first folder decides: it trains the model, or shows where to cut."""
+        return self.source == SLIM or self.cut == AUTO_CUT
+
+    def backbone(self) -> Backbone:
+        """The backbone, where no image is needed.
+
+        Raises:
+            ConfigError: it cannot be cut there, or has no such source.
+        """
+        if self.model is not None:
+            return given_backbone(self.model, self.cut, tail=self.tail, preprocessing=self.preprocessing)
+        return load_backbone(self.source, cut=self.cut)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "source": self.source,
+            "cut": self.cut,
+            "preprocessing": None if self.preprocessing is None else self.preprocessing.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], model: nn.Module | None, tail: nn.Module | None) -> Founding:
+        """What `to_json` gave, with the modules given again."""
+        wanted = value["preprocessing"]
+        preprocessing = None if wanted is None else Preprocessing.from_json(wanted)
+        return cls(value["source"], value["cut"], model, tail, preprocessing)
+
+
+def described(backbone: Backbone) -> dict[str, Any]:
+    """What a manifest says of a backbone."""
+    return {
+        "source": backbone.source,
+        "cut": backbone.cut,
+        "facts": backbone.facts,
+        "preprocessing": backbone.preprocessing.to_json(),
+        "width": backbone.width,
+        "stored": backbone.stored,
+        "digest": backbone.digest,
+    }
+
+
+def made_again(
+    said: Mapping[str, Any], tensors: dict[str, Tensor] | None, model: nn.Module | None, tail: nn.Module | None
+) -> Backbone:
+    """The backbone that a manifest describes.
+
+    Args:
+        said: of `described`.
+        tensors: where the bank keeps them.
+        model, tail: given again, where it does not.
+
+    Raises:
+        ConfigError: the model has to be given again.
+        CheckpointError: it is another one, by its digest.
+    """
+    if not said["stored"] and model is None:
+        raise ConfigError(
+            "model of this bank",
+            required="the model that it was made with, which the bank does not keep",
+            found="none",
+            hint="Give it again: Bank.open(path, model=model), or --model MODULE:FUNCTION.",
+        )
+    if said["stored"]:
+        backbone = rebuild(dict(said), tensors or {})
+    else:
+        preprocessing = Preprocessing.from_json(said["preprocessing"])
+        backbone = given_backbone(
+            model,
+            None if tail is not None else said["cut"],
+            tail=tail,
+            preprocessing=preprocessing,  # type: ignore[arg-type]
+        )
+    if backbone.digest != said["digest"]:
+        raise CheckpointError(
+            "model of this bank",
+            required=f"the model that it was made with (digest {said['digest']})",
+            found=f"another one (digest {backbone.digest})",
+            hint="Give the same model with the same weights, in evaluation mode, cut at the same place.",
+        )
+    return backbone

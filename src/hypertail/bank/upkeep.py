@@ -1,0 +1,197 @@
+"""Changes of a bank that learn from no image: rename, forget, consolidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hypertail.bank.certificate.certificate import Certificate
+from hypertail.bank.certificate.compare import Comparison
+from hypertail.bank.contents import HYPERNET, Contents
+from hypertail.bank.learning.consolidate import Consolidated, consolidated
+from hypertail.bank.serving import Server
+from hypertail.bank.store import FileRef, TaskRef
+from hypertail.errors import BudgetError, ConfigError
+from hypertail.hyper.generated import shared_parameters
+from hypertail.hyper.heads import ChannelHead
+from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.training.loop import Progress, silent
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What came of forgetting a task.
+
+    Attributes:
+        name: of the task.
+        exact: whether nothing that is left in the bank learned from it.
+        explanation: a plain sentence.
+    """
+
+    name: str
+    exact: bool
+    explanation: str
+
+
+class Upkeep:
+    """Changes a bank without images; each change is one transaction of its store.
+
+    Args:
+        contents: of the bank; they are refreshed when the change is made.
+        progress: shown to the user.
+    """
+
+    def __init__(self, contents: Contents, progress: Progress = silent) -> None:
+        self.contents, self.progress = contents, progress
+
+    def rename(self, name: str, new: str) -> None:
+        """Call a task by another name."""
+        contents = self.contents
+        with contents.store.change() as change:
+            contents.refresh()
+            ref = contents.ref(name)
+            check_name(new, contents)
+            tasks = tuple(
+                TaskRef(task.id, new if task.id == ref.id else task.name, task.file) for task in contents.manifest.tasks
+            )
+            change.commit("rename", task=new, entry_facts={"id": ref.id, "was": name}, tasks=tasks)
+        contents.refresh()
+
+    def forget(self, name: str) -> Forgotten:
+        """Delete a task and everything of it."""
+        contents = self.contents
+        with contents.store.change() as change:
+            contents.refresh()
+            ref = contents.ref(name)
+            reasons = self._left_behind(ref)
+            exact = not reasons
+            tasks = tuple(task for task in contents.manifest.tasks if task.id != ref.id)
+            erased = self._files_of(ref.id)
+            change.commit("forget", task=name, entry_facts={"id": ref.id, "exact": exact}, tasks=tasks, erase=erased)
+        contents.refresh()
+        if exact:
+            words = "Nothing that is left in the bank learned from it."
+        else:
+            words = f"Its own files are gone, but {' and '.join(reasons)} learned from it, and cannot be cleared of it."
+        return Forgotten(name, exact, words)
+
+    def consolidate(self, budget: float, steps: int) -> Certificate:
+        """Move what the adapters of hypernetwork tasks have in common into the hypernetwork."""
+        contents = self.contents
+        with contents.store.change() as change:
+            contents.refresh()
+            names = [task.name for task in contents.manifest.tasks if contents.record(task.name).method == HYPERNET]
+            hyper = contents.hyper
+            if hyper is None or len(names) < 2:
+                raise ConfigError(
+                    "nothing to consolidate",
+                    required="at least two tasks of method 'hypernet'",
+                    found=f"{len(names)}",
+                    hint="Learn tasks by method='hypernet' first.",
+                )
+            records = {name: contents.record(name) for name in names}
+            result = consolidated(records, contents.backbone, hyper, steps, self.progress)
+            certificate = self._consolidation(result, budget)
+            put = change.put(HYPERNET, shared_tensors(result.hyper), hypernet_facts(result.hyper))
+            tasks = []
+            entry: dict[str, Any] = {"tasks": {}}
+            for task in contents.manifest.tasks:
+                if task.name in result.records:
+                    file = change.put(f"task-{task.id}", *result.records[task.name].to_file())
+                    tasks.append(TaskRef(task.id, task.name, file))
+                    entry["tasks"][str(task.id)] = file.digest
+                else:
+                    tasks.append(task)
+            shared = {**contents.manifest.shared, HYPERNET: put}
+            change.commit("consolidate", entry_facts=entry, tasks=tuple(tasks), shared=shared)
+        contents.refresh()
+        return certificate
+
+    def _consolidation(self, result: Consolidated, budget: float) -> Certificate:
+        contents = self.contents
+        records = {**{t.name: contents.record(t.name) for t in contents.manifest.tasks}, **result.records}
+        after = Server(contents.backbone, lambda name: records[name], records, result.hyper, contents.device)
+        comparison = Comparison(after, contents.backbone, budget)
+        checks = []
+        for name in records:
+            before = contents.server.tail(name).tensors
+            same = name not in result.records
+            checks.append(comparison.check(name, contents.record(name), files_identical=same, before=before))
+        certificate = contents.certificate(tuple(checks), budget)
+        hold(certificate, "consolidation")
+        return certificate
+
+    def _left_behind(self, ref: TaskRef) -> list[str]:
+        """What in the bank learned from a task beside its own files."""
+        record, log = self.contents.record(ref.name), self.contents.manifest.log
+        reasons = []
+        first = next((entry for entry in log if entry.event in ("learn", "consolidate")), None)
+        if self.contents.manifest.facts["backbone"]["source"] == "slim-resnet18" and first is not None:
+            if first.facts.get("id") == ref.id:
+                reasons.append("the model below all tasks, which was trained on its images,")
+        if record.method == HYPERNET:
+            taught = [entry for entry in log if entry.facts.get("taught_shared") and entry.facts.get("id") == ref.id]
+            consolidated_with = [e for e in log if e.event == "consolidate" and str(ref.id) in e.facts.get("tasks", {})]
+            if taught or consolidated_with:
+                reasons.append("the shared hypernetwork")
+        return reasons
+
+    def _files_of(self, number: int) -> list[FileRef]:
+        """All files that any kept generation has of a task."""
+        store = self.contents.store
+        manifests = [store.manifest_of(generation) for generation in store.generations()]
+        found = {task.file.name: task.file for each in manifests for task in each.tasks if task.id == number}
+        return list(found.values())
+
+
+def check_name(name: str, contents: Contents) -> None:
+    """Refuse a name for a new task.
+
+    Raises:
+    ConfigError: it is empty, not printable, too long or taken.
+    """
+    taken = [task.name for task in contents.manifest.tasks]
+    if not name.strip() or not name.isprintable() or len(name) > 200:
+        raise ConfigError(
+            "task name",
+            required="1 to 200 printable characters",
+            found=ascii(name[:60]),
+            hint="Give a short name, such as that of the folder.",
+        )
+    if name in taken:
+        raise ConfigError(
+            f"task name '{name}'",
+            required="a name that no other task has",
+            found="the name of a task that was learned",
+            hint="More images for that task go by bank.extend (hypertail extend); or give another name.",
+        )
+
+
+def hypernet_facts(hyper: Hypernetwork) -> dict[str, Any]:
+    """Sizes by which `shared_hypernetwork` makes one like it."""
+    rank = next((head.rank for head in hyper.heads.values() if isinstance(head, ChannelHead)), 0)
+    return {"embedding": hyper.embedding.shape[1], "rank": rank}
+
+
+def shared_tensors(hyper: Hypernetwork) -> dict[str, torch.Tensor]:
+    """The shared parameters of a hypernetwork, by name."""
+    return {name: value.detach().cpu() for name, value in shared_parameters(hyper).items()}
+
+
+def hold(certificate: Certificate, what: str) -> None:
+    """Refuse a change by which earlier tasks would fail.
+
+    Raises:
+        BudgetError: naming the one that would change most.
+    """
+    failed = [check for check in certificate.checks if not check.passed]
+    if failed:
+        worst = max(failed, key=lambda check: check.answers_changed / max(1, check.probes))
+        raise BudgetError(
+            what,
+            required=f"at most {100 * certificate.budget:g} % of an earlier task's answers changed",
+            found=f"{worst.answers_changed} of {worst.probes} for task '{worst.task}'",
+            hint="The bank is as it was. Give a larger budget, or a method that shares only fixed parts.",
+        )

@@ -1,0 +1,254 @@
+"""Changes of a bank that learn from images: a new task, or more of one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypertail.bank.backbone import Backbone
+from hypertail.bank.certificate.certificate import Certificate
+from hypertail.bank.certificate.compare import Comparison
+from hypertail.bank.contents import BACKBONE, HYPERNET, Contents, now
+from hypertail.bank.founding import described
+from hypertail.bank.images.opening import hold_out, open_images
+from hypertail.bank.images.task_images import TaskImages
+from hypertail.bank.learning.choice import Candidate, choose
+from hypertail.bank.learning.extend import extended
+from hypertail.bank.learning.found import found_backbone
+from hypertail.bank.learning.task import Lessons, Material, accuracy_of, held_out_logits, learn_task, record_of
+from hypertail.bank.methods.catalogue import AUTO, METHODS, make_method, tail_of
+from hypertail.bank.methods.hypernet import HypernetMethod
+from hypertail.bank.methods.method import Method
+from hypertail.bank.record import TaskRecord
+from hypertail.bank.serving import Server
+from hypertail.bank.store import Change, FileRef, TaskRef
+from hypertail.bank.upkeep import check_name, hold, hypernet_facts, shared_tensors
+from hypertail.environment import own_version
+from hypertail.nets.compact import halved
+from hypertail.nets.tensors import nbytes
+from hypertail.training.loop import Progress, silent
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of learning or extending a task.
+
+    Attributes:
+        name: of the task.
+        method: by which.
+        images: that it was learned from.
+        held_out_accuracy: 0..1; None where nothing was held out.
+        nbytes: of its file.
+        seconds: it took.
+        generation: that it made.
+        certificate: of all tasks that were there before.
+        verdict: why this method, where it was chosen; "" otherwise.
+        notices: what a reader should know.
+    """
+
+    name: str
+    method: str
+    images: int
+    held_out_accuracy: float | None
+    nbytes: int
+    seconds: float
+    generation: int
+    certificate: Certificate | None
+    verdict: str = ""
+    notices: tuple[str, ...] = ()
+
+
+class Writer:
+    """Makes one change to a bank.
+
+    Args:
+        contents: of the bank; they are refreshed when the change is made.
+        lessons: how tasks are learned.
+        progress: shown to the user.
+    """
+
+    def __init__(self, contents: Contents, lessons: Lessons, progress: Progress = silent) -> None:
+        self.contents, self.lessons, self.progress = contents, lessons, progress
+
+    def learn(
+        self, name: str, data: object, validation: object, method: str, options: Mapping[str, Any], budget: float
+    ) -> Learned:
+        """Learn a task (`Bank.learn`)."""
+        started, contents = time.perf_counter(), self.contents
+        with contents.store.change() as change:
+            contents.refresh()
+            check_name(name, contents)
+            if method not in METHODS and method != AUTO:
+                make_method(method)
+            backbone, shared = self._backbone(change, data)
+            train, held = self._images(name, data, validation, backbone)
+            material = Material.of(name, backbone, train, held, self.lessons, contents.device)
+            candidate, verdict = self._learned(method, options, material, backbone)
+            facts = self._facts(train, started)
+            earlier = {task.name: contents.record(task.name).moments for task in contents.manifest.tasks}
+            record = record_of(candidate.tail, candidate.method, material, backbone, earlier, self.lessons, facts)
+            certificate = self._put_shared(change, candidate.method, shared, budget, backbone)
+            taught = isinstance(candidate.method, HypernetMethod) and candidate.method.learns_shared
+            number = contents.manifest.next_id
+            learned = self._commit("learn", change, number, name, record, shared, verdict, taught)
+        contents.refresh()
+        notices = train.notices
+        return self._result(learned, record, started, certificate, verdict, notices)
+
+    def extend(self, name: str, data: object) -> Learned:
+        """More images for a task (`Bank.extend`)."""
+        started, contents = time.perf_counter(), self.contents
+        with contents.store.change() as change:
+            contents.refresh()
+            backbone, ref, record = contents.backbone, contents.ref(name), contents.record(name)
+            images = open_images(data, backbone.preprocessing, least_classes=1)
+            known = len([label for label in images.classes if label in record.classes])
+            train, held = (images, None) if known < len(images.classes) else self._held_out(name, images)
+            material = Material.of(name, backbone, train, held, self.lessons, contents.device)
+            tail = tail_of(record, backbone, contents.hyper).to(contents.device)
+            facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(images)}
+            grown = extended(record, tail, backbone, material, facts, self.lessons.seed)
+            probes = Comparison(contents.server, backbone, 0.0)
+            grown.probes["logits"] = probes.answers(tail)
+            if "features" in grown.probes:
+                grown.probes["answers"] = tail(grown.probes["features"].to(contents.device)).cpu()
+            before = contents.certify({}, 0.0)
+            learned = self._commit("extend", change, ref.id, name, grown, {})
+        contents.refresh()
+        return self._result(learned, grown, started, before, "", images.notices)
+
+    def _backbone(self, change: Change, data: object) -> tuple[Backbone, dict[str, FileRef]]:
+        """The backbone, and shared files with it where this folder decides it."""
+        contents = self.contents
+        if contents.founded:
+            return contents.backbone, dict(contents.manifest.shared)
+        backbone, evidence = found_backbone(contents.founding, data, self.lessons, contents.device, self.progress)
+        shared = {BACKBONE: change.put(BACKBONE, backbone.tensors(), {})} if backbone.stored else {}
+        change.facts = {"backbone": described(backbone)} | ({"cut": evidence} if evidence else {})
+        return backbone, shared
+
+    def _images(
+        self, name: str, data: object, validation: object, backbone: Backbone
+    ) -> tuple[TaskImages, TaskImages | None]:
+        images = open_images(data, backbone.preprocessing)
+        if validation is not None:
+            return images, open_images(validation, backbone.preprocessing, classes=images.classes)
+        if images.validation is not None:
+            return images, images.validation
+        return self._held_out(name, images)
+
+    def _held_out(self, name: str, images: TaskImages) -> tuple[TaskImages, TaskImages | None]:
+        if not self.lessons.hold_out:
+            return images, None
+        return hold_out(images, self.lessons.hold_out, self.lessons.seed)
+
+    def _learned(
+        self, name: str, options: Mapping[str, Any], material: Material, backbone: Backbone
+    ) -> tuple[Candidate, str]:
+        """The task learned by a method, or by the best of several."""
+        hyper = self.contents.hyper
+
+        def learn(method: Method) -> Candidate:
+            tail = learn_task(backbone, method, material, self.lessons, self.progress)
+            own = [halved(value) for value in (*tail.weights.parameters(), *tail.head.parameters())]
+            accuracy = accuracy_of(held_out_logits(tail, material), material.held_labels)
+            return Candidate(method, tail, nbytes(own), accuracy or 0.0)
+
+        if name != AUTO:
+            return learn(make_method(name, options, hyper)), ""
+        tried = [make_method(each, None, hyper) for each in METHODS if each != HypernetMethod.name or hyper is not None]
+        return choose(tried, learn)
+
+    def _facts(self, images: TaskImages, started: float) -> dict[str, Any]:
+        return {
+            "images": len(images),
+            "data": images.digest,
+            "when": now(),
+            "lessons": self.lessons.to_json(),
+            "software": own_version(),
+        }
+
+    def _put_shared(
+        self, change: Change, method: Method, shared: dict[str, FileRef], budget: float, backbone: Backbone
+    ) -> Certificate | None:
+        """Put a hypernetwork that learned, and certify the earlier tasks with it.
+
+        Raises:
+            BudgetError: they would answer otherwise by more than `budget`.
+        """
+        contents = self.contents
+        hyper = contents.hyper
+        if isinstance(method, HypernetMethod) and method.learns_shared and method.hyper is not None:
+            hyper = method.hyper.requires_grad_(False)
+            shared[HYPERNET] = change.put(HYPERNET, shared_tensors(hyper), hypernet_facts(hyper))
+        if not contents.manifest.tasks:
+            return None
+        names = [task.name for task in contents.manifest.tasks]
+        comparison = Comparison(Server(backbone, contents.record, names, hyper, contents.device), backbone, budget)
+        moved = hyper is not contents.hyper
+        checks = []
+        for task in contents.manifest.tasks:
+            record = contents.record(task.name)
+            same = contents.as_learned(task) and not (moved and record.method == HYPERNET)
+            checks.append(comparison.check(task.name, record, files_identical=same))
+        certificate = contents.certificate(tuple(checks), budget)
+        hold(certificate, "learning this task")
+        return certificate
+
+    def _commit(
+        self,
+        event: str,
+        change: Change,
+        number: int,
+        name: str,
+        record: TaskRecord,
+        shared: dict[str, FileRef],
+        verdict: str = "",
+        taught: bool = False,
+    ) -> FileRef:
+        file = change.put(f"task-{number}", *record.to_file())
+        manifest = self.contents.manifest
+        every = {**manifest.shared, **shared}
+        tasks = (*(task for task in manifest.tasks if task.id != number), TaskRef(number, name, file))
+        hyper = every.get(HYPERNET)
+        entry = {
+            "id": number,
+            "digest": file.digest,
+            "shared": hyper.digest if hyper is not None and record.method == HYPERNET else None,
+            "method": record.method,
+            "classes": len(record.classes),
+            "images": record.facts.get("images", 0),
+            "data": record.facts.get("data", ""),
+            "held_out_accuracy": record.facts.get("held_out_accuracy"),
+            "lessons": record.facts.get("lessons", {}),
+            "software": record.facts.get("software", ""),
+        }
+        entry |= {"verdict": verdict} if verdict else {}
+        entry |= {"taught_shared": True} if taught else {}
+        ordered = tuple(sorted(tasks, key=lambda task: task.id))
+        change.commit(event, task=name, entry_facts=entry, tasks=ordered, shared=every)
+        return file
+
+    def _result(
+        self,
+        file: FileRef,
+        record: TaskRecord,
+        started: float,
+        certificate: Certificate | None,
+        verdict: str,
+        notices: tuple[str, ...],
+    ) -> Learned:
+        return Learned(
+            record.name,
+            record.method,
+            int(record.facts.get("images", 0)),
+            record.facts.get("held_out_accuracy"),
+            file.nbytes,
+            time.perf_counter() - started,
+            self.contents.manifest.generation,
+            certificate,
+            verdict,
+            notices,
+        )
