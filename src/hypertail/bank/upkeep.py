@@ -10,6 +10,7 @@ import torch
 from hypertail.bank.certificate.certificate import Certificate
 from hypertail.bank.certificate.compare import Comparison
 from hypertail.bank.contents import HYPERNET, Contents
+from hypertail.bank.founding import SLIM
 from hypertail.bank.learning.consolidate import Consolidated, consolidated
 from hypertail.bank.serving import Server
 from hypertail.bank.store import FileRef, TaskRef
@@ -17,6 +18,7 @@ from hypertail.errors import BudgetError, ConfigError
 from hypertail.hyper.generated import shared_parameters
 from hypertail.hyper.heads import ChannelHead
 from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.nets.compact import halved
 from hypertail.training.loop import Progress, silent
 
 
@@ -128,9 +130,9 @@ class Upkeep:
         record, log = self.contents.record(ref.name), self.contents.manifest.log
         reasons = []
         first = next((entry for entry in log if entry.event in ("learn", "consolidate")), None)
-        if self.contents.manifest.facts["backbone"]["source"] == "slim-resnet18" and first is not None:
-            if first.facts.get("id") == ref.id:
-                reasons.append("the model below all tasks, which was trained on its images,")
+        trained = self.contents.manifest.facts["backbone"]["source"] == SLIM
+        if trained and first is not None and first.facts.get("id") == ref.id:
+            reasons.append("the model below all tasks, which was trained on its images,")
         if record.method == HYPERNET:
             taught = [entry for entry in log if entry.facts.get("taught_shared") and entry.facts.get("id") == ref.id]
             consolidated_with = [e for e in log if e.event == "consolidate" and str(ref.id) in e.facts.get("tasks", {})]
@@ -176,8 +178,8 @@ def hypernet_facts(hyper: Hypernetwork) -> dict[str, Any]:
 
 
 def shared_tensors(hyper: Hypernetwork) -> dict[str, torch.Tensor]:
-    """The shared parameters of a hypernetwork, by name."""
-    return {name: value.detach().cpu() for name, value in shared_parameters(hyper).items()}
+    """The shared parameters of a hypernetwork by name, in half precision, to which they were rounded."""
+    return {name: halved(value.detach()).cpu() for name, value in shared_parameters(hyper).items()}
 
 
 def hold(certificate: Certificate, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypertail.bank.backbone import Backbone
@@ -27,6 +27,7 @@ from hypertail.bank.store import Change, FileRef, TaskRef
 from hypertail.bank.upkeep import check_name, hold, hypernet_facts, shared_tensors
 from hypertail.environment import own_version
 from hypertail.nets.compact import halved
+from hypertail.nets.task_tail import TaskTail
 from hypertail.nets.tensors import nbytes
 from hypertail.training.loop import Progress, silent
 
@@ -110,14 +111,18 @@ class Writer:
             tail = tail_of(record, backbone, contents.hyper).to(contents.device)
             facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(images)}
             grown = extended(record, tail, backbone, material, facts, self.lessons.seed)
-            probes = Comparison(contents.server, backbone, 0.0)
-            grown.probes["logits"] = probes.answers(tail)
-            if "features" in grown.probes:
-                grown.probes["answers"] = tail(grown.probes["features"].to(contents.device)).cpu()
+            grown = replace(grown, probes=self._probes(grown, tail, backbone))
             before = contents.certify({}, 0.0)
             learned = self._commit("extend", change, ref.id, name, grown, {})
         contents.refresh()
         return self._result(learned, grown, started, before, "", images.notices)
+
+    def _probes(self, record: TaskRecord, tail: TaskTail, backbone: Backbone) -> dict[str, torch.Tensor]:
+        """The answers of a task that was extended."""
+        probes = record.probes | {"logits": Comparison(self.contents.server, backbone, 0.0).answers(tail)}
+        if "features" in probes:
+            probes["answers"] = tail(probes["features"].to(self.contents.device)).cpu()
+        return probes
 
     def _backbone(self, change: Change, data: object) -> tuple[Backbone, dict[str, FileRef]]:
         """The backbone, and shared files with it where this folder decides it."""

@@ -79,6 +79,7 @@ def consolidated(
         if (step + 1) % max(1, steps // REPORTS) == 0:
             progress(step + 1, steps, f"distance {float(loss):.2g} of what tasks changed")
     moved.requires_grad_(False)
+    round_to_half(moved)
     kept = {}
     for name, tail in tails.items():
         tail.requires_grad_(False)

@@ -28,7 +28,7 @@ MOST = 6
 def propose_cut(
     founding: Founding, data: object, lessons: Lessons, device: str, progress: Progress = silent
 ) -> tuple[str, dict[str, Any]]:
-    """The latest cut whose held-out accuracy is within two standard errors of the best: the more is frozen, the cheaper.
+    """The latest cut whose held-out accuracy is within two standard errors of the best: what is frozen costs nothing.
 
     At every cut the task is learned for a few steps by adapters.
 

@@ -137,6 +137,7 @@ def learn_task(
         progress=progress,
         **options,
     )
+    method.settle()
     return settle(tail)
 
 

@@ -11,6 +11,7 @@ from hypertail.bank.backbone import Backbone
 from hypertail.bank.methods.method import Method
 from hypertail.hyper.generated import GeneratedWeights, shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.nets.compact import round_to_half
 from hypertail.nets.task_tail import TaskTail
 from hypertail.seeds import seeded
 
@@ -44,7 +45,7 @@ class HypernetMethod(Method):
         head_rate: float = 1e-2,
         shared_rate: float = 1e-4,
         embedding: int = 32,
-        code: int = 36,
+        code: int = 16,
         sealed: bool = True,
     ) -> None:
         self.hyper, self.rank, self.embedding, self.code = hyper, rank, embedding, code
@@ -66,6 +67,12 @@ class HypernetMethod(Method):
         if self.hyper is not None and self.learns_shared:
             groups["shared"] = {f"shared.{name}": value for name, value in shared_parameters(self.hyper).items()}
         return groups
+
+    def settle(self) -> None:
+        """Round the shared parameters to half precision, where they learned."""
+        if self.hyper is not None and self.learns_shared:
+            self.hyper.requires_grad_(False)
+            round_to_half(self.hyper)
 
     def settings(self) -> dict[str, Any]:
         """Ranks and sizes."""

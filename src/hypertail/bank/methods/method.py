@@ -39,6 +39,9 @@ class Method(ABC):
             "head": {f"head.{name}": value for name, value in tail.head.named_parameters()},
         }
 
+    def settle(self) -> None:  # noqa: B027 -- most methods share nothing that learns
+        """Bring what tasks share to the form in which it is stored, once a task was learned."""
+
     def settings(self) -> dict[str, Any]:
         """What a bank must keep to make the same tail again, as JSON can hold it."""
         return {}
