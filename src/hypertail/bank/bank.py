@@ -327,7 +327,7 @@ class Bank:
 
     def verify(self) -> Report:
         """Read every byte and say what is damaged and what still works."""
-        return self._contents.store.verify()
+        return verify(self._contents.store)
 
     def rollback(self, generation: int) -> None:
         """Make a new generation that is like an earlier one. Tasks that were forgotten since do not come back.

@@ -143,7 +143,7 @@ class Upkeep:
     def _files_of(self, number: int) -> list[FileRef]:
         """All files that any kept generation has of a task."""
         store = self.contents.store
-        manifests = [store.manifest_of(generation) for generation in store.generations()]
+        manifests = [store.read(generation, None) for generation in store.generations()]
         found = {task.file.name: task.file for each in manifests for task in each.tasks if task.id == number}
         return list(found.values())
 

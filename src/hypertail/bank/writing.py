@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.certificate.certificate import Certificate
 from hypertail.bank.certificate.compare import Comparison
@@ -117,7 +119,7 @@ class Writer:
         contents.refresh()
         return self._result(learned, grown, started, before, "", images.notices)
 
-    def _probes(self, record: TaskRecord, tail: TaskTail, backbone: Backbone) -> dict[str, torch.Tensor]:
+    def _probes(self, record: TaskRecord, tail: TaskTail, backbone: Backbone) -> dict[str, Tensor]:
         """The answers of a task that was extended."""
         probes = record.probes | {"logits": Comparison(self.contents.server, backbone, 0.0).answers(tail)}
         if "features" in probes:

@@ -1,1 +1,8 @@
 """The directory of a bank: immutable files, generations, and one manifest."""
+
+from hypertail.bank.store.change import Change
+from hypertail.bank.store.manifest import Entry, FileRef, Manifest, TaskRef
+from hypertail.bank.store.store import Store
+from hypertail.bank.store.verify import Problem, Report, verify
+
+__all__ = ["Change", "Entry", "FileRef", "Manifest", "Problem", "Report", "Store", "TaskRef", "verify"]

@@ -1,0 +1,117 @@
+"""Every byte of a bank, read and held against its digest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hypertail.bank.store.manifest import FILE_NAME, Manifest, digest_of
+from hypertail.bank.store.store import FILES, GENERATIONS, LOCK, NUMBER, POINTER, Store
+from hypertail.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A damaged or missing file.
+
+    Attributes:
+        file: its name inside the bank.
+        what: is wrong with it.
+        concerns: tasks of the current generation that need it; all of them where it is shared.
+    """
+
+    file: str
+    what: str
+    concerns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `Store.verify` found.
+
+    Attributes:
+        files: how many were read.
+        nbytes: of them.
+        problems: damaged and missing files.
+        works: tasks of the current generation whose every byte is right.
+        unknown: names of files that are not the bank's; they are left alone.
+    """
+
+    files: int
+    nbytes: int
+    problems: tuple[Problem, ...]
+    works: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {"passed": self.passed, **asdict(self)}
+
+    def lines(self) -> tuple[str, ...]:
+        """For people, a line each."""
+        found = [f"{self.files} files, {self.nbytes:,} bytes read; {len(self.problems)} damaged or missing"]
+        for problem in self.problems:
+            whom = f" (tasks: {', '.join(problem.concerns)})" if problem.concerns else " (an earlier generation)"
+            found.append(f"  {problem.file}: {problem.what}{whom}")
+        if self.problems:
+            found.append(f"still whole: {', '.join(self.works) or 'no task'}")
+        if self.unknown:
+            found.append(f"not the bank's, left alone: {', '.join(self.unknown)}")
+        return tuple(found)
+
+
+def verify(store: Store) -> Report:
+    """Read every file of every kept generation."""
+    problems: list[Problem] = []
+    current, files, nbytes = store.manifest, 0, 0
+    everyone = tuple(task.name for task in current.tasks)
+    try:
+        store.pointer()
+    except CheckpointError as error:
+        problems.append(Problem(POINTER, error.found, everyone))
+    manifests: list[Manifest] = []
+    for number in store.generations():
+        place = store.place_of(number)
+        files, nbytes = files + 1, nbytes + place.stat().st_size
+        try:
+            manifests.append(store.read(number, None))
+        except CheckpointError as error:
+            concerns = everyone if number == current.generation else ()
+            problems.append(Problem(f"{GENERATIONS}/{place.name}", error.found, concerns))
+    refs = {name: ref for manifest in (*manifests, current) for name, ref in manifest.files().items()}
+    bad: set[str] = set()
+    for name, ref in refs.items():
+        if name in current.erased:
+            continue
+        place = store.path / name
+        try:
+            content = place.read_bytes()
+        except OSError as error:
+            what = error.strerror or str(error)
+        else:
+            files, nbytes = files + 1, nbytes + len(content)
+            what = "" if digest_of(content) == ref.digest else "other bytes than were written, by their digest"
+        if what:
+            bad.add(name)
+            shared = name in {each.name for each in current.shared.values()}
+            own = tuple(task.name for task in current.tasks if task.file.name == name)
+            problems.append(Problem(name, what, everyone if shared else own))
+    stopped = {name for problem in problems for name in problem.concerns}
+    works = tuple(name for name in everyone if name not in stopped)
+    return Report(files, nbytes, tuple(problems), works, tuple(_unknown(store)))
+
+
+def _unknown(store: Store) -> list[str]:
+    found = [child.name for child in store.path.iterdir() if child.name not in (POINTER, GENERATIONS, FILES, LOCK)]
+    for child in (store.path / FILES).iterdir():
+        if not FILE_NAME.fullmatch(f"{FILES}/{child.name}"):
+            found.append(f"{FILES}/{child.name}")
+    for child in (store.path / GENERATIONS).iterdir():
+        if not NUMBER.fullmatch(child.name):
+            found.append(f"{GENERATIONS}/{child.name}")
+    return sorted(found)
