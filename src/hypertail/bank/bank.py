@@ -19,7 +19,7 @@ from hypertail.bank.learning.lesson import Schedule
 from hypertail.bank.learning.task import Augment, Lessons
 from hypertail.bank.prediction import Prediction
 from hypertail.bank.preprocessing import Preprocessing
-from hypertail.bank.store import Entry, Report
+from hypertail.bank.store import Entry, Report, verify
 from hypertail.bank.upkeep import Forgotten, Upkeep
 from hypertail.bank.writing import Learned, Writer
 from hypertail.errors import ConfigError

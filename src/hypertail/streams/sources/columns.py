@@ -145,8 +145,17 @@ class SplitImages:
     notices: tuple[str, ...] = ()
 
 
-def read_split(repo: str, name: str, split: Any, columns: Columns, *, image_size: int, pad: int) -> SplitImages:
-    """Decode a split of a Hugging Face dataset.
+def read_split(
+    repo: str,
+    name: str,
+    split: Any,
+    columns: Columns,
+    *,
+    image_size: int,
+    pad: int = 0,
+    crop_share: float | None = None,
+) -> SplitImages:
+    """Decode a split of a Hugging Face dataset; `pad` and `crop_share` as for `decode`.
 
     Raises:
         DataError: an unreadable file or image, or an image without a label; the message names split and row.
@@ -167,7 +176,7 @@ def read_split(repo: str, name: str, split: Any, columns: Columns, *, image_size
         for batch in table.with_format("arrow").iter(batch_size=1000):
             labels += batch[columns.label].to_pylist()
             for cell in batch[columns.image].to_pylist():
-                pictures.rows.append(decode(_encoded(cell), image_size, what, hint, pad=pad))
+                pictures.rows.append(decode(_encoded(cell), image_size, what, hint, pad=pad, crop_share=crop_share))
     except DataError:
         raise
     except Exception as cause:  # whatever the readers of parquet, arrow, zip and others raise

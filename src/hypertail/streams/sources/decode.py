@@ -68,8 +68,10 @@ def read_images(files: Sequence[str | Path], image_size: int) -> Pixels:
     return finished([pictures], image_size)[0][0]
 
 
-def decode_files(files: Sequence[Path], image_size: int) -> tuple[Pictures, list[bytes]]:
-    """The images in files, and a digest of each file's bytes.
+def decode_files(
+    files: Sequence[Path], image_size: int, *, crop_share: float | None = None
+) -> tuple[Pictures, list[bytes]]:
+    """The images in files, and a digest of each file's bytes; `crop_share` as for `decode`.
 
     Raises:
         DataError: a file is not a readable image; the message names it.
@@ -83,7 +85,8 @@ def decode_files(files: Sequence[Path], image_size: int) -> tuple[Pictures, list
             content = path.read_bytes()
         except OSError as cause:
             raise _unreadable(what(), cause, MEND) from cause
-        return decode(content, image_size, what, MEND), hashlib.blake2b(content, digest_size=16).digest()
+        image = decode(content, image_size, what, MEND, crop_share=crop_share)
+        return image, hashlib.blake2b(content, digest_size=16).digest()
 
     # Pillow decodes outside the interpreter lock, so photographs are read on all cores.
     with quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -91,8 +94,24 @@ def decode_files(files: Sequence[Path], image_size: int) -> tuple[Pictures, list
     return Pictures([image for image, _ in found]), [digest for _, digest in found]
 
 
-def decode(source: bytes | Path, image_size: int, what: Callable[[], str], hint: str, *, pad: int = 0) -> Decoded:
-    """One image as `read_images` gives it; `pad` first adds a black frame of that many pixels.
+def decode(
+    source: bytes | Path,
+    image_size: int,
+    what: Callable[[], str],
+    hint: str,
+    *,
+    pad: int = 0,
+    crop_share: float | None = None,
+) -> Decoded:
+    """One image as `read_images` gives it.
+
+    Args:
+        source: the file, or its bytes.
+        image_size: pixels a side.
+        what: names the image in errors.
+        hint: of errors.
+        pad: first adds a black frame of so many pixels.
+        crop_share: take the middle square alone, of this share of the shorter side; None squeezes the whole image.
 
     Raises:
         DataError: `source` is not a readable image; `what()` names it.
@@ -118,12 +137,20 @@ def decode(source: bytes | Path, image_size: int, what: Callable[[], str], hint:
     low, high = image.getextrema() if deep else (0, 0)
     if pad:
         image = ImageOps.expand(image, pad)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
+    if image.size != size or crop_share not in (None, 1.0):
+        image = image.resize(size, Image.Resampling.BILINEAR, box=_middle(image.size, crop_share))
     if deep:
         values = torch.from_numpy(np.array(image, dtype=np.float32))
         return Decoded(Deep(values, float(low), float(high), whole=opened.mode != "F"))  # type: ignore[arg-type]
     return Decoded(torch.from_numpy(np.array(image)).permute(2, 0, 1), narrowed)
+
+
+def _middle(size: tuple[int, int], share: float | None) -> tuple[float, float, float, float] | None:
+    """The box of the middle square; None for all of the image."""
+    if share is None:
+        return None
+    (width, height), side = size, min(size) * share
+    return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
 
 
 def finished(parts: Sequence[Pictures], image_size: int) -> tuple[list[Pixels], tuple[str, ...]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from hypertail.errors import DataError
 from hypertail.streams.names import printable, shown
-from hypertail.streams.report import plural
+from hypertail.streams.report import LeftOut, plural
 from hypertail.streams.sources.cache import cached, fingerprint
 from hypertail.streams.sources.decode import Pictures, decode_files, finished
 from hypertail.streams.sources.labelled import LabelledImages, described
-from hypertail.streams.sources.layout import check_nesting, find_layout
+from hypertail.streams.sources.layout import Layout, check_nesting, find_layout
 from hypertail.streams.sources.scan import Tally, images_below, loose_files, subfolders
 from hypertail.streams.stream import Examples
 
@@ -44,6 +44,54 @@ def image_folder(
         DataError: no such folder, fewer than two classes, a class without images, a test class that is not in
             the training data, folders whose meaning is not clear, or an unreadable image.
     """
+    found = scan_folder(path)
+    place = found.root.resolve()
+    title = name or printable(place.name) or shown(place)
+    train, test, notices = found.train, found.test, found.notices
+
+    def read() -> LabelledImages:
+        return _read(title, shown(place), train, test, image_size)
+
+    files = [file for part in (train, test or {}) for group in part.values() for file in group]
+    key = ("folder", fingerprint(found.root, files), str(found.layout.train), str(found.layout.test), image_size)
+    images = cached(title, key, read) if cache else read()
+    # the files left out may change while the images do not: that part is never taken from the cache
+    report = images.report
+    if report is not None:
+        report = replace(report, left_out=found.left_out, notices=(*notices, *report.notices))
+    return replace(images, report=report, seed_name=name or "folder")
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The image files of a folder of class folders.
+
+    Attributes:
+        root: the folder.
+        layout: where training and test data lie in it.
+        train, test: files by the name of their class folder; `test` is None without a folder for it.
+        left_out: what is not read, and why.
+        notices: what a reader should know.
+    """
+
+    root: Path
+    layout: Layout
+    train: ClassFiles
+    test: ClassFiles | None
+    left_out: tuple[LeftOut, ...]
+    notices: tuple[str, ...]
+
+
+def scan_folder(path: str | Path, *, least_classes: int = 2) -> FolderFiles:
+    """Find the images of a folder without reading them.
+
+    Args:
+        path: the folder.
+        least_classes: that its training data must have.
+
+    Raises:
+        DataError: as `image_folder`, unreadable images apart.
+    """
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DataError(
@@ -52,31 +100,17 @@ def image_folder(
             found="a file" if root.exists() else "nothing there",
             hint="Check the path.",
         )
-    place = root.resolve()
-    title = name or printable(place.name) or shown(place)
     tally = Tally(root)
     layout = find_layout(root, tally)
-    train = _class_files(layout.train, tally)
+    train = _class_files(layout.train, tally, least_classes=least_classes)
     notices = layout.notices + check_nesting(layout.train, train)
     test = _class_files(layout.test, tally, known=train) if layout.test else None
     if layout.train != root:
         loose_files(root, tally)
-    notices += _renamed(train)
-
-    def read() -> LabelledImages:
-        return _read(title, shown(place), train, test, image_size)
-
-    files = [file for part in (train, test or {}) for group in part.values() for file in group]
-    key = ("folder", fingerprint(root, files), str(layout.train), str(layout.test), image_size)
-    images = cached(title, key, read) if cache else read()
-    # the files left out may change while the images do not: that part is never taken from the cache
-    report = images.report
-    if report is not None:
-        report = replace(report, left_out=tally.left_out(), notices=(*notices, *report.notices))
-    return replace(images, report=report, seed_name=name or "folder")
+    return FolderFiles(root, layout, train, test, tally.left_out(), notices + _renamed(train))
 
 
-def _class_files(folder: Path, tally: Tally, known: ClassFiles | None = None) -> ClassFiles:
+def _class_files(folder: Path, tally: Tally, known: ClassFiles | None = None, least_classes: int = 2) -> ClassFiles:
     """The image files of each class folder, by the folder's name."""
     files: ClassFiles = {}
     seen: dict[str, str] = {}
@@ -110,7 +144,7 @@ def _class_files(folder: Path, tally: Tally, known: ClassFiles | None = None) ->
                 hint="Add images to it, or delete the folder.",
             )
     loose = loose_files(folder, tally)
-    if len(files) < 2 and known is None:
+    if len(files) < least_classes and known is None:
         raise _one_class(folder, [printable(name) for name in files], loose)
     if not files:
         raise DataError(
