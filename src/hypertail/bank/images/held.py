@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from hypertail.bank.images.resizing import decoded
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.preprocessing import Preprocessing
-from hypertail.streams.names import shown
-from hypertail.streams.sources.decode import quiet
-from hypertail.streams.sources.depth import Rule
-
-THREADS = 8
-"""Files that are decoded at a time; Pillow works outside the interpreter's lock."""
+from hypertail.streams.sources.decode import decode_files
+from hypertail.streams.sources.depth import Deep, Rule, rules
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +28,11 @@ class ImagesInMemory(TaskImages):
 
     def pixels(self, rows: Sequence[int]) -> UInt8[Tensor, "k 3 s s"]:
         """The images at `rows`."""
-        return self.data[torch.as_tensor(list(rows), dtype=torch.long)]
+        return self.data[torch.tensor(list(rows), dtype=torch.long)]
 
     def subset(self, rows: Sequence[int]) -> ImagesInMemory:
-        """The images at `rows` alone, with all classes."""
-        chosen = torch.as_tensor(list(rows), dtype=torch.long)
+        """The images at `rows` alone."""
+        chosen = torch.tensor(list(rows), dtype=torch.long)
         return replace(self, data=self.data[chosen], labels=self.labels[chosen], validation=None)
 
 
@@ -51,7 +43,7 @@ class ImagesOnDisk(TaskImages):
     Attributes:
         files: one for each label.
         preprocessing: says the size and how it is reached.
-        scaling: how images of more than 8 bits are scaled, one rule for all of them.
+        scaling: how images of more than 8 bits are scaled: one rule for whole numbers, one for fractions.
     """
 
     files: tuple[Path, ...] = ()
@@ -59,39 +51,41 @@ class ImagesOnDisk(TaskImages):
     scaling: Mapping[bool, Rule] = field(default_factory=dict)
 
     def pixels(self, rows: Sequence[int]) -> UInt8[Tensor, "k 3 s s"]:
-        """The images at `rows`, read now."""
+        """The images at `rows`, read now.
+
+        Raises:
+            DataError: a file is gone, or no readable image; the message names it.
+        """
         return read_files([self.files[row] for row in rows], self.preprocessing, self.scaling)
 
     def subset(self, rows: Sequence[int]) -> ImagesOnDisk:
-        """The images at `rows` alone, with all classes."""
-        chosen = torch.as_tensor(list(rows), dtype=torch.long)
+        """The images at `rows` alone."""
+        chosen = torch.tensor(list(rows), dtype=torch.long)
         files = tuple(self.files[row] for row in rows)
         return replace(self, files=files, labels=self.labels[chosen], validation=None)
+
+
+def crop_share(preprocessing: Preprocessing) -> float | None:
+    """Of the shorter side, as the decoder takes it."""
+    return preprocessing.crop_share if preprocessing.resize == "crop" else None
 
 
 def read_files(
     files: Sequence[Path], preprocessing: Preprocessing, scaling: Mapping[bool, Rule] | None = None
 ) -> UInt8[Tensor, "k 3 s s"]:
-    """The pixels of image files, (k, 3, size, size).
+    """The pixels of image files.
+
+    Args:
+        files: at least one.
+        preprocessing: says the size and how it is reached.
+        scaling: of images of more than 8 bits; None for a rule that follows from these files.
 
     Raises:
         DataError: a file is not a readable image; the message names it.
     """
-    read = partial(_one, preprocessing=preprocessing, scaling=scaling)
-    with quiet(), ThreadPoolExecutor(THREADS) as pool:
-        pixels = list(pool.map(read, files))
-    size = preprocessing.size
-    return torch.stack(pixels) if pixels else torch.zeros(0, 3, size, size, dtype=torch.uint8)
-
-
-def _one(file: Path, preprocessing: Preprocessing, scaling: Mapping[bool, Rule] | None) -> Tensor:
-    return decoded(file, preprocessing, lambda: f"image '{shown(file)}'", scaling)
-
-
-def digest_of_file(file: Path) -> bytes:
-    """Of its bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    with file.open("rb") as opened:
-        while part := opened.read(1 << 20):
-            digest.update(part)
-    return digest.digest()
+    pictures, _ = decode_files(files, preprocessing.size, crop_share=crop_share(preprocessing))
+    contents = [row.content for row in pictures.rows]
+    rule = scaling if scaling is not None else rules(each for each in contents if isinstance(each, Deep))
+    return torch.stack(
+        [rule[each.whole].apply(each.values).expand(3, -1, -1) if isinstance(each, Deep) else each for each in contents]
+    )

@@ -19,12 +19,14 @@ class TaskImages(ABC):
         labels: int64 (n,).
         digest: follows from pixels, labels and class names, whatever the place, names and order of files.
         notices: what a reader should know, a sentence each (what was left out, how deep images were scaled).
+        validation: what lay beside them to test on, with the same classes; None where nothing did.
     """
 
     classes: tuple[str, ...]
     labels: Int64[Tensor, " n"]
     digest: str
-    notices: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    validation: TaskImages | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -33,3 +35,7 @@ class TaskImages(ABC):
     @abstractmethod
     def pixels(self, rows: Sequence[int]) -> UInt8[Tensor, "k 3 s s"]:
         """The images at `rows`, at the size that was asked for when they were opened."""
+
+    @abstractmethod
+    def subset(self, rows: Sequence[int]) -> TaskImages:
+        """The images at `rows` alone, with all classes and without what lay beside them."""

@@ -79,8 +79,6 @@ def _short(lessons: Lessons, images: int) -> Lessons:
 
 
 def _some(images: TaskImages, seed: int) -> TaskImages:
-    from hypertail.bank.images.opening import subset
-
     if len(images) <= IMAGES:
         return images
-    return subset(images, sorted(shuffled(len(images), derive(seed, "cut"))[:IMAGES]))
+    return images.subset(sorted(shuffled(len(images), derive(seed, "cut"))[:IMAGES]))
