@@ -116,7 +116,7 @@ def made_again(
             model,
             None if tail is not None else said["cut"],
             tail=tail,
-            preprocessing=preprocessing,  # type: ignore[arg-type]
+            preprocessing=preprocessing,
         )
     if backbone.digest != said["digest"]:
         raise CheckpointError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import overload
 
 from torch import Tensor, nn
 
 from hypertail.errors import ConfigError
 from hypertail.nets.cut import check_cut
+from hypertail.nets.trace import PAIR, split
 
 
 def stage_names(model: nn.Module) -> list[str]:
@@ -15,48 +17,76 @@ def stage_names(model: nn.Module) -> list[str]:
     return [name for name, _ in _stages(model)]
 
 
+@overload
 def decompose(
     model: nn.Module, depth: int | None = None, *, at: str | None = None, probe: Tensor | None = None
-) -> tuple[nn.Sequential, nn.Sequential]:
+) -> tuple[nn.Sequential, nn.Sequential]: ...
+
+
+@overload
+def decompose(model: nn.Module, *, cut: str, probe: Tensor | None = None) -> tuple[nn.Module, nn.Module]: ...
+
+
+def decompose(
+    model: nn.Module,
+    depth: int | None = None,
+    *,
+    cut: str | None = None,
+    at: str | None = None,
+    probe: Tensor | None = None,
+) -> tuple[nn.Module, nn.Module]:
     """`(trunk, tail)` with `tail(trunk(x)) == model(x)`; both share the parameters of `model`.
 
     Args:
-        model: an `nn.Sequential` of stages.
-        depth: 0 puts everything in the tail; k >= 1 puts the first stage (the stem) and the k stages after it in the
-            trunk. Stages are the children of `model`: the residual blocks of `slim_resnet18`, of which k are then
-            frozen; in a model of one's own whatever its children are, for which `at` is plainer.
-        at: instead of `depth`, the name of the first stage of the tail.
+        model: any module with one input and one output. An `nn.Sequential` of stages gives two of them; another
+            model is traced (`torch.fx`) and gives two graph modules in which parameters keep their full names.
+        depth: of an `nn.Sequential`: 0 puts everything in the tail; k >= 1 puts the first stage (the stem) and the k
+            stages after it in the trunk. Stages are the children of `model`: the residual blocks of `slim_resnet18`, of
+            which k are then frozen; in a model of one's own whatever its children are, for which `cut` is plainer.
+        cut: instead of `depth`, the name of a module, such as `layer3` or `encoder.layers.2`: all that runs before the
+            first step inside it is the trunk.
+        at: the same as `cut`, for an `nn.Sequential`.
         probe: a batch of images (n, channels, h, w). Trunk and tail are then run on it and compared with the model
             bit for bit, in evaluation mode (see `check_cut`).
 
     Raises:
-        ConfigError: the model is not a sequence of stages, the cut does not exist or leaves the tail empty, trunk and
-            tail would share a layer, or a stage cannot take the probe.
+        ConfigError: the model cannot be traced, the cut does not exist or leaves nothing on one side, anything but one
+            tensor crosses it, trunk and tail would share a layer, or a stage cannot take the probe.
     """
-    if not isinstance(model, nn.Sequential):
+    cut = at if cut is None else cut
+    plain = isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
+    if plain and (cut is None or cut in stage_names(model)):
+        assert isinstance(model, nn.Sequential)
+        halves: tuple[nn.Module, nn.Module] = _cut_stages(model, depth, cut)
+    elif cut is not None and at is None:
+        halves = split(model, cut)
+        _check_apart([("trunk", halves[0])], [("tail", halves[1])])
+    elif plain:
+        names = stage_names(model)
         raise ConfigError(
-            f"cannot decompose a {type(model).__name__}",
-            required="an nn.Sequential of stages",
-            found=type(model).__name__,
-            hint=_PAIR,
+            f"no stage '{cut}' to cut at",
+            required=f"one of {', '.join(names)}",
+            found=str(cut),
+            hint="Name one of them.",
         )
-    if type(model).forward is not nn.Sequential.forward:
+    else:
+        own = "a forward method of its own" if isinstance(model, nn.Sequential) else type(model).__name__
         raise ConfigError(
-            f"cannot decompose a {type(model).__name__}",
-            required="an nn.Sequential that runs its stages in a row",
-            found="a forward method of its own",
-            hint=_PAIR,
+            f"cannot cut a {type(model).__name__} by depth",
+            required="an nn.Sequential that runs its stages in a row, or cut= with the name of a module",
+            found=own,
+            hint=f"Name the module where the tail begins: decompose(model, cut='layer3'). {PAIR}",
         )
+    if probe is not None:
+        check_cut(model, *halves, probe)
+    return halves
+
+
+def _cut_stages(model: nn.Sequential, depth: int | None, at: str | None) -> tuple[nn.Sequential, nn.Sequential]:
+    """The stages before and after a cut."""
     stages = _stages(model)
     names = [name for name, _ in stages]
     if at is not None:
-        if at not in names:
-            raise ConfigError(
-                f"no stage '{at}' to cut at",
-                required=f"one of {', '.join(names)}",
-                found=at,
-                hint="Name one of them.",
-            )
         cut = names.index(at)
     else:
         deepest = max(0, len(names) - 2)
@@ -70,15 +100,7 @@ def decompose(
         cut = depth + 1 if depth else 0
     _check_apart(stages[:cut], stages[cut:])
     trunk, tail = nn.Sequential(OrderedDict(stages[:cut])), nn.Sequential(OrderedDict(stages[cut:]))
-    if probe is not None:
-        check_cut(model, trunk, tail, probe)
     return trunk, tail
-
-
-_PAIR = (
-    "Wrap the model: nn.Sequential(OrderedDict(features=..., classifier=...)); or give Trunk and PartialHypernet a "
-    "trunk and a tail of your own, any two modules, and compare them with the model by check_cut."
-)
 
 
 def _stages(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -108,9 +108,9 @@ class Features:
         for number in range(len(pixels)):
             # by row, so that it does not matter which images are read together
             random = generator(self.seed, "augment", view, start + number)
-            top, left, flip = torch.randint(2 * frame + 1, (3,), generator=random).tolist()
+            top, left = torch.randint(2 * frame + 1, (2,), generator=random).tolist()
             cropped = padded[number, :, top : top + size, left : left + size]
-            mirrored = self.augment == "crop-flip" and flip <= frame - (start + number) % 2
+            mirrored = self.augment == "crop-flip" and float(torch.rand((), generator=random)) < 0.5
             rows.append(cropped.flip(-1) if mirrored else cropped)
         return torch.stack(rows)
 

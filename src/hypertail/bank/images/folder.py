@@ -100,10 +100,12 @@ def _left(
     scaling = rules(deep)
     images: list[TaskImages] = []
     for listed, order, digests in found:
-        files = tuple(listed[row][1] for row in order)
+        ordered = tuple(listed[row][1] for row in order)
         labels = _labels(listed, order)
         digest = _digest(((classes[label], digests[row]) for row, (label, _) in enumerate(listed)), preprocessing.size)
-        images.append(ImagesOnDisk(classes, labels, digest, files=files, preprocessing=preprocessing, scaling=scaling))
+        images.append(
+            ImagesOnDisk(classes, labels, digest, files=ordered, preprocessing=preprocessing, scaling=scaling)
+        )
     return images, tuple(rule.words for rule in scaling.values())
 
 

@@ -154,7 +154,7 @@ def pixel_batches(
         found = [images] if single(images) else list(images)  # type: ignore[call-overload]
     for start in range(0, len(found), batch):
         part = found[start : start + batch]
-        paths = [shown(each) if isinstance(each, str | os.PathLike) else None for each in part]
+        paths = [shown(str(each)) if isinstance(each, str | os.PathLike) else None for each in part]
         yield to_pixels(part, preprocessing), paths
 
 
@@ -253,11 +253,12 @@ def _of_arrays(images: Any, labels: Any, names: Any, preprocessing: Preprocessin
         )
     if names is not None:
         classes = tuple(str(name) for name in names)
-        if not all(isinstance(value, int) and 0 <= value < len(classes) for value in values):
+        strange = [value for value in values if not (isinstance(value, int) and 0 <= value < len(classes))]
+        if strange:
             raise DataError(
                 "labels of the images",
                 required=f"whole numbers 0 to {len(classes) - 1}, for the names of classes that were given",
-                found=f"others, such as {next(v for v in values if not (isinstance(v, int) and 0 <= v < len(classes)))!r}",
+                found=f"others, such as {strange[0]!r}",
                 hint="Number the classes in the order of their names.",
             )
         numbers = values
