@@ -43,7 +43,7 @@ def propose_cut(
         The name of the module, and the evidence as JSON can hold it: a row for each cut that was tried.
     """
     cuts = candidate_cuts(founding.source, founding.model)[-MOST:]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, cut in enumerate(cuts):
         started = time.perf_counter()
         backbone = replace(founding, cut=cut).backbone()
