@@ -3,6 +3,8 @@
 A network learns task after task: its first layers (trunk) are learned once and frozen, a hypernetwork generates the
 last layers (tail) for each task, and a penalty on its outputs for earlier tasks keeps them from changing.
 
+A bank:        `Bank`: learn folder by folder on a frozen model, predict, extend, certify, export, forget;
+               `BankClassifier`, the same with the verbs of scikit-learn; `Preprocessing`, `Prediction`
 Streams:       `build_stream`, `Stream`, `Experience`, `Examples`
 Main models:   `slim_resnet18`, `decompose`, `check_cut`, `train_trunk`
 The method:    `Hypernetwork`, `PartialHypernetwork`, `TaskState`, `Penalty`, `lookahead_gradients`
@@ -18,6 +20,7 @@ Configuration, tables, figures and reports are in `hypertail.lab`.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hypertail.bank import Bank, BankClassifier, Prediction, Preprocessing
     from hypertail.errors import HypertailError
     from hypertail.hyper import Hypernetwork, PartialHypernetwork, Penalty, TaskState, lookahead_gradients
     from hypertail.nets import check_cut, decompose, slim_resnet18
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from hypertail.training import FeatureCache, Result, Trainer, learn_experience, train_trunk
 else:
     # Imported when they are asked for: torch takes seconds, and an interrupt meanwhile should find the program ready.
-    _ROOMS = ("errors", "seeds", "storage", "nets", "streams", "hyper", "strategies", "training")
+    _ROOMS = ("errors", "seeds", "storage", "nets", "streams", "hyper", "strategies", "training", "bank")
 
     def __getattr__(name: str) -> object:
         """A public name, from the room that has it, or a room."""
@@ -63,6 +66,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EWC",
+    "Bank",
+    "BankClassifier",
     "Examples",
     "Experience",
     "FeatureCache",
@@ -76,6 +81,8 @@ __all__ = [
     "PartialHypernet",
     "PartialHypernetwork",
     "Penalty",
+    "Prediction",
+    "Preprocessing",
     "Result",
     "Separate",
     "Strategy",

@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
+from hypertail.bank import answering
 from hypertail.bank.accounting import Summary
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.certificate.certificate import Certificate
 from hypertail.bank.contents import Contents
 from hypertail.bank.founding import Founding
-from hypertail.bank.images.opening import open_images, pixel_batches
+from hypertail.bank.images.opening import open_images
 from hypertail.bank.learning.lesson import Schedule
 from hypertail.bank.learning.task import Augment, Lessons
 from hypertail.bank.prediction import Prediction
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.store import Entry, Report, verify
+from hypertail.bank.task_info import TaskInfo
 from hypertail.bank.upkeep import Forgotten, Upkeep
 from hypertail.bank.writing import Learned, Writer
 from hypertail.errors import ConfigError
 from hypertail.training.loop import Progress, silent
-
-
-@dataclass(frozen=True)
-class TaskInfo:
-    """What a bank says of a task.
-
-    Attributes:
-        name: as the user calls it.
-        classes: names, in the order of the outputs.
-        method: how it was learned.
-        images: how many it was learned from.
-        nbytes: of its file.
-        held_out_accuracy: 0..1; None where nothing was held out.
-        learned: ISO date and time, UTC.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    method: str
-    images: int
-    nbytes: int
-    held_out_accuracy: float | None
-    learned: str
 
 
 class Bank:
@@ -56,8 +34,7 @@ class Bank:
     (docs/guide/bank.md). Every change is a new generation, written whole or not at all.
 
     Example:
-        >>> import tempfile, hypertail as ht
-        >>> from torchvision import models  # doctest: +SKIP
+        >>> import hypertail as ht
         >>> bank = ht.Bank.create("bank", model=models.resnet18(weights="DEFAULT"), cut="layer4")  # doctest: +SKIP
         >>> bank.learn("bakery", "photos/bakery")  # doctest: +SKIP
         >>> bank.predict("x.jpg", task="bakery").label  # doctest: +SKIP
@@ -135,35 +112,22 @@ class Bank:
 
     @property
     def backbone(self) -> Backbone:
-        """The frozen model.
-
-        Raises:
-            ConfigError: the first folder is still to decide it.
-        """
+        """The frozen model; refused while the first folder is still to decide it."""
         return self._contents.backbone
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a reader should know of the bank as it was opened."""
+        """What to know of the bank as it was opened."""
         return tuple(self._contents.store.notices)
 
     @property
     def tasks(self) -> dict[str, TaskInfo]:
         """The tasks by name, in the order in which they were learned."""
-        found = {}
-        for task in self._contents.manifest.tasks:
-            record = self._contents.record(task.name)
-            facts = record.facts
-            found[task.name] = TaskInfo(
-                task.name,
-                record.classes,
-                record.method,
-                int(facts.get("images", 0)),
-                task.file.nbytes,
-                facts.get("held_out_accuracy"),
-                str(facts.get("when", "")),
-            )
-        return found
+        contents = self._contents
+        return {
+            task.name: TaskInfo.of(task.name, contents.record(task.name), task.file.nbytes)
+            for task in contents.manifest.tasks
+        }
 
     def learn(
         self,
@@ -198,12 +162,12 @@ class Bank:
             augment: `none`, `crop`, or `crop-flip` where a mirrored image is of the same class.
             views: augmented views of each image.
             hold_out: share of each class to hold out where there is no `validation`.
-            keep_probes: keep trunk features of so many held-out images, for certificates. Ask whose images they are.
+            keep_probes: keep trunk features of so many held-out images, for certificates.
             seed: of all that is random.
             progress: shown to the user.
 
         Returns:
-            What was learned, with a certificate of all earlier tasks.
+            What came of it, with a certificate of all earlier tasks.
 
         Raises:
             ConfigError: the name is taken, or an option is out of range.
@@ -248,7 +212,7 @@ class Bank:
             ConfigError: no such task (the nearest one is named), or no task was learned.
             DataError: an image cannot be read.
         """
-        return self._contents.predict(pixel_batches(images, self.backbone.preprocessing, batch_size), images, task)
+        return answering.predict(self._contents, images, task, batch_size)
 
     def evaluate(self, name: str, data: object) -> float:
         """Accuracy, 0..1, on test data of a task, with the task given.
@@ -257,7 +221,13 @@ class Bank:
             name: of the task.
             data: as for `learn`; class names must be those of the task.
         """
-        return self._contents.accuracy(name, open_images(data, self.backbone.preprocessing))
+        self._contents.ref(name)
+        images = open_images(data, self.backbone.preprocessing, least_classes=1)
+        return answering.accuracy(self._contents, name, images)
+
+    def probabilities(self, images: object) -> Iterator[list[dict[str, float]]]:
+        """For each image of a batch the probability of every label over all tasks, the task being inferred."""
+        return answering.probabilities(self._contents, images)
 
     def rename(self, name: str, new: str) -> None:
         """Call a task by another name; nothing else changes.
@@ -338,10 +308,10 @@ class Bank:
         self._contents.rollback(generation)
 
     def refresh(self) -> None:
-        """Look at the last generation, which another process may have written."""
+        """Look at the last generation, which another process may have made."""
         self._contents.refresh()
 
     def __repr__(self) -> str:
         """Place and tasks."""
-        names: Iterable[str] = (task.name for task in self._contents.manifest.tasks)
-        return f"Bank({str(self.path)!r}, generation {self.generation}: {', '.join(names) or 'no tasks'})"
+        names = ", ".join(task.name for task in self._contents.manifest.tasks)
+        return f"Bank({str(self.path)!r}, generation {self.generation}: {names or 'no tasks'})"

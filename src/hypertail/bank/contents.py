@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,14 +16,11 @@ from hypertail.bank.certificate.certificate import Certificate, TaskCheck
 from hypertail.bank.certificate.compare import Comparison
 from hypertail.bank.export.served import Served
 from hypertail.bank.founding import Founding, described, made_again
-from hypertail.bank.images.opening import single
-from hypertail.bank.images.task_images import TaskImages
-from hypertail.bank.prediction import Prediction
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
 from hypertail.bank.store import Manifest, Store, TaskRef
 from hypertail.environment import hardware, versions
-from hypertail.errors import ConfigError, DataError, unknown_name
+from hypertail.errors import ConfigError, unknown_name
 from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
 
@@ -161,63 +158,6 @@ class Contents:
         kept = {task.file.digest for task in self.manifest.tasks}
         self._records = {digest: record for digest, record in self._records.items() if digest in kept}
 
-    def predict(
-        self,
-        batches: Iterator[tuple[Tensor, list[str | None]]],
-        images: object,
-        task: str | Sequence[str | None] | None,
-    ) -> Prediction | list[Prediction]:
-        """Answers for images in batches.
-
-        Args:
-            batches: pixels and paths.
-            images: as they were given: whether one was meant.
-            task: of all images, or of each.
-        """
-        if not self.manifest.tasks:
-            raise ConfigError(
-                "nothing to predict with",
-                required="a bank with a task",
-                found="none yet",
-                hint="Learn one: bank.learn(name, folder).",
-            )
-        told = None if task is None or isinstance(task, str) else list(task)
-        for name in dict.fromkeys([task] if isinstance(task, str) else told or []):
-            if name is not None:
-                self.ref(name)
-        answers: list[Prediction] = []
-        for pixels, paths in batches:
-            start = len(answers)
-            of_batch = [task] * len(pixels) if told is None else told[start : start + len(pixels)]
-            if len(of_batch) != len(pixels):
-                raise _uneven(len(told or ()))
-            answers += self.server.predict(pixels, paths, of_batch)  # type: ignore[arg-type]
-        if told is not None and len(told) != len(answers):
-            raise _uneven(len(told))
-        return answers[0] if single(images) else answers
-
-    def accuracy(self, name: str, images: TaskImages) -> float:
-        """Share of images that the task labels rightly.
-
-        Raises:
-            DataError: a class that the task does not have.
-        """
-        classes = self.record(name).classes
-        foreign = [label for label in images.classes if label not in classes]
-        if foreign:
-            raise DataError(
-                f"test data of task '{name}'",
-                required=f"classes of the task ({', '.join(classes)})",
-                found=", ".join(foreign),
-                hint="Name the class folders as they were when the task was learned.",
-            )
-        rows = torch.tensor([classes.index(label) for label in images.classes])[images.labels]
-        right = 0
-        for part in torch.arange(len(images)).split(64):
-            logits = self.server.logits(name, images.pixels(part.tolist())).cpu()
-            right += int((logits.argmax(1) == rows[part]).sum())
-        return right / len(images)
-
     def certify(self, accuracies: Mapping[str, float], budget: float) -> Certificate:
         """Every task beside what was written when it was learned."""
         comparison = Comparison(self.server, self.backbone, budget)
@@ -310,12 +250,3 @@ def _moved(backbone: Backbone, device: str) -> Backbone:
     backbone.trunk.to(device)
     backbone.body.to(device)
     return backbone
-
-
-def _uneven(told: int) -> ConfigError:
-    return ConfigError(
-        "tasks of the images",
-        required="one task for all images, or one for each",
-        found=f"{told} tasks for another number of images",
-        hint="Give None for images whose task is not known.",
-    )

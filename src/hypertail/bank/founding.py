@@ -101,23 +101,22 @@ def made_again(
         ConfigError: the model has to be given again.
         CheckpointError: it is another one, by its digest.
     """
-    if not said["stored"] and model is None:
+    if said["stored"]:
+        return _same(rebuild(dict(said), tensors or {}), said)
+    if model is None:
         raise ConfigError(
             "model of this bank",
             required="the model that it was made with, which the bank does not keep",
             found="none",
             hint="Give it again: Bank.open(path, model=model), or --model MODULE:FUNCTION.",
         )
-    if said["stored"]:
-        backbone = rebuild(dict(said), tensors or {})
-    else:
-        preprocessing = Preprocessing.from_json(said["preprocessing"])
-        backbone = given_backbone(
-            model,
-            None if tail is not None else said["cut"],
-            tail=tail,
-            preprocessing=preprocessing,
-        )
+    preprocessing = Preprocessing.from_json(said["preprocessing"])
+    cut = None if tail is not None else str(said["cut"])
+    return _same(given_backbone(model, cut, tail=tail, preprocessing=preprocessing), said)
+
+
+def _same(backbone: Backbone, said: Mapping[str, Any]) -> Backbone:
+    """The backbone, if it is the one that a manifest describes."""
     if backbone.digest != said["digest"]:
         raise CheckpointError(
             "model of this bank",

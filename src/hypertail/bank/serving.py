@@ -138,3 +138,19 @@ class Server:
                     (name, label),
                 )
         return [answer for answer in answers if answer is not None]
+
+    @torch.no_grad()
+    def probabilities(self, pixels: Tensor) -> list[dict[str, float]]:
+        """For each image the probability of every label: of its task, times that within the task."""
+        features = self.backbone.features(pixels.to(self.device))
+        distances = self.inference.distances(self._descriptor(features).cpu())
+        shares = posterior(distances, self.task_temperature)
+        found: list[dict[str, float]] = [{} for _ in range(len(pixels))]
+        for column, name in enumerate(self.inference.tasks):
+            tail, classes = self.tail(name), self._records(name).classes
+            within = torch.softmax(tail.logits(self.backbone, features).double().cpu() / tail.temperature, dim=1)
+            for row, values in enumerate((within * shares[:, column : column + 1]).tolist()):
+                for label, value in zip(classes, values, strict=True):
+                    # classes of several tasks may have one name
+                    found[row][label] = found[row].get(label, 0.0) + value
+        return found

@@ -77,7 +77,7 @@ def consolidated(
         loss.backward()
         adam.step()
         if (step + 1) % max(1, steps // REPORTS) == 0:
-            progress(step + 1, steps, f"distance {float(loss):.2g} of what tasks changed")
+            progress(step + 1, steps, f"distance {float(loss.detach()):.2g} of what tasks changed")
     moved.requires_grad_(False)
     round_to_half(moved)
     kept = {}

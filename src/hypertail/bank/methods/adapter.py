@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hypertail.bank.backbone import Backbone
-from hypertail.bank.methods.method import Method
+from hypertail.bank.methods.method import Method, rate_for
 from hypertail.nets.task_tail import AdaptedWeights, TaskTail
 
 
@@ -16,18 +16,20 @@ class AdapterMethod(Method):
 
     Args:
         rank: of the change of each weight; 0 for none.
-        rate: learning rate of what belongs to the body.
+        rate: learning rate of what belongs to the body; None for what suits it (`rate_for`).
         head_rate: learning rate of the head.
     """
 
     name = "adapter"
     what = "low-rank adapters, norm scales, shifts and statistics, and a head"
 
-    def __init__(self, rank: int = 8, rate: float = 1e-2, head_rate: float = 1e-2) -> None:
-        self.rank, self.rates = rank, {"weights": rate, "head": head_rate}
+    def __init__(self, rank: int = 8, rate: float | None = None, head_rate: float = 1e-2) -> None:
+        self.rank, self.rate, self.rates = rank, rate, {"head": head_rate}
 
     def begin(self, backbone: Backbone, classes: int, generator: torch.Generator) -> TaskTail:
         """The body with adapters that add nothing yet."""
+        rates = {"weights": rate_for(backbone.body, 1e-2) if self.rate is None else self.rate}
+        self.rates = {**self.rates, **rates}
         weights = AdaptedWeights(backbone.body, self.rank, generator)
         return TaskTail(backbone.body, weights, backbone.width, classes)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hypertail.bank.backbone import Backbone
-from hypertail.bank.methods.method import Method
+from hypertail.bank.methods.method import Method, rate_for
 from hypertail.hyper.generated import GeneratedWeights, shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.nets.compact import round_to_half
@@ -25,7 +25,7 @@ class HypernetMethod(Method):
     Args:
         hyper: what tasks share; None to begin one.
         rank: of each task's adapter.
-        rate: learning rate of what belongs to the task.
+        rate: learning rate of what belongs to the task; None for what suits the body (`rate_for`).
         head_rate: learning rate of the head.
         shared_rate: learning rate of the hypernetwork while it learns.
         embedding: size of a task's embedding, where the hypernetwork is begun.
@@ -41,7 +41,7 @@ class HypernetMethod(Method):
         hyper: Hypernetwork | None = None,
         *,
         rank: int = 4,
-        rate: float = 1e-2,
+        rate: float | None = None,
         head_rate: float = 1e-2,
         shared_rate: float = 1e-4,
         embedding: int = 32,
@@ -50,10 +50,11 @@ class HypernetMethod(Method):
     ) -> None:
         self.hyper, self.rank, self.embedding, self.code = hyper, rank, embedding, code
         self.learns_shared = hyper is None or not sealed
-        self.rates = {"weights": rate, "head": head_rate, "shared": shared_rate}
+        self.rate, self.rates = rate, {"head": head_rate, "shared": shared_rate}
 
     def begin(self, backbone: Backbone, classes: int, generator: torch.Generator) -> TaskTail:
         """The body and what the hypernetwork adds, which is nothing where it is new."""
+        self.rates = {**self.rates, "weights": rate_for(backbone.body, 1e-2) if self.rate is None else self.rate}
         if self.hyper is None:
             with seeded(int(generator.initial_seed()), "hypernetwork"):
                 self.hyper = shared_hypernetwork(backbone.body, embedding=self.embedding, rank=self.code)

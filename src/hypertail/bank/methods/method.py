@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hypertail.bank.backbone import Backbone
 from hypertail.nets.task_tail import TaskTail
@@ -45,3 +46,12 @@ class Method(ABC):
     def settings(self) -> dict[str, Any]:
         """What a bank must keep to make the same tail again, as JSON can hold it."""
         return {}
+
+
+def rate_for(body: nn.Module, usual: float) -> float:
+    """A learning rate for what belongs to a body.
+
+    It was measured on bodies with batch normalisation, which takes large steps; others, transformers among them, learn
+    at a fifth of it.
+    """
+    return usual if any(isinstance(layer, _BatchNorm) for layer in body.modules()) else usual / 5

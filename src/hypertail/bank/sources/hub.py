@@ -83,7 +83,8 @@ def load(name: str, cut: str | None) -> Backbone:
     """
     model = _encoder(_loaded(name))
     said = _read_preprocessing(name)
-    config = {key: value for key, value in json.loads(model.config.to_json_string(use_diff=False)).items()}
+    settings: Any = model.config
+    config = json.loads(settings.to_json_string(use_diff=False))
     facts = {
         "name": Path(name).name if Path(name).exists() else name,
         "config": {key: value for key, value in config.items() if key not in LEFT_OUT},
@@ -153,13 +154,14 @@ def cut_encoder(model: nn.Module, cut: str | None, preprocessing: Preprocessing,
     model.eval()
     blocks, start = model.get_submodule(path), names.index(chosen)
     assert isinstance(blocks, nn.ModuleList)
-    embed = model.embeddings if hasattr(model, "embeddings") else model.embedder
-    stem = Stem(embed, getattr(model, "pre_layrnorm", None), nn.ModuleList(blocks[:start]))  # type: ignore[arg-type]
+    embed: Any = model.embeddings if hasattr(model, "embeddings") else model.embedder
+    stem = Stem(embed, getattr(model, "pre_layrnorm", None), nn.ModuleList(blocks[:start]))
     later = nn.ModuleDict({str(number): blocks[number] for number in range(start, len(blocks))})
     norm = next((getattr(model, name) for name in ("layernorm", "post_layernorm") if hasattr(model, name)), None)
     probe = probe_batch(preprocessing)
     with torch.no_grad():
-        features, output = stem(probe), model(probe)
+        whole: Any = model
+        features, output = stem(probe), whole(probe)
         pooled = getattr(output, "pooler_output", None)
         last = output.last_hidden_state
         wanted = [value.flatten(1) for value in (pooled, *([last[:, 0], last.mean(1)] if last.dim() == 3 else []))
@@ -208,13 +210,11 @@ def preprocessing_of(said: Mapping[str, Any], config: Mapping[str, Any]) -> Prep
 def _loaded(name: str) -> Any:
     transformers = _library()
     folder = Path(name).expanduser()
-    place, local = (str(folder), True) if folder.is_dir() else (name, not _reachable(name))
     try:
         return transformers.AutoModel.from_pretrained(
-            place,
+            str(folder) if folder.is_dir() else _place_of(name),
             trust_remote_code=False,
             use_safetensors=True,
-            local_files_only=local,
             attn_implementation="eager",
             dtype=torch.float32,
         )
@@ -222,17 +222,22 @@ def _loaded(name: str) -> Any:
         raise _unloadable(name, error) from error
 
 
-def _reachable(name: str) -> bool:
-    """Ask the hub once: transformers would retry for a minute before it looked at what was downloaded before."""
+def _place_of(name: str) -> str:
+    """The name, where the hub can be reached; else the folder of what was downloaded before.
+
+    The hub is asked once: transformers would retry for a minute before it looked there.
+    """
     import huggingface_hub
 
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        huggingface_hub.HfApi().model_info(name, timeout=PROBE_SECONDS)
-    except Exception:  # network, access and existence errors share no base
-        return False
-    return True
+    if not huggingface_hub.constants.HF_HUB_OFFLINE:
+        try:
+            huggingface_hub.HfApi().model_info(name, timeout=PROBE_SECONDS)
+        except Exception as error:  # network, access and existence errors share no base
+            try:
+                return huggingface_hub.snapshot_download(name, local_files_only=True)
+            except Exception:
+                raise error from None
+    return name
 
 
 def encoder_of(name: str) -> nn.Module:
@@ -273,8 +278,9 @@ def _library() -> Any:
             found="it is not installed",
             hint="pip install 'hypertail[trunks]'",
         ) from error
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     return transformers
 
 
