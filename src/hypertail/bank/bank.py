@@ -13,6 +13,7 @@ from hypertail.bank.accounting import Summary
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.certificate.certificate import Certificate
 from hypertail.bank.contents import Contents
+from hypertail.bank.export import export_all, export_task
 from hypertail.bank.founding import Founding
 from hypertail.bank.images.opening import open_images
 from hypertail.bank.learning.lesson import Schedule
@@ -114,6 +115,12 @@ class Bank:
     def backbone(self) -> Backbone:
         """The frozen model; refused while the first folder is still to decide it."""
         return self._contents.backbone
+
+    @property
+    def cut_evidence(self) -> dict[str, Any] | None:
+        """Where the first folder decided the cut (`cut="auto"`): what was tried, with its accuracies."""
+        found: dict[str, Any] | None = self._contents.manifest.facts.get("cut")
+        return found
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -281,14 +288,10 @@ class Bank:
             path: of the file.
             format: by default from the suffix.
         """
-        from hypertail.bank.export import export_task
-
         return export_task(self._contents.served(name), Path(path), format)
 
     def export_all(self, path: str | Path) -> Path:
         """Write all tasks as one ONNX graph whose tail weights are inputs, with a small file for each task."""
-        from hypertail.bank.export import export_all
-
         return export_all([self._contents.served(name) for name in self.tasks], Path(path))
 
     def log(self) -> Sequence[Entry]:

@@ -16,10 +16,29 @@ from rich.console import Console
 from rich.text import Text
 
 from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run, tune
+from hypertail.cli.bank import (
+    certify,
+    consolidate,
+    export,
+    extend,
+    forget,
+    learn,
+    log,
+    predict,
+    rename,
+    rollback,
+    tasks,
+    verify,
+)
 from hypertail.cli.command import Command
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
 from hypertail.environment import own_version
 from hypertail.errors import ConfigError, HypertailError
+
+
+def _unchanged(given: Sequence[str]) -> str:
+    return "stopped; the bank is as it was"
+
 
 COMMANDS: Mapping[str, Command[Any]] = {
     "run": Command(run.Run, run.execute, run.options, run.stopped),
@@ -30,6 +49,18 @@ COMMANDS: Mapping[str, Command[Any]] = {
     "cache": Command(cache.Cache, cache.execute),
     "reproduce": Command(reproduce.Reproduce, reproduce.execute, stopped=reproduce.stopped),
     "tune": Command(tune.Tune, tune.execute, tune.options, tune.stopped),
+    "learn": Command(learn.Learn, learn.execute, stopped=_unchanged),
+    "predict": Command(predict.Predict, predict.execute),
+    "extend": Command(extend.Extend, extend.execute, stopped=_unchanged),
+    "tasks": Command(tasks.Tasks, tasks.execute),
+    "certify": Command(certify.Certify, certify.execute),
+    "verify": Command(verify.Verify, verify.execute),
+    "log": Command(log.Log, log.execute),
+    "rollback": Command(rollback.Rollback, rollback.execute),
+    "rename": Command(rename.Rename, rename.execute),
+    "forget": Command(forget.Forget, forget.execute),
+    "export": Command(export.Export, export.execute),
+    "consolidate": Command(consolidate.Consolidate, consolidate.execute, stopped=_unchanged),
 }
 """Name -> what it is. A new command is a file beside this one and a line here."""
 
