@@ -226,11 +226,12 @@ class Bank:
 
         Args:
             name: of the task.
-            data: as for `learn`; class names must be those of the task.
+            data: as for `learn`; class names must be those of the task. Of a folder with `train/` and `test/`, the test
+                images.
         """
         self._contents.ref(name)
         images = open_images(data, self.backbone.preprocessing, least_classes=1)
-        return answering.accuracy(self._contents, name, images)
+        return answering.accuracy(self._contents, name, images.validation or images)
 
     def probabilities(self, images: object) -> Iterator[list[dict[str, float]]]:
         """For each image of a batch the probability of every label over all tasks, the task being inferred."""
@@ -315,6 +316,5 @@ class Bank:
         self._contents.refresh()
 
     def __repr__(self) -> str:
-        """Place and tasks."""
         names = ", ".join(task.name for task in self._contents.manifest.tasks)
         return f"Bank({str(self.path)!r}, generation {self.generation}: {names or 'no tasks'})"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hypertail.bank.backbone import Backbone
@@ -164,9 +165,18 @@ class Writer:
             return Candidate(method, tail, nbytes(own), accuracy or 0.0)
 
         if name != AUTO:
-            return learn(make_method(name, options, hyper)), ""
+            given = dict(options)
+            if name == HypernetMethod.name and not given.get("sealed", True):
+                given["earlier"] = self._embeddings()
+            return learn(make_method(name, given, hyper)), ""
         tried = [make_method(each, None, hyper) for each in METHODS if each != HypernetMethod.name or hyper is not None]
         return choose(tried, learn)
+
+    def _embeddings(self) -> Tensor | None:
+        """Of the tasks that share the hypernetwork, (tasks, embedding)."""
+        records = [self.contents.record(task.name) for task in self.contents.manifest.tasks]
+        found = [record.weights["embedding"] for record in records if record.method == HypernetMethod.name]
+        return torch.stack(found).to(self.contents.device) if found else None
 
     def _facts(self, images: TaskImages, started: float) -> dict[str, Any]:
         return {

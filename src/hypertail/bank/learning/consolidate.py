@@ -19,6 +19,8 @@ from hypertail.nets.task_tail import TaskTail
 from hypertail.training.loop import Progress, silent
 
 RATE, REPORTS = 1e-3, 20
+SHRINK = 0.03
+"""mu: how much an adapter costs, so that what tasks have in common goes to the hypernetwork."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ def consolidated(
 ) -> Consolidated:
     """Regress generated weights plus adapters onto the weights that tasks have now:
 
-        min over psi, e_j and R_j of  sum_j || W + H(e_j) + R_j - W_j ||^2 / ||W_j - W||^2.
+        min over psi, e_j and R_j of  sum_j (|| W + H(e_j) + R_j - W_j ||^2 + mu ||R_j||^2) / ||W_j - W||^2.
 
     H then holds what tasks have in common, and a new task begins with it. Scales, shifts and heads stay as they are.
 
@@ -72,7 +74,7 @@ def consolidated(
     for step in range(steps):
         for group in adam.param_groups:
             group["lr"] = RATE * (1 - step / steps)
-        loss = torch.stack([_distance(tails[name], targets[name]) / sizes[name] for name in tails]).mean()
+        loss = torch.stack([_distance(tails[name], targets[name], base) / sizes[name] for name in tails]).mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -93,7 +95,9 @@ def _is_vector(name: str) -> bool:
     return name.startswith("adapted.vectors.")
 
 
-def _distance(tail: TaskTail, wanted: Mapping[str, Tensor]) -> Tensor:
+def _distance(tail: TaskTail, wanted: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> Tensor:
     assert isinstance(tail.weights, GeneratedWeights)
-    weights = tail.weights()
-    return torch.stack([(weights[name] - value).square().sum() for name, value in wanted.items()]).sum()
+    weights, adapted = tail.weights(), tail.weights.adapted()
+    parts = [(weights[name] - value).square().sum() for name, value in wanted.items()]
+    parts += [SHRINK * (adapted[name] - base[name]).square().sum() for name in wanted if name in adapted]
+    return torch.stack(parts).sum()

@@ -21,7 +21,7 @@ from hypertail.nets.moments import Moments, packed, unpacked
 from hypertail.nets.task_tail import TaskTail
 from hypertail.seeds import generator
 
-STEPS, PER_CLASS, RATE = 300, 32, 1e-2
+STEPS, PER_CLASS, RATE, RIDGE = 300, 32, 1e-2, 1e-4
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,10 @@ def extended(
     views = [embeddings(tail, material.train.view(number)) for number in range(material.train.views)]
     vectors = torch.cat([embeddings(tail, plain), *views]).cpu()
     if growth.added:
-        learned: list[nn.Parameter] = list(tail.head.grow(growth.added).parameters())
+        known = len(record.classes)
+        block = tail.head.grow(growth.added)
+        _begin(tail, block, known, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
+        learned: list[nn.Parameter] = list(block.parameters())
     else:
         learned = list(tail.head.parameters())
     _learn_head(tail, learned, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
@@ -92,6 +95,42 @@ def extended(
         calibration={**record.calibration, "temperature": temperature},
         facts={**record.facts, **facts},
     )
+
+
+@torch.no_grad()
+def _begin(
+    tail: TaskTail,
+    block: nn.Linear,
+    known: int,
+    hidden: Mapping[str, Tensor],
+    vectors: Tensor,
+    labels: Tensor,
+    seed: int,
+) -> None:
+    """Start new rows by least squares: above the best old output on their own images, below it on all others.
+
+    Old outputs may be large, and steps from zero would be long in coming up to them.
+    """
+    random = generator(seed, "extend begin")
+    means, deviations = hidden["means"], hidden["variances"].clamp_min(0).sqrt()
+    draws = [means[c] + deviations[c] * torch.randn(PER_CLASS, means.shape[1], generator=random) for c in range(known)]
+    everything = torch.cat((vectors, *draws))
+    owners = torch.cat((labels, torch.arange(known).repeat_interleave(PER_CLASS)))
+    old = tail.head(everything.to(block.weight.device)).cpu()[:, :known]
+    two = old.topk(min(2, known), dim=1).values
+    margin = (two[:, 0] - two[:, -1]).median().clamp_min(1.0)
+    inputs = torch.cat((everything, torch.ones(len(everything), 1)), dim=1).double()
+    ridge = RIDGE * inputs.square().mean() * len(inputs) * torch.eye(inputs.shape[1], dtype=torch.float64)
+    for row in range(block.out_features):
+        sign = torch.where(owners == known + row, 1.0, -1.0)
+        target = (old.amax(1) + sign * margin).double()
+        # as much weight for the images of the class as for all others
+        share = (owners == known + row).double()
+        weight = (share / share.sum() + (1 - share) / (1 - share).sum()) * len(share) / 2
+        scaled = inputs * weight.unsqueeze(1)
+        solution = torch.linalg.solve(scaled.T @ inputs + ridge, scaled.T @ target).float()
+        block.weight[row] = solution[:-1]
+        block.bias[row] = solution[-1]
 
 
 def _learn_head(

@@ -121,7 +121,6 @@ def learn_task(
         material: from what.
         lessons: for how long.
         progress: shown to the user.
-        options: handed on to `learn_tail`.
     """
     seed = derive(lessons.seed, "task", material.name)
     with seeded(seed, "begin"):
@@ -134,8 +133,8 @@ def learn_task(
         material.labels,
         schedule=lessons.schedule,
         seed=seed,
+        penalty=method.penalty(),
         progress=progress,
-        **options,
     )
     method.settle()
     return settle(tail)

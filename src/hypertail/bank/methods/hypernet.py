@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.methods.method import Method, rate_for
@@ -30,7 +32,10 @@ class HypernetMethod(Method):
         shared_rate: learning rate of the hypernetwork while it learns.
         embedding: size of a task's embedding, where the hypernetwork is begun.
         code: rank of the hypernetwork's heads, where it is begun.
-        sealed: whether a hypernetwork that is there stays fixed.
+        sealed: whether a hypernetwork that is there stays fixed. Otherwise it goes on learning with every task, and
+            a penalty (Eq. 7) holds what it generates for earlier ones, as far as it can: give `learn` a budget.
+        penalty_weight: lambda of that penalty.
+        earlier: the embeddings of earlier tasks, (tasks, embedding), for that penalty.
     """
 
     name = "hypernet"
@@ -47,7 +52,12 @@ class HypernetMethod(Method):
         embedding: int = 32,
         code: int = 16,
         sealed: bool = True,
+        penalty_weight: float = 1.0,
+        earlier: Tensor | None = None,
     ) -> None:
+        if hyper is not None and not sealed:
+            hyper = copy.deepcopy(hyper).requires_grad_(True)
+        self.penalty_weight, self.earlier = penalty_weight, earlier
         self.hyper, self.rank, self.embedding, self.code = hyper, rank, embedding, code
         self.learns_shared = hyper is None or not sealed
         self.rate, self.rates = rate, {"head": head_rate, "shared": shared_rate}
@@ -68,6 +78,22 @@ class HypernetMethod(Method):
         if self.hyper is not None and self.learns_shared:
             groups["shared"] = {f"shared.{name}": value for name, value in shared_parameters(self.hyper).items()}
         return groups
+
+    def penalty(self) -> Callable[[], Tensor] | None:
+        """lambda sum_j ||H*(e_j) - H(e_j)||^2 over earlier tasks, H* as it is now; None where it stays fixed."""
+        hyper, earlier = self.hyper, self.earlier
+        if hyper is None or earlier is None or not self.learns_shared or not len(earlier):
+            return None
+        heads = hyper.separable_heads()
+        with torch.no_grad():
+            wanted = {name: head(hyper.mlp(earlier)) for name, head in heads.items()}
+
+        def penalty() -> Tensor:
+            hidden = hyper.mlp(earlier)
+            changes = [(head(hidden) - wanted[name]).square().sum() for name, head in heads.items()]
+            return self.penalty_weight * torch.stack(changes).sum()
+
+        return penalty
 
     def settle(self) -> None:
         """Round the shared parameters to half precision, where they learned."""

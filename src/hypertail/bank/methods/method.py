@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hypertail.bank.backbone import Backbone
@@ -39,6 +39,10 @@ class Method(ABC):
             "weights": {f"weights.{name}": value for name, value in tail.weights.named_parameters()},
             "head": {f"head.{name}": value for name, value in tail.head.named_parameters()},
         }
+
+    def penalty(self) -> Callable[[], Tensor] | None:
+        """What is added to the loss of each step, for the sake of earlier tasks; None for nothing."""
+        return None
 
     def settle(self) -> None:  # noqa: B027 -- most methods share nothing that learns
         """Bring what tasks share to the form in which it is stored, once a task was learned."""

@@ -17,6 +17,7 @@ from hypertail.bank.sources import SOURCES
 from hypertail.cli.bank.place import BankPlace, progress_on, say
 from hypertail.cli.shared import listed
 from hypertail.errors import ConfigError
+from hypertail.streams.sources.folders import scan_folder
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _bank(command: Learn, console: Console) -> Bank:
                     hint=f"Leave {option} out, or give another --bank.",
                 )
         return command.place.open(console)
+    scan_folder(command.folder)  # before anything is made
     device = command.place.settle()
     model, tail = command.place.modules()
     usual = Preprocessing()
