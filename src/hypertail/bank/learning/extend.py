@@ -70,9 +70,9 @@ def extended(
     views = [embeddings(tail, material.train.view(number)) for number in range(material.train.views)]
     vectors = torch.cat([embeddings(tail, plain), *views]).cpu()
     if growth.added:
-        known = len(record.classes)
+        before = len(record.classes)
         block = tail.head.grow(growth.added)
-        _begin(tail, block, known, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
+        _begin(tail, block, before, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
         learned: list[nn.Parameter] = list(block.parameters())
     else:
         learned = list(tail.head.parameters())

@@ -112,9 +112,17 @@ class Change:
 
     def close(self) -> None:
         """Delete what was put and not committed."""
+        if not self._put:
+            return
+        try:
+            # an error may have come after the commit: the pointer says whether it counts
+            self.store.refresh()
+        except (CheckpointError, OSError):
+            return  # what is left is cleared at the next change
+        kept = self.store.manifest.files()
         for place in self._put:
-            with contextlib.suppress(OSError):
-                place.unlink(missing_ok=True)
+            if f"files/{place.name}" not in kept:
+                self._delete(place)
         self._put.clear()
 
     def clear_leftovers(self) -> None:
@@ -130,6 +138,8 @@ class Change:
         for number in self.store.generations():
             if number > self.manifest.generation:
                 self._delete(self.store.place_of(number))
+        for name in self.manifest.erased:
+            self._delete(root / name)
         self._delete_unused()
 
     def _prune(self) -> None:

@@ -128,7 +128,9 @@ class Store:
             value = parse_json(place.read_text(encoding="utf-8"))
             if not isinstance(value, dict) or value.get("format") != FORMAT:
                 raise _damaged(str(place), f"no format {FORMAT}")
-            if not isinstance(value.get("version"), int) or value["version"] > VERSION:
+            if not isinstance(value.get("version"), int):
+                raise _damaged(str(place), "no version")
+            if value["version"] > VERSION:
                 raise CheckpointError(
                     f"bank '{self.path}' is too new",
                     required=f"version {VERSION} or older",
