@@ -203,7 +203,7 @@ def test_a_certificate_tells_of_another_task_file(tmp_path: Path) -> None:
     # as if someone had put another file in the place of a task's
     with bank._contents.store.change() as change:
         tensors, facts = bank._contents.store.load(bank._contents.ref("warm").file)
-        tensors["head.blocks.0.weight"] = -tensors["head.blocks.0.weight"]
+        tensors["tail.head"] = -tensors["tail.head"]
         file = change.put("task-0", tensors, facts)
         warm, cold = change.manifest.tasks
         change.commit("extend", tasks=(type(warm)(warm.id, warm.name, file), cold))

@@ -13,7 +13,7 @@ from hypertail.errors import CheckpointError
 from hypertail.nets.compact import halved
 from hypertail.nets.moments import Moments, packed, unpacked
 
-PARTS = ("weights", "head", "statistics", "moments", "hidden", "probes")
+PARTS = ("tail", "statistics", "moments", "hidden", "probes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,9 @@ class TaskRecord:
         classes: names, in the order of the head's outputs.
         method: `head`, `adapter`, `hypernet` or `separate`.
         settings: of the method, to make the same tail again.
-        weights: what the task owns of the body (`TailWeights`), by the names of its parameters.
-        head: `blocks.K.weight` (classes, width) and `blocks.K.bias` (classes,) of each block (`TaskHead`).
+        weights: what the task owns of the body: the parameters of its `TailWeights`, one after another.
+        head: those of its `TaskHead`.
+        blocks: classes of each block of the head.
         statistics: of normalisation, by name, where they could not be folded into weights.
         moments: of the vectors by which an image finds its task (`Descriptor`).
         hidden: means and variances (classes, width) of what the head is given, by which the task can be extended.
@@ -40,8 +41,9 @@ class TaskRecord:
     classes: tuple[str, ...]
     method: str
     settings: dict[str, Any]
-    weights: dict[str, Tensor]
-    head: dict[str, Tensor]
+    weights: Tensor
+    head: Tensor
+    blocks: tuple[int, ...]
     statistics: dict[str, Tensor]
     moments: Moments
     hidden: dict[str, Tensor]
@@ -49,17 +51,10 @@ class TaskRecord:
     calibration: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def blocks(self) -> list[int]:
-        """Classes of each block of the head."""
-        count = sum(name.endswith(".bias") for name in self.head)
-        return [len(self.head[f"blocks.{number}.bias"]) for number in range(count)]
-
     def to_file(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and facts as a store keeps them: what learned in half precision, to which it was rounded."""
         parts: dict[str, Mapping[str, Tensor]] = {
-            "weights": {name: halved(value) for name, value in self.weights.items()},
-            "head": {name: halved(value) for name, value in self.head.items()},
+            "tail": {"weights": halved(self.weights), "head": halved(self.head)},
             "statistics": self.statistics,
             "moments": packed(self.moments),
             "hidden": {name: halved(value) for name, value in self.hidden.items()},
@@ -70,6 +65,7 @@ class TaskRecord:
             "name": self.name,
             "classes": list(self.classes),
             "method": self.method,
+            "blocks": list(self.blocks),
             "settings": self.settings,
             "calibration": self.calibration,
             "facts": self.facts,
@@ -93,8 +89,9 @@ class TaskRecord:
                 tuple(str(name) for name in facts["classes"]),
                 str(facts["method"]),
                 dict(facts["settings"]),
-                parts["weights"],
-                parts["head"],
+                parts["tail"]["weights"],
+                parts["tail"]["head"],
+                tuple(int(count) for count in facts["blocks"]),
                 parts["statistics"],
                 unpacked(parts["moments"]),
                 parts["hidden"],

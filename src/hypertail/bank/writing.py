@@ -29,6 +29,7 @@ from hypertail.bank.serving import Server
 from hypertail.bank.store import Change, FileRef, TaskRef
 from hypertail.bank.upkeep import check_name, hold, hypernet_facts, shared_tensors
 from hypertail.environment import own_version
+from hypertail.hyper.generated import GeneratedWeights
 from hypertail.nets.compact import halved
 from hypertail.nets.task_tail import TaskTail
 from hypertail.nets.tensors import nbytes
@@ -174,9 +175,12 @@ class Writer:
 
     def _embeddings(self) -> Tensor | None:
         """Of the tasks that share the hypernetwork, (tasks, embedding)."""
-        records = [self.contents.record(task.name) for task in self.contents.manifest.tasks]
-        found = [record.weights["embedding"] for record in records if record.method == HypernetMethod.name]
-        return torch.stack(found).to(self.contents.device) if found else None
+        contents = self.contents
+        records = [contents.record(task.name) for task in contents.manifest.tasks]
+        tails = [tail_of(record, contents.backbone, contents.hyper) for record in records
+                 if record.method == HypernetMethod.name]  # fmt: skip
+        found = [tail.weights.embedding.detach() for tail in tails if isinstance(tail.weights, GeneratedWeights)]
+        return torch.stack(found).to(contents.device) if found else None
 
     def _facts(self, images: TaskImages, started: float) -> dict[str, Any]:
         return {

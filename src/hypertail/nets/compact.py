@@ -79,3 +79,25 @@ def halved(tensor: Tensor) -> Tensor:
     if tensor.dtype != torch.float32 or not bool((tensor.abs() < LARGEST_HALF).all()):
         return tensor
     return tensor.half()
+
+
+def flattened(module: nn.Module) -> Tensor:
+    """All parameters of a module one after another, as few bytes as they take."""
+    values = [parameter.detach().flatten().cpu() for parameter in module.parameters()]
+    return halved(torch.cat(values)) if values else torch.zeros(0)
+
+
+@torch.no_grad()
+def unflatten(flat: Tensor, module: nn.Module) -> None:
+    """Give a module the parameters that `flattened` took from one like it.
+
+    Raises:
+        ValueError: another number of them.
+    """
+    parameters = list(module.parameters())
+    if flat.dim() != 1 or len(flat) != sum(parameter.numel() for parameter in parameters):
+        raise ValueError(f"{flat.numel()} numbers for {sum(parameter.numel() for parameter in parameters)}")
+    start = 0
+    for parameter in parameters:
+        parameter.copy_(flat[start : start + parameter.numel()].view(parameter.shape))
+        start += parameter.numel()

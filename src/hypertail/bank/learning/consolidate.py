@@ -14,7 +14,7 @@ from hypertail.bank.methods.catalogue import tail_of
 from hypertail.bank.record import TaskRecord
 from hypertail.hyper.generated import GeneratedWeights, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
-from hypertail.nets.compact import round_to_half
+from hypertail.nets.compact import flattened, round_to_half
 from hypertail.nets.task_tail import TaskTail
 from hypertail.training.loop import Progress, silent
 
@@ -86,8 +86,7 @@ def consolidated(
     for name, tail in tails.items():
         tail.requires_grad_(False)
         round_to_half(tail)
-        weights = {key: value.detach().cpu() for key, value in tail.weights.named_parameters()}
-        kept[name] = replace(records[name], weights=weights)
+        kept[name] = replace(records[name], weights=flattened(tail.weights))
     return Consolidated(moved, kept)
 
 

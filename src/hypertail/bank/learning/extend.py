@@ -16,7 +16,7 @@ from hypertail.bank.learning.calibration import temperature_of
 from hypertail.bank.learning.lesson import embeddings
 from hypertail.bank.learning.task import Material, hidden_moments
 from hypertail.bank.record import TaskRecord
-from hypertail.nets.compact import round_to_half
+from hypertail.nets.compact import flattened, round_to_half
 from hypertail.nets.moments import Moments, packed, unpacked
 from hypertail.nets.task_tail import TaskTail
 from hypertail.seeds import generator
@@ -89,7 +89,8 @@ def extended(
     return replace(
         record,
         classes=growth.classes,
-        head={name: value.detach().cpu() for name, value in tail.head.named_parameters()},
+        head=flattened(tail.head),
+        blocks=tuple(tail.head.sizes),
         moments=unpacked(packed(record.moments.merged(fresh, growth.rows))),
         hidden=hidden,
         calibration={**record.calibration, "temperature": temperature},

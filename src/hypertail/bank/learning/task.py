@@ -18,7 +18,7 @@ from hypertail.bank.learning.calibration import temperature_of
 from hypertail.bank.learning.lesson import Schedule, embeddings, learn_tail
 from hypertail.bank.methods.method import Method
 from hypertail.bank.record import TaskRecord
-from hypertail.nets.compact import fold_statistics, foldable, round_to_half
+from hypertail.nets.compact import flattened, fold_statistics, foldable, round_to_half
 from hypertail.nets.moments import Moments, packed, unpacked
 from hypertail.nets.task_tail import TaskTail
 from hypertail.seeds import derive, generator, seeded
@@ -202,8 +202,9 @@ def record_of(
         material.classes,
         method.name,
         method.settings(),
-        {name: value.detach().cpu() for name, value in tail.weights.named_parameters()},
-        {name: value.detach().cpu() for name, value in tail.head.named_parameters()},
+        flattened(tail.weights),
+        flattened(tail.head),
+        tuple(tail.head.sizes),
         own_statistics(tail),
         moments,
         hidden_moments(embeddings(tail, plain).cpu(), labels, len(material.classes)),

@@ -16,7 +16,7 @@ from hypertail.bank.methods.separate import SeparateMethod
 from hypertail.bank.record import TaskRecord
 from hypertail.errors import CheckpointError, unknown_name
 from hypertail.hyper.hypernetwork import Hypernetwork
-from hypertail.nets.compact import foldable, set_folded
+from hypertail.nets.compact import foldable, set_folded, unflatten
 from hypertail.nets.task_head import TaskHead
 from hypertail.nets.task_tail import TaskTail
 
@@ -64,15 +64,11 @@ def tail_of(record: TaskRecord, backbone: Backbone, hyper: Hypernetwork | None =
     method = make_method(record.method, record.settings, hyper)
     tail = method.begin(backbone, len(record.classes), torch.Generator())
     tail.head = TaskHead(backbone.width, record.blocks).to(next(tail.head.parameters()))
-    wanted = {**dict(tail.weights.named_parameters()), **{f"head.{n}": p for n, p in tail.head.named_parameters()}}
-    found = {**record.weights, **{f"head.{name}": value for name, value in record.head.items()}}
-    for name in sorted(wanted.keys() | found.keys()):
-        if name not in wanted or name not in found or wanted[name].shape != found[name].shape:
-            shape = tuple(wanted[name].shape) if name in wanted else "none"
-            raise _unfit(
-                record, f"'{name}' of shape {shape}", str(tuple(found[name].shape)) if name in found else "none"
-            )
-        wanted[name].copy_(found[name])
+    for part, module, flat in (("weights", tail.weights, record.weights), ("head", tail.head, record.head)):
+        try:
+            unflatten(flat, module)
+        except ValueError as error:
+            raise _unfit(record, f"the numbers of its {part}", str(error)) from error
     for layer in foldable(backbone.body, tail.weights.stored()):
         set_folded(layer, tail.statistics)
     for name, value in record.statistics.items():
