@@ -12,6 +12,7 @@ from hypertail.errors import ConfigError
 from hypertail.nets import check_cut, decompose
 from hypertail.nets.cut import stage_named
 from support.asserts import assert_same_tensors, state_of
+from support.errors import refused
 from support.tiny import BACKBONES, DEPTHS, backbone
 
 
@@ -142,7 +143,7 @@ def test_a_sequence_with_a_forward_of_its_own_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return 2 * super().forward(x)
 
-    with pytest.raises(ConfigError, match=r"cannot decompose a Scaled: .* found a forward method of its own"):
+    with refused(ConfigError, problem="cut a Scaled", found="a forward method of its own", hint="cut="):
         decompose(Scaled(nn.Flatten(), nn.Linear(192, 2)), 0)
 
 
