@@ -200,7 +200,8 @@ def preprocessing_of(said: Mapping[str, Any], config: Mapping[str, Any]) -> Prep
         share = cropped / resized
     elif said.get("crop_pct") and resized and resized < 384:
         share = float(said["crop_pct"])
-    crop = bool(cropped or said.get("crop_pct") or "shortest_edge" in (said.get("size") or {}))
+    by_edge = isinstance(said.get("size"), Mapping) and "shortest_edge" in said["size"]
+    crop = bool(cropped or said.get("crop_pct") or by_edge)
     mean, std = said.get("image_mean", IMAGENET_MEAN), said.get("image_std", IMAGENET_STD)
     if said.get("do_normalize") is False:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

@@ -1,0 +1,117 @@
+"""The commands of a bank as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hypertail.cli import main
+from support.banks import COLD, SIZE, WARM, folder
+from support.commands import hypertail, told
+
+MODEL = "import sys\nfrom support.banks import resnet\n\n\ndef network():\n    return resnet()\n\n\ndef number():\n    return 3\n"
+OPTIONS = ["--cut", "layer2", "--image-size", str(SIZE), "--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25"]
+QUICK = ["--epochs", "6"]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model of the user's own and images of two tasks, in which commands run."""
+    (tmp_path / "mine.py").write_text(MODEL)
+    folder(tmp_path / "warm", WARM, 12)
+    folder(tmp_path / "cold" / "train", COLD, 12)
+    folder(tmp_path / "cold" / "test", COLD, 8, seed=5)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+AT = ["--bank", "bank", "--model", "mine:network"]
+
+
+def learn(*more: str) -> None:
+    main(["learn", "warm", *AT, *OPTIONS, *QUICK, *more])
+
+
+def test_a_bank_from_the_first_folder_to_an_export(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learn()
+    assert "warm: adapter, 36 images" in capsys.readouterr().out.replace("33 images", "36 images")
+    main(["learn", "cold", *AT, *QUICK, "--method", "head"])
+    assert "1 of 1 tasks answer as they were learned" in capsys.readouterr().out
+    main(["predict", "warm/red/000.png", "cold/test", *AT, "--json"])
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(answers) == 1 + 16
+    assert set(answers[0]) == {"path", "task", "label", "probability", "known", "nearest"}
+    assert answers[0]["path"] == "warm/red/000.png"
+    assert answers[0]["nearest"] == {"task": "warm", "label": "red"}
+    main(["predict", "warm/red/000.png", *AT, "--task", "warm"])
+    assert "warm: red" in capsys.readouterr().out
+    main(["tasks", *AT])
+    assert "a replay buffer" in capsys.readouterr().out
+    main(["tasks", *AT, "--json"])
+    assert [task["name"] for task in json.loads(capsys.readouterr().out)["tasks"]] == ["warm", "cold"]
+    main(["certify", *AT, "--test", "cold", "--out", "c.html", "c.json"])
+    assert "cold: identical, 0 of 16 answers changed, " in capsys.readouterr().out
+    assert json.loads((place / "c.json").read_text())["passed"] is True
+    assert "Do all tasks still answer" in (place / "c.html").read_text()
+    main(["export", "warm", *AT, "--format", "safetensors"])
+    assert (place / "warm.safetensors.json").exists()
+    main(["rename", "warm", "hot", *AT])
+    main(["extend", "hot", "cold/train", *AT])
+    assert "hot: adapter" in capsys.readouterr().out
+    main(["forget", "cold", *AT])
+    assert "Nothing that is left" in capsys.readouterr().out
+    main(["log", "--bank", "bank"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == ["create", "learn", "learn", "rename", "extend", "forget"]
+    main(["log", "--bank", "bank", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[1])["facts"]["method"] == "adapter"
+    main(["rollback", "1", "--bank", "bank"])
+    main(["verify", "--bank", "bank", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["passed"] is True
+
+
+def test_a_damaged_bank_ends_with_status_1(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learn("--method", "head")
+    (file,) = (place / "bank" / "files").iterdir()
+    file.write_bytes(file.read_bytes()[:-3] + b"abc")
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", "--bank", "bank"])
+    assert stop.value.code == 1
+    assert "(tasks: warm)" in capsys.readouterr().out
+    told(capsys, "predict", "warm/red/000.png", *AT, problem=file.name, hint="hypertail verify")
+
+
+def test_refusals(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "learn", "nowhere", *AT, *OPTIONS, found="nothing there")
+    assert not (place / "bank").exists()
+    told(capsys, "learn", "warm", "--bank", "bank", "--model", "mine:nothing", problem="--model", found="nothing")
+    told(capsys, "learn", "warm", "--bank", "bank", "--model", "mine:number", required="torch.nn.Module", found="int")
+    told(capsys, "learn", "warm", *AT, "--cut", "layr2", "--image-size", "12", hint="layer2")
+    assert not (place / "bank").exists()
+    learn("--method", "head")
+    told(capsys, "learn", "cold", *AT, "--cut", "layer1", problem="--cut", found="a bank")
+    told(capsys, "predict", "warm", *AT, "--task", "worm", hint="'warm'")
+    told(capsys, "predict", "warm", "--bank", "bank", problem="model of this bank", hint="--model")
+    told(capsys, "predict", "warm", "--bank", "bnk", problem="no bank", found="nothing there")
+    told(capsys, "rollback", "7", "--bank", "bank", problem="generation 7")
+    told(capsys, "learn", "warm", *AT, problem="'warm'", hint="extend")
+    told(capsys, "consolidate", *AT, problem="nothing to consolidate")
+
+
+@pytest.mark.slow
+def test_processes_of_their_own(place: Path) -> None:
+    import os
+
+    from support.commands import ENVIRONMENT
+
+    paths = os.pathsep.join((ENVIRONMENT["PYTHONPATH"], str(Path(__file__).parents[1])))
+    ENVIRONMENT["PYTHONPATH"], before = paths, ENVIRONMENT["PYTHONPATH"]
+    try:
+        done = hypertail("learn", "warm", *AT, *OPTIONS, *QUICK)
+        assert done.returncode == 0, done.stderr
+        done = hypertail("predict", "warm/green/012.png", *AT, "--json")
+        assert json.loads(done.stdout)["label"] == "green"
+    finally:
+        ENVIRONMENT["PYTHONPATH"] = before
