@@ -11,7 +11,17 @@ from hypertail.cli import main
 from support.banks import COLD, SIZE, WARM, folder
 from support.commands import hypertail, told
 
-MODEL = "import sys\nfrom support.banks import resnet\n\n\ndef network():\n    return resnet()\n\n\ndef number():\n    return 3\n"
+MODEL = """
+from support.banks import resnet
+
+
+def network():
+    return resnet()
+
+
+def number():
+    return 3
+"""
 OPTIONS = ["--cut", "layer2", "--image-size", str(SIZE), "--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25"]
 QUICK = ["--epochs", "6"]
 

@@ -100,7 +100,7 @@ class Writer:
             learned = self._commit("learn", change, number, name, record, shared, verdict, taught)
         contents.refresh()
         notices = train.notices
-        return self._result(learned, record, started, certificate, verdict, notices)
+        return self._result(name, learned, record, started, certificate, verdict, notices)
 
     def extend(self, name: str, data: object) -> Learned:
         """More images for a task (`Bank.extend`)."""
@@ -119,7 +119,7 @@ class Writer:
             before = contents.certify({}, 0.0)
             learned = self._commit("extend", change, ref.id, name, grown, {})
         contents.refresh()
-        return self._result(learned, grown, started, before, "", images.notices)
+        return self._result(name, learned, grown, started, before, "", images.notices)
 
     def _probes(self, record: TaskRecord, tail: TaskTail, backbone: Backbone) -> dict[str, Tensor]:
         """The answers of a task that was extended."""
@@ -254,6 +254,7 @@ class Writer:
 
     def _result(
         self,
+        name: str,
         file: FileRef,
         record: TaskRecord,
         started: float,
@@ -262,7 +263,7 @@ class Writer:
         notices: tuple[str, ...],
     ) -> Learned:
         return Learned(
-            record.name,
+            name,
             record.method,
             int(record.facts.get("images", 0)),
             record.facts.get("held_out_accuracy"),
