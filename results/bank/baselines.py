@@ -75,7 +75,9 @@ def fit(model: nn.Module, groups: list[dict[str, object]], images: Tensor, label
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of right answers."""
     model.eval()
-    return float((torch.cat([model(part) for part in normalised(images).split(200)]).argmax(1) == labels).float().mean())
+    return float(
+        (torch.cat([model(part) for part in normalised(images).split(200)]).argmax(1) == labels).float().mean()
+    )
 
 
 def probe(images: Tensor, labels: Tensor, stages: bool) -> tuple[nn.Module, int]:

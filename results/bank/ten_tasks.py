@@ -47,6 +47,7 @@ def learn(place: Path, name: str, folder: Path, method: str, seed: int) -> None:
     options = {"rank": int(rank)} if rank else None
     learned = bank.learn(name, folder / "train", method=kind, options=options, seed=seed)
     certificate = learned.certificate
+    checks = () if certificate is None else certificate.checks
     print(
         json.dumps(
             {
@@ -59,7 +60,9 @@ def learn(place: Path, name: str, folder: Path, method: str, seed: int) -> None:
                 "bytes": learned.nbytes,
                 "seconds": learned.seconds,
                 "certificate": None if certificate is None else str(certificate),
-                "identical": None if certificate is None else sum(c.standing == "identical" for c in certificate.checks),
+                "identical": None
+                if certificate is None
+                else sum(c.standing == "identical" for c in certificate.checks),
                 "earlier": None if certificate is None else len(certificate.checks),
                 "answers_changed": None if certificate is None else sum(c.answers_changed for c in certificate.checks),
             }

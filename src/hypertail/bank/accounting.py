@@ -25,7 +25,8 @@ class TaskSize:
         method: how it was learned.
         classes: how many.
         images: it was learned from.
-        nbytes: of its file, statistics for inference and certificates included.
+        nbytes: of its file.
+        answering: of what it answers with; the rest finds the task of an image, extends the task and certifies it.
         accuracy: on held-out images; None where none were held out.
     """
 
@@ -34,6 +35,7 @@ class TaskSize:
     classes: int
     images: int
     nbytes: int
+    answering: int
     accuracy: float | None
 
 
@@ -69,7 +71,8 @@ class Summary:
         for task in self.tasks:
             accuracy = "" if task.accuracy is None else f", {100 * task.accuracy:.1f} % of held-out images right"
             words = f"{task.method}, {task.classes} classes from {task.images} images"
-            lines.append(f"  {task.name}: {kilobytes(task.nbytes)} ({words}{accuracy})")
+            bytes_ = f"{kilobytes(task.nbytes)}, {kilobytes(task.answering)} of them to answer with"
+            lines.append(f"  {task.name}: {bytes_} ({words}{accuracy})")
         lines += [f"  shared {name}: {kilobytes(count)}" for name, count in self.shared.items()]
         lines.append("the same tasks by other means:")
         lines += [f"  {name}: {kilobytes(count)}" for name, count in self.alternatives.items()]
@@ -117,7 +120,7 @@ def verdict(tasks: Sequence[TaskSize], shared: int, adapters: int) -> str:
     generated = [task for task in tasks if task.method == "hypernet"]
     if not generated:
         return "No task uses a hypernetwork."
-    each = sum(task.nbytes for task in generated) / len(generated)
+    each = sum(task.answering for task in generated) / len(generated)
     other = adapters / len(tasks)
     if each >= other:
         return (

@@ -218,6 +218,7 @@ class Contents:
                     len(record.classes),
                     int(record.facts.get("images", 0)),
                     task.file.nbytes,
+                    record.answering,
                     record.facts.get("held_out_accuracy"),
                 )
             )

@@ -12,6 +12,7 @@ from torch import Tensor
 from hypertail.errors import CheckpointError
 from hypertail.nets.compact import halved
 from hypertail.nets.moments import Moments, packed, unpacked
+from hypertail.nets.tensors import nbytes
 
 PARTS = ("tail", "statistics", "moments", "hidden", "probes")
 
@@ -50,6 +51,11 @@ class TaskRecord:
     probes: dict[str, Tensor]
     calibration: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def answering(self) -> int:
+        """Bytes that the task answers with, as they are stored."""
+        return nbytes((halved(self.weights), halved(self.head), *self.statistics.values()))
 
     def to_file(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and facts as a store keeps them: what learned in half precision, to which it was rounded."""
