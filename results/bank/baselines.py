@@ -1,6 +1,6 @@
 """The ten tasks without hypertail: linear probe, full fine-tuning, and LoRA with peft on the last stage.
 
-    RESNET56=cifar10-resnet56.safetensors python results/bank/baselines.py --tasks TASKS --out results/bank/baselines.json
+    RESNET56=cifar10-resnet56.safetensors python results/bank/baselines.py --tasks TASKS --out OUT.json
 
 All share 15 epochs (400 steps at least), batches of 32, Adam with a cosine schedule and random crops, as hypertail has
 them by default. Learning rates were chosen on held-out images of three of the tasks. A finished row is not run again.

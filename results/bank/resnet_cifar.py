@@ -1,4 +1,4 @@
-"""The CIFAR ResNet of He et al. (2015, section 4.2) as an engineer would have it: a module with a forward of its own."""
+"""The CIFAR ResNet of He et al. (2015, section 4.2) as an engineer would have it, a module of one's own."""
 
 from __future__ import annotations
 

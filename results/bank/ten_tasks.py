@@ -60,11 +60,9 @@ def learn(place: Path, name: str, folder: Path, method: str, seed: int) -> None:
                 "bytes": learned.nbytes,
                 "seconds": learned.seconds,
                 "certificate": None if certificate is None else str(certificate),
-                "identical": None
-                if certificate is None
-                else sum(c.standing == "identical" for c in certificate.checks),
-                "earlier": None if certificate is None else len(certificate.checks),
-                "answers_changed": None if certificate is None else sum(c.answers_changed for c in certificate.checks),
+                "identical": sum(check.standing == "identical" for check in checks),
+                "earlier": len(checks),
+                "answers_changed": sum(check.answers_changed for check in checks),
             }
         )
     )
