@@ -62,8 +62,7 @@ class GeneratedWeights(TailWeights):
         self._hyper = (hyper,)  # in a tuple, so that it is no part of this module
         self.embedding = nn.Parameter(torch.randn(hyper.embedding.shape[1], generator=generator).to(hyper.embedding))
         self.adapted = AdaptedWeights(body, rank, generator)
-        own = dict(body.named_parameters())
-        self._fixed = {name: own[name].detach() for name in hyper.shapes}
+        self._body = (body,)
 
     @property
     def hyper(self) -> Hypernetwork:
@@ -77,7 +76,8 @@ class GeneratedWeights(TailWeights):
     def forward(self) -> dict[str, Tensor]:
         """The weights and vectors of the task."""
         weights: dict[str, Tensor] = self.adapted()
+        own = dict(self._body[0].named_parameters())
         hidden = self.hyper.mlp(self.embedding.unsqueeze(0))
         for name, head in self.hyper.separable_heads().items():
-            weights[name] = weights.get(name, self._fixed[name]) + head(hidden)[0]
+            weights[name] = weights.get(name, own[name].detach()) + head(hidden)[0]
         return weights

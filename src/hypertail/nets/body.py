@@ -46,6 +46,24 @@ def without_classifier(tail: nn.Module, features: Tensor) -> tuple[nn.Module, nn
     return copy.deepcopy(tail).eval(), None
 
 
+def headless(tail: nn.Module) -> tuple[nn.Module, int]:
+    """`(body, width)`: a copy of the tail with nothing in the place of its classifier, and the size of its vectors.
+
+    Raises:
+        ConfigError: the tail has no linear layer inside it.
+    """
+    path = classifier_of(tail)
+    if not path:
+        raise ConfigError(
+            "tail without a classifier",
+            required="a module with a last nn.Linear layer in it",
+            found=type(tail).__name__,
+            hint="End the model with nn.Linear.",
+        )
+    body, layer = _cut_off(tail, path)
+    return body, layer.in_features
+
+
 def _cut_off(tail: nn.Module, path: str) -> tuple[nn.Module, nn.Linear]:
     layer = tail.get_submodule(path)
     assert isinstance(layer, nn.Linear)

@@ -94,3 +94,26 @@ class Standardise(nn.Module):
                 found=f"features of shape {tuple(x.shape)}",
                 hint="Channels are axis 1 of images and axis -1 of tokens: build Standardise(channels, axis).",
             )
+
+
+class Restore(nn.Module):
+    """What `Standardise` was given: the first stage of a tail that learned from features as they were.
+
+    Args:
+        standardise: fitted.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, standardise: Standardise) -> None:
+        super().__init__()
+        self.axis = standardise.axis
+        self.register_buffer("mean", standardise.mean.clone())
+        self.register_buffer("std", standardise.std.clone())
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Features on their own scale."""
+        shape = [1] * x.dim()
+        shape[self.axis] = -1
+        return x * self.std.view(shape) + self.mean.view(shape)

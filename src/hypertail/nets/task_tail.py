@@ -75,21 +75,24 @@ class AdaptedWeights(TailWeights):
     def __init__(self, body: nn.Module, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         own = dict(body.named_parameters())
-        self._fixed = {name: own[name].detach() for name in (adaptable(body) if rank else ())}
+        self._shared = (body,)  # in a tuple, so that it is no part of this module
+        self._adapted = tuple(adaptable(body) if rank else ())
         vectors = {_key(name): nn.Parameter(value.detach().clone()) for name, value in own.items() if value.dim() < 2}
         self.vectors = nn.ParameterDict(vectors)
         self.adapters = nn.ModuleDict()
-        for name, weight in self._fixed.items():
-            adapters = TaskAdapters(tuple(weight.shape), 1, rank).to(weight)
+        for name in self._adapted:
+            adapters = TaskAdapters(tuple(own[name].shape), 1, rank).to(own[name])
             adapters.begin(0, generator)
             self.adapters[_key(name)] = adapters
 
     def forward(self) -> dict[str, Tensor]:
         """The adapted weights and the vectors of the task."""
         weights: dict[str, Tensor] = dict(self.stored())
-        for key, adapters in self.adapters.items():
-            fixed = self._fixed[_name(key)]
-            weights[_name(key)] = fixed + shaped(adapters(0), fixed.shape)
+        # looked up each time: the body may have been moved or loaded
+        own = dict(self._shared[0].named_parameters()) if self._adapted else {}
+        for name in self._adapted:
+            fixed = own[name].detach()
+            weights[name] = fixed + shaped(self.adapters[_key(name)](0), fixed.shape)
         return weights
 
     def stored(self) -> dict[str, nn.Parameter]:

@@ -43,6 +43,7 @@ def build_strategy(
     depth: int | None = None,
     model: str = "slim-resnet18",
     trunk: nn.Module | None = None,
+    own_tail: nn.Module | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Strategy:
@@ -56,6 +57,7 @@ def build_strategy(
             has no options of `FrozenTrunk`.
         model: name of the main model.
         trunk: the trunk trained on e_1, or None where the strategy trains its own (or has none).
+        own_tail: the tail that was trained with that trunk, without its classifier: features -> vectors.
         seed: of all that is random.
         device: where it is to learn.
 
@@ -84,7 +86,8 @@ def build_strategy(
         else:
             frozen = Trunk(trunk.to(device), learns=False)
     make = _tail_maker(model, stream, depth, seed, device)
-    return recipe.build(Parts(options, stream, seed, device, whole, cut, frozen, tail, make))
+    above = None if own_tail is None else own_tail.to(device)
+    return recipe.build(Parts(options, stream, seed, device, whole, cut, frozen, tail, make, above))
 
 
 def _tail_maker(

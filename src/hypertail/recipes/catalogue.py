@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from hypertail.errors import ConfigError, unknown_name
-from hypertail.recipes import ewc, hypernet, joint, naive, replay, separate
+from hypertail.recipes import adapter, ewc, head, hypernet, joint, lda, naive, replay, separate
 from hypertail.recipes.options import OptionGroup, Options
 from hypertail.recipes.presets import PRESETS, check_preset
 from hypertail.recipes.recipe import Recipe

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hypertail.errors import ConfigError
+from hypertail.nets.body import headless
 from hypertail.nets.models import Cut
 from hypertail.recipes.options import OptionGroup, Options
 from hypertail.strategies import Strategy, Trunk
@@ -32,6 +33,7 @@ class Parts:
         trunk: the layers before the cut, or None.
         tail: those behind it, freshly initialised, or None.
         make_tail: (task, classes) -> a tail of a task's own, freshly initialised.
+        own_tail: the tail that was trained with the trunk, without its classifier; None where there is none.
     """
 
     options: Options
@@ -43,6 +45,17 @@ class Parts:
     trunk: Trunk | None
     tail: nn.Module | None
     make_tail: Callable[[int, int], nn.Module]
+    own_tail: nn.Module | None = None
+
+    def pretrained(self) -> tuple[Trunk, nn.Module, int]:
+        """Trunk, the tail that was trained with it and the size of the vectors that this gives.
+
+        Where a strategy is only described, and nothing was trained, a fresh tail stands in for it.
+        """
+        trunk, tail, _ = self.at_cut()
+        trunk.freeze()
+        body, width = headless(tail)
+        return trunk, body if self.own_tail is None else self.own_tail, width
 
     def at_cut(self) -> tuple[Trunk, nn.Module, Cut]:
         """Trunk, tail and cut of a strategy that has a depth."""
@@ -142,3 +155,23 @@ def check_trunk(options: Options, cut: Cut | None, pixels: int | None) -> None:
             found="trunk-training alone",
             hint="Use --trunk-training with-tail --no-standardise, or --trunk-statistics fixed.",
         )
+
+
+def check_pretrained(options: Options, cut: Cut | None, pixels: int | None) -> None:
+    """Refuse a strategy that needs a pretrained tail where there is none.
+
+    Raises:
+        ConfigError: the trunk is not trained alone, or nothing is frozen.
+    """
+    check_trunk(options, cut, pixels)
+    if options.get("trunk_training") != "alone" or (cut is not None and not cut.has_trunk):
+        raise ConfigError(
+            "strategy above a pretrained tail",
+            required="a trunk trained alone (trunk-training alone), and a depth of 1 or more",
+            found=f"trunk-training {options.get('trunk_training')}" if cut is None or cut.has_trunk else "depth 0",
+            hint="Use --trunk-training alone and a depth from 1 on.",
+        )
+
+
+ALONE = {"trunk_training": "alone", "trunk_statistics": "fixed"}
+"""Of presets in which other strategies learn their trunk with the first tail."""

@@ -1,9 +1,11 @@
 """Strategies: algorithms that learn a stream of experiences."""
 
 from hypertail.hyper import OutputPenalty
+from hypertail.strategies.adapters import Adapters
 from hypertail.strategies.ewc import EWC
 from hypertail.strategies.joint import Joint
 from hypertail.strategies.latent_replay import LatentReplay
+from hypertail.strategies.lda import Lda
 from hypertail.strategies.naive import Naive
 from hypertail.strategies.partial_hypernet import PartialHypernet
 from hypertail.strategies.parts.optimisation import Optimisation
@@ -16,8 +18,10 @@ from hypertail.strategies.tuned import TailDefaults, tail_defaults, tuned_hypern
 
 __all__ = [
     "EWC",
+    "Adapters",
     "Joint",
     "LatentReplay",
+    "Lda",
     "Lesson",
     "Naive",
     "Optimisation",

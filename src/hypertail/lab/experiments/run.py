@@ -93,13 +93,13 @@ def execute(
                 f"this run began with {begun.threads} CPU threads and goes on with {threads}: results may differ in "
                 "the last digits from those of an uninterrupted run."
             )
-        trunk_seconds, trunk = 0.0, None
+        trunk_seconds, trunk, own_tail = 0.0, None, None
         if config.depth and config.options.get("trunk_training") == "alone":
             folder = directory.parent / "trunks" if trunks is None else trunks
-            trunk, trunk_seconds = _trunk(config, learned, folder, device, chosen.trunk, listener.progress)
+            trunk, trunk_seconds, own_tail = _trunk(config, learned, folder, device, chosen.trunk, listener.progress)
         elif config.depth == 0:
             trunk = nn.Sequential()
-        strategy = strategy_of(config, learned, trunk, device)
+        strategy = strategy_of(config, learned, trunk, device, own_tail)
         trains_trunk = trunk is None
         trainer = Trainer(
             learned,
@@ -185,7 +185,11 @@ def _trunk(
 
 
 def strategy_of(
-    config: RunConfig, stream: Stream, trunk: nn.Module | None = None, device: torch.device | str = "cpu"
+    config: RunConfig,
+    stream: Stream,
+    trunk: nn.Module | None = None,
+    device: torch.device | str = "cpu",
+    own_tail: nn.Module | None = None,
 ) -> Strategy:
     """The strategy of a configuration.
 
@@ -194,6 +198,7 @@ def strategy_of(
         stream: gives image channels and class counts.
         trunk: the trunk trained on e_1, or None where the strategy trains its own (or has none).
         device: where it is to learn.
+        own_tail: what was trained above the trunk.
 
     Raises:
         ConfigError: heads that are narrower than a task.
@@ -205,6 +210,7 @@ def strategy_of(
         depth=config.depth if config.recipe.has_depth else None,
         model=config.model,
         trunk=trunk,
+        own_tail=own_tail,
         seed=config.seed,
         device=device,
     )

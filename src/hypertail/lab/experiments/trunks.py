@@ -14,6 +14,7 @@ from torch import nn
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.nets import decompose
 from hypertail.nets.models import USUAL
+from hypertail.nets.standardise import Restore
 from hypertail.recipes.build import build_model
 from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Optimiser
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
@@ -25,10 +26,14 @@ from hypertail.training.pretrain import standardised, train_body
 
 
 class TrainedTrunk(NamedTuple):
-    """A trunk and the time it took to train, possibly in an earlier run, in seconds."""
+    """A trunk, the time it took to train, possibly in an earlier run, in seconds, and the tail that was trained with it.
+
+    The tail takes what the trunk gives, standardised or not, and has no classifier: it gives vectors.
+    """
 
     module: nn.Module
     seconds: float
+    tail: nn.Module
 
 
 def trained_trunk(
@@ -71,10 +76,11 @@ def trained_trunk(
         seconds = time.perf_counter() - started
         facts = {"seconds": seconds, "stream": stream.name, "epochs": 2 * epochs if rotations else epochs}
         save_checkpoint(path, body.state_dict(), facts)
-    trunk, _ = decompose(body, config.depth)
+    trunk, tail = decompose(body, config.depth)
     if options.standardise and config.depth:
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
-    return TrainedTrunk(trunk, seconds)
+        tail = nn.Sequential(Restore(trunk[-1]), tail)
+    return TrainedTrunk(trunk, seconds, tail)
 
 
 def _epochs(config: RunConfig) -> int:
