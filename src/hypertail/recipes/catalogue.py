@@ -161,5 +161,5 @@ def parse_strategies(names: Sequence[str], depths: Sequence[str]) -> list[tuple[
     return list(dict.fromkeys(pairs))
 
 
-for _module in (naive, ewc, replay, hypernet, separate, joint):
+for _module in (naive, ewc, replay, hypernet, adapter, head, lda, separate, joint):
     register(_module.RECIPE)
