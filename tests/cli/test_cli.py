@@ -381,7 +381,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
     options = explained(help_of(capsys, command))
     assert options
     for name, explanation in options.items():
-        assert re.search(r"[A-Za-z]+ .*\(default: .+\)$", explanation), f"{name}: {explanation}"
+        assert re.search(r"[A-Za-z]+ .*\((default: .+|required)\)$", explanation), f"{name}: {explanation}"
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

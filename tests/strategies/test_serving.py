@@ -9,7 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from hypertail.hyper import Curvature
-from hypertail.strategies import EWC, Joint, LatentReplay, Naive, PartialHypernet, Separate, Strategy, Task, Trunk
+from hypertail.strategies import (
+    EWC,
+    Adapters,
+    Joint,
+    LatentReplay,
+    Lda,
+    Naive,
+    PartialHypernet,
+    Separate,
+    Strategy,
+    Task,
+    Trunk,
+)
 from support.asserts import assert_same_tensors, state_of
 from support.tiny import backbone, build, tiny_stream, train
 
@@ -25,6 +37,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hn-output": {"name": "hn", "output_weight": 0.3, "lookahead": "none"},
     "hn-curvature": {"name": "hn", "curvature": Curvature},
     "hn-batch-statistics": {"name": "hn", "statistics": "batch"},
+    "adapter": {"name": "adapter"},
+    "lda": {"name": "lda"},
     "separate": {"name": "separate"},
     "joint": {"name": "joint"},
 }
@@ -58,6 +72,10 @@ def modules(strategy: Strategy) -> list[nn.Module]:
         return [strategy.trunk, strategy.tails]
     if isinstance(strategy, LatentReplay):
         return [strategy.trunk, strategy.tail]
+    if isinstance(strategy, Adapters):
+        return [strategy.trunk, strategy.body, strategy.tails]
+    if isinstance(strategy, Lda):
+        return [strategy.trunk]
     assert isinstance(strategy, Naive | EWC | Joint)
     return [strategy.model]
 

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from hypertail.hyper import Hypernetwork
 from hypertail.nets import decompose, slim_resnet18
+from hypertail.nets.body import headless
 from hypertail.seeds import generator, seeded
 from hypertail.strategies import (
     EWC,
+    Adapters,
     Joint,
     LatentReplay,
+    Lda,
     Naive,
     Optimisation,
     OutputPenalty,
@@ -26,6 +29,7 @@ from hypertail.strategies import (
     Strategy,
     Trunk,
 )
+from hypertail.strategies.lda import Described
 from hypertail.streams import Examples, Experience, Stream
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.trainer import Result, Trainer
@@ -139,8 +143,8 @@ def hypernetwork(tail: nn.Module, tasks: int = 3, seed: int = 0, **options: Any)
         return Hypernetwork.for_tail(tail, tasks, **sizes)
 
 
-Name = Literal["naive", "ewc", "lr", "hn", "separate", "joint"]
-CONTINUAL: tuple[Name, ...] = ("naive", "ewc", "lr", "hn", "separate")
+Name = Literal["naive", "ewc", "lr", "hn", "adapter", "lda", "separate", "joint"]
+CONTINUAL: tuple[Name, ...] = ("naive", "ewc", "lr", "hn", "adapter", "lda", "separate")
 WITH_TRUNK: tuple[Name, ...] = ("lr", "hn", "separate")
 
 
@@ -176,6 +180,11 @@ def build(
     if name == "joint":
         return Joint(model(classes), optimisation, **options)
     first, tail = decompose(model(classes), depth)
+    if name in ("adapter", "lda"):
+        given, (body, width) = Trunk(first, learns=False), headless(tail)
+        if name == "lda":
+            return Lda(Trunk(Described(first, body), learns=False), **options)
+        return Adapters(given, body, width, optimisation, rank=adapter_rank or 2, seed=0, **options)
     trunk = Trunk(first, learns=learns, statistics=statistics)
     if name == "lr":
         return LatentReplay(trunk, tail, optimisation, **({"capacity": 12, "replay_batch": 6} | options))

@@ -13,12 +13,13 @@ from hypertail.strategies.parts.pace import Pace
 from hypertail.strategies.parts.trunk import Trunk
 from hypertail.strategies.rotations import Rotations
 from hypertail.strategies.separate import Separate
-from hypertail.strategies.strategy import Lesson, Strategy, Task
+from hypertail.strategies.strategy import InfersTask, Lesson, Strategy, Task
 from hypertail.strategies.tuned import TailDefaults, tail_defaults, tuned_hypernet
 
 __all__ = [
     "EWC",
     "Adapters",
+    "InfersTask",
     "Joint",
     "LatentReplay",
     "Lda",

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from hypertail.errors import ConfigError
 from hypertail.hyper.roster import ids_in
+from hypertail.hyper.task_state import check_tensors
 from hypertail.nets.cut import stage_named
 from hypertail.nets.frozen import Frozen
 from hypertail.nets.task_tail import AdaptedWeights, TaskTail
@@ -17,7 +18,7 @@ from hypertail.nets.tensors import BufferDict, nbytes
 from hypertail.seeds import generator
 from hypertail.strategies.parts.optimisation import Optimisation
 from hypertail.strategies.parts.trunk import Trunk
-from hypertail.strategies.strategy import Lesson, Strategy, Task
+from hypertail.strategies.strategy import Lesson, Strategy, Task, below
 
 
 class Adapters(Strategy):
@@ -89,6 +90,8 @@ class Adapters(Strategy):
         self.tails.clear()
         for task, classes in self.roster.classes.items():
             self._add(task, classes)
+            saved = below(f"tails.{task}.statistics.", state)
+            check_tensors(f"statistics of task {task}", saved, self.tail(task).statistics)
 
     def memory(self) -> dict[str, int]:
         """What each task owns; the frozen tail belongs to the pretrained model, as the trunk does."""

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from hypertail.hyper.roster import ids_in
+from hypertail.hyper.task_state import check_tensors
 from hypertail.nets.moments import Discriminant, Moments, pooled_covariance
+from hypertail.nets.pooled import pooled
 from hypertail.nets.tensors import BuffersOfTasks, nbytes
 from hypertail.strategies.parts.trunk import Trunk
-from hypertail.strategies.strategy import Lesson, Strategy, Task
+from hypertail.strategies.strategy import Lesson, Strategy, Task, below
+
+MOMENTS = ("counts", "means", "scatter")
 
 
 class Described(nn.Module):
@@ -29,8 +33,7 @@ class Described(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The vectors, (n, numbers)."""
         features = self.trunk(images)
-        parts = [features] if features.dim() == 2 else [features.mean((2, 3)), features.std((2, 3), correction=0)]
-        return torch.cat((*parts, self.body(features)), dim=1)
+        return torch.cat((pooled(features), self.body(features)), dim=1)
 
 
 class Lda(Strategy):
@@ -56,6 +59,7 @@ class Lda(Strategy):
     def begin(self, task: Task) -> LdaLesson:
         """Make room for the task's moments."""
         self.roster.admit(task.id, task.classes, task.name)
+        self.moments[task.id] = {"counts": torch.zeros(task.classes, dtype=torch.float64)}
         return LdaLesson(self, task)
 
     def learn(self, task: int, moments: Moments) -> None:
@@ -66,8 +70,7 @@ class Lda(Strategy):
     def logits(self, vectors: Tensor) -> Tensor:
         """Of all classes of all tasks, in the order in which they were begun."""
         if self._discriminant is None:
-            sets = [Moments(*(self.moments[task][name].cpu() for name in ("counts", "means", "scatter")))
-                    for task in self.moments]  # fmt: skip
+            sets = [Moments(*(self.moments[task][name].cpu() for name in MOMENTS)) for task in self._columns()]
             means = torch.cat([each.means for each in sets])
             self._discriminant = Discriminant(means, pooled_covariance(sets), self.ridge)
         return self._discriminant.logits(vectors.cpu()).to(vectors.device)
@@ -75,10 +78,11 @@ class Lda(Strategy):
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's classes."""
         self.roster.check(task)
-        start, end = self._columns()[task]
         vectors = self.trunk.features(inputs, training=False)
-        if task not in self.moments:  # while it is being learned
-            return vectors.new_zeros(len(vectors), end - start)
+        columns = self._columns()
+        if task not in columns:
+            return vectors.new_zeros(len(vectors), self.roster.classes[task])
+        start, end = columns[task]
         return self.logits(vectors)[:, start:end].to(vectors.dtype)
 
     def infer(self, inputs: Tensor) -> Tensor:
@@ -88,26 +92,34 @@ class Lda(Strategy):
         return owners.to(best.device)[best]
 
     def _columns(self) -> dict[int, tuple[int, int]]:
-        """Task id -> its columns among the logits of all classes."""
+        """Task id -> its columns among the logits of all classes; not of a task that is still being learned."""
         found, start = {}, 0
         for task, classes in self.roster.classes.items():
-            found[task] = (start, start + classes)
-            start += classes
+            if len(self.moments[task]) == len(MOMENTS):
+                found[task] = (start, start + classes)
+                start += classes
         return found
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
         """Restore the tasks."""
         self.roster.load_state(state, "moments", holds=ids_in(state, "moments"))
         self.moments.clear()
-        for task in self.roster.classes:
-            self.moments[task] = {}
+        for task, classes in self.roster.classes.items():
+            saved = below(f"moments.{task}.", state)
+            width = saved["means"].shape[-1] if "means" in saved else 0
+            shapes = {"counts": (classes,), "means": (classes, width), "scatter": (width, width)}
+            fresh = shapes if len(saved) > 1 else {"counts": (classes,)}
+            expected = {name: torch.empty(shape, dtype=torch.float64) for name, shape in fresh.items()}
+            check_tensors(f"moments of task {task}", saved, expected)
+            self.moments[task] = saved
         self._discriminant = None
 
     def memory(self) -> dict[str, int]:
         """Class means, and the covariance: one for all tasks would do, since they add up."""
         one = [self.moments[task] for task in self.moments]
-        means = sum(nbytes((each["counts"], each["means"])) for each in one)
-        return {"means": means, "covariance": nbytes((one[0]["scatter"],)) if one else 0}
+        scatters = [each["scatter"] for each in one if "scatter" in each]
+        means = nbytes(value for each in one for name, value in each.items() if name != "scatter")
+        return {"means": means, "covariance": nbytes(scatters[:1])}
 
 
 class LdaLesson(Lesson):

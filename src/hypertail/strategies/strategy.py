@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -180,6 +180,14 @@ class Strategy(nn.Module, ABC):
     def diagnostics(self) -> dict[str, list[float]]:
         """What was recorded step by step, if anything was asked for."""
         return {}
+
+
+@runtime_checkable
+class InfersTask(Protocol):
+    """A strategy that finds the task of an input by itself."""
+
+    def infer(self, inputs: Tensor) -> Tensor:
+        """The id of the task of each input, (n,)."""
 
 
 def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

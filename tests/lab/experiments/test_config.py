@@ -59,7 +59,7 @@ def test_expand_goes_seed_by_seed_and_keeps_the_rest() -> None:
 @pytest.mark.parametrize(
     ("names", "depths", "seeds", "message"),
     [
-        (["hm"], ["3"], [0], "unknown strategy 'hm': required one of ewc, hn, .*found 'hm'. Did you mean 'hn'?"),
+        (["hm"], ["3"], [0], "unknown strategy 'hm': required one of adapter, .*found 'hm'. Did you mean 'hn'?"),
         (["naive-3"], ["3"], [0], "unknown strategy 'naive-3'.*Did you mean 'naive'?"),
         (["hn"], ["5"], [0], "depth of hn: required 0 to 4, or full; found 5. Give --depth."),
         (["hn-9"], ["3"], [0], "depth of hn: required 0 to 4, or full; found 9"),
@@ -185,8 +185,21 @@ def test_labels_and_directories() -> None:
 
 
 def test_names_of_a_grid_are_distinct() -> None:
-    configs = expand(list(STRATEGIES), ["full", "1", "2", "3", "4"], range(3), BASE)
-    assert len({config.run_name for config in configs}) == len(configs) == 3 * (3 + 3 * 5)
+    pretrained = ["adapter", "head", "lda"]  # these need a trunk
+    others = [name for name in STRATEGIES if name not in pretrained]
+    configs = [
+        *expand(others, ["full", "1", "2", "3", "4"], range(3), BASE),
+        *expand(pretrained, ["1", "2", "3", "4"], range(3), BASE),
+    ]
+    assert len({config.run_name for config in configs}) == len(configs) == 3 * (3 + 3 * 5 + 3 * 4)
+
+
+@pytest.mark.parametrize("strategy", ["adapter", "head", "lda"])
+def test_a_pretrained_tail_needs_a_trunk(strategy: str) -> None:
+    with pytest.raises(ConfigError, match=r"above a pretrained tail: .*depth of 1 or more; found depth 0"):
+        replace(BASE, strategy=strategy, depth=0)
+    with pytest.raises(ConfigError, match=r"above a pretrained tail: .*found trunk-training with-tail"):
+        replace(BASE, strategy=strategy, depth=3, options=dict(trunk_training="with-tail", standardise=False))
 
 
 def test_json_holds_every_option() -> None:

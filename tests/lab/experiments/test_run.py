@@ -202,6 +202,8 @@ OPTIONS_TRIED: dict[str, Case] = {
     "output_weight": Case(1.0),
     "output_tasks": Case(2, among=OUTPUT),
     "output_share": Case(1.0, among=OUTPUT),
+    "task_rank": Case(2, "adapter", depth=3),
+    "adapter_lr": Case(1e-3, "adapter", depth=3),
     "buffer": Case(3, "lr"),
     "buffer_policy": Case("reservoir", "lr"),
     "replay_batch": Case(2, "lr"),
@@ -216,6 +218,7 @@ ELSEWHERE = {
     "penalty_form",
     "per_sample",
     "record_cosine",
+    "ridge",
 }  # these have tests of their own
 
 

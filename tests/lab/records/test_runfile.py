@@ -132,6 +132,25 @@ def test_data_that_does_not_fit(value: object, tmp_path: Path) -> None:
         RunFile.read(tmp_path / "run.json")
 
 
+def test_accuracy_without_tasks_is_an_optional_key(tmp_path: Path) -> None:
+    ways = {"class_means": {"accuracy": 0.5, "right_task": 0.75}}
+    run = replace(sample_run(), class_incremental=ways)
+    assert RunFile.read(run.write(tmp_path / "run.json")).class_incremental == ways
+    assert run.cil == 0.5
+    assert sample_run().cil is None
+    assert "class_incremental" not in sample_run().to_json()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], {"class_means": 0.5}, {"class_means": {"accuracy": 0.5}}, {"a": {"accuracy": 1.5, "right_task": 0.5}}, None],
+)
+def test_accuracy_without_tasks_that_does_not_fit(value: object, tmp_path: Path) -> None:
+    path = written(tmp_path, lambda content: content.update(class_incremental=value))
+    with pytest.raises(CheckpointError, match="key 'class_incremental': required an object: way -> accuracy"):
+        RunFile.read(path)
+
+
 def test_curves_and_metrics_may_be_missing(tmp_path: Path) -> None:
     def drop(content: dict[str, Any]) -> None:
         del content["curves"], content["metrics"]

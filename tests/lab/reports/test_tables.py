@@ -48,11 +48,26 @@ def test_statistics_over_seeds_are_numpys() -> None:
     for group in group_runs(sample_runs(4, seeds=5)):
         for quantity in QUANTITIES:
             stat = group.stat(quantity)
+            if quantity == "cil":  # which these runs did not measure
+                assert stat is None
+                continue
             values = [getattr(run, quantity, None) or run.metrics.get(quantity, 0) for run in group.runs]
             assert stat is not None
             assert stat.n == 5
             assert stat.mean == pytest.approx(np.mean(values), abs=1e-12)
             assert stat.std == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+
+
+def test_accuracy_without_tasks_has_a_column_where_a_run_measured_it() -> None:
+    untold = tiny_run([[0.9, NAN], [0.8, 0.7]])
+    told = replace(untold, strategy="naive", depth=None, label="Naive", hypernetwork_parameters=None)
+    way = {"class_means": {"accuracy": 0.625, "right_task": 0.75}, "confidence": {"accuracy": 0.3, "right_task": 0.4}}
+    (without,), (table,) = build_tables([told]), build_tables([told, replace(untold, class_incremental=way)])
+    assert "CIL %" not in without.columns
+    place = table.columns.index("CIL %")
+    assert sorted(row[place] for row in table.rows) == ["62.5", "–"]
+    assert any(note.startswith("CIL: the task is not told") for note in table.notes)
+    assert "0.625" in to_csv([replace(untold, class_incremental=way)])
 
 
 def test_one_seed_has_no_spread() -> None:

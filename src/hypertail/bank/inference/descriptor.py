@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hypertail.bank.backbone import Backbone
 from hypertail.errors import ConfigError
 from hypertail.nets.channels import channel_axis
+from hypertail.nets.pooled import pooled
 from hypertail.seeds import generator
 
 WIDEST = 1024
@@ -34,19 +35,13 @@ class Descriptor:
         return torch.cat([self._of(part) for part in features.split(chunk)])
 
     def _of(self, features: Tensor) -> Tensor:
-        vectors: Tensor = torch.cat((self._pooled(features), self.backbone.body(features)), dim=1).float()
+        vectors: Tensor = torch.cat((pooled(features, self._axis), self.backbone.body(features)), dim=1).float()
         if vectors.shape[1] <= WIDEST:
             return vectors
         random = generator(0, "descriptor", vectors.shape[1])
         projection = torch.randn(vectors.shape[1], WIDEST, generator=random).to(vectors) / WIDEST**0.5
         projected: Tensor = vectors @ projection
         return projected
-
-    def _pooled(self, features: Tensor) -> Tensor:
-        if features.dim() == 2:
-            return features
-        positions = features.movedim(self._axis, -1).flatten(1, -2)
-        return torch.cat((positions.mean(1), positions.std(1, correction=0)), dim=1)
 
 
 def _axis_of(body: nn.Module) -> int:

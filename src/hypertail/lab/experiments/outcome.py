@@ -13,6 +13,7 @@ from hypertail.lab.experiments.begun import Begun
 from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_rows
 from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream
+from hypertail.training.class_incremental import Inference
 from hypertail.training.trainer import Result
 
 
@@ -21,6 +22,7 @@ def run_file(
     stream: Stream,
     strategy: Strategy,
     result: Result,
+    class_incremental: Inference,
     trunk_seconds: float,
     device: torch.device,
     command: str,
@@ -33,6 +35,7 @@ def run_file(
         stream: what was learned.
         strategy: what learned it.
         result: what was measured.
+        class_incremental: what was measured without telling tasks; empty where nothing was.
         trunk_seconds: seconds that training a trunk of its own took, possibly in an earlier run.
         device: where it was trained.
         command: the command that made it.
@@ -80,5 +83,6 @@ def run_file(
         command=command,
         started=started.isoformat(timespec="seconds"),
         data=begun.data,
+        class_incremental=class_incremental or None,
         extra=extra,
     )

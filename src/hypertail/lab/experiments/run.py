@@ -27,6 +27,7 @@ from hypertail.recipes.build import build_strategy
 from hypertail.storage.checkpoint import DamagedCheckpointError
 from hypertail.strategies import Strategy
 from hypertail.streams import Stream
+from hypertail.training.class_incremental import class_incremental
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.features.shared import SharedFeatures
 from hypertail.training.loop import Progress
@@ -130,7 +131,8 @@ def execute(
         begun = replace(begun, config=config, precisions=chosen)
         begun.write(directory)
         result = trainer.run(resume=existing == "reuse")
-        run = run_file(begun, learned, strategy, result, trunk_seconds, device, place.command, started)
+        untold = class_incremental(learned, strategy, trainer.cache, config.measure_on)
+        run = run_file(begun, learned, strategy, result, untold, trunk_seconds, device, place.command, started)
         run.write(directory / FILE_NAME, overwrite=existing != "error")
         return run
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from torch import nn
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.nets import decompose
 from hypertail.nets.models import USUAL
-from hypertail.nets.standardise import Restore
+from hypertail.nets.standardise import Restore, Standardise
 from hypertail.recipes.build import build_model
 from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Optimiser
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
@@ -26,7 +26,7 @@ from hypertail.training.pretrain import standardised, train_body
 
 
 class TrainedTrunk(NamedTuple):
-    """A trunk, the time it took to train, possibly in an earlier run, in seconds, and the tail that was trained with it.
+    """A trunk, the seconds it took to train, possibly in an earlier run, and the tail that was trained with it.
 
     The tail takes what the trunk gives, standardised or not, and has no classifier: it gives vectors.
     """
@@ -79,7 +79,7 @@ def trained_trunk(
     trunk, tail = decompose(body, config.depth)
     if options.standardise and config.depth:
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
-        tail = nn.Sequential(Restore(trunk[-1]), tail)
+        tail = nn.Sequential(Restore(cast(Standardise, trunk[-1])), tail)
     return TrainedTrunk(trunk, seconds, tail)
 
 

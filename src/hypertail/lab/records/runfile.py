@@ -85,6 +85,7 @@ class RunFile:
     started: str  # ISO 8601
     curves: tuple[Curve, ...] = ()
     data: DataRecord | None = None  # None in files of versions that did not record it
+    class_incremental: Mapping[str, Mapping[str, float]] | None = None  # None where it was not measured
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the file that this version does not know
 
     def __post_init__(self) -> None:
@@ -108,6 +109,12 @@ class RunFile:
         """`aca`, `forgetting`, `forgetting_max`, `learning_accuracy`, in 0..1; None where undefined."""
         return summarise(self.matrix)
 
+    @property
+    def cil(self) -> float | None:
+        """Accuracy, in 0..1, where tasks are not told but found by class means; None where it was not measured."""
+        found = (self.class_incremental or {}).get("class_means")
+        return None if found is None else found["accuracy"]
+
     def to_json(self) -> dict[str, Any]:
         """The content of the file, as plain JSON values."""
         head = {"format": FORMAT, "format_version": FORMAT_VERSION}
@@ -115,8 +122,9 @@ class RunFile:
 
     def _content(self) -> dict[str, Any]:
         content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
-        if self.data is None:
-            del content["data"]
+        for name in ("data", "class_incremental"):
+            if content[name] is None:
+                del content[name]
         return content
 
     @classmethod

@@ -90,6 +90,15 @@ def _is_data(value: object) -> bool:
     return True
 
 
+def _is_class_incremental(value: object) -> bool:
+    return _dict_of(
+        lambda way: (
+            isinstance(way, Mapping)
+            and all(way.get(name) is not None and _is_share(way[name]) for name in ("accuracy", "right_task"))
+        )
+    )(value)
+
+
 def _list_of(item: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and all(item(part) for part in value)
 
@@ -148,6 +157,9 @@ def check(content: Mapping[str, Any], where: str, error: type[DataError] | type[
         fail("curves", "a list of points, each with task, epoch and accuracy", short(content["curves"]))
     if "data" in content and not _is_data(content["data"]):
         fail("data", "an object with digest (a text) and reports (a list)", short(content["data"]))
+    if not _is_class_incremental(content.get("class_incremental", {})):
+        required = "an object: way -> accuracy and right_task, numbers in 0..1"
+        fail("class_incremental", required, short(content["class_incremental"]))
     n, rows = len(content["tasks"]), content["accuracy"]
     if len(rows) != n or any(len(row) != n for row in rows):
         found = f"{len(rows)} rows of {', '.join(sorted({str(len(row)) for row in rows})) or 'no'} values"

@@ -13,6 +13,7 @@ def notes(groups: Sequence[Group]) -> tuple[str, ...]:
     found = [
         _spread(groups),
         validation(groups),
+        _untold(groups),
         _repeated(groups),
         _seeds(groups),
         _tasks(groups),
@@ -37,6 +38,12 @@ def _spread(groups: Sequence[Group]) -> str:
         return "One run per row (n = 1): the spread over seeds is unknown."
     text = "Mean ± sample standard deviation over n runs with different seeds."
     return f"{text} One run only, spread unknown: {', '.join(single)}." if single else text
+
+
+def _untold(groups: Sequence[Group]) -> str:
+    if not any(group.stat("cil") for group in groups):
+        return ""
+    return "CIL: the task is not told, but that of the nearest class mean of trunk features. ACA: it is told."
 
 
 def _repeated(groups: Sequence[Group]) -> str:

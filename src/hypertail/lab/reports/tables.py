@@ -182,6 +182,8 @@ def _table(stream: str, groups: list[Group], in_columns: bool, every_metric: boo
     metrics = {"aca": "ACA %", "forgetting": "forgetting %", "learning_accuracy": "learning accuracy %"}
     if every_metric:
         metrics["forgetting_max"] = "forgetting from best %"
+    if any(group.stat("cil") is not None for group in groups):
+        metrics["cil"] = "CIL %"
     unit, length, digits = time_unit(run.seconds for group in groups for run in group.runs)
     rows = []
     for index, group in enumerate(groups):
