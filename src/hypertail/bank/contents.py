@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hypertail.bank.accounting import Summary, TaskSize, alternatives, verdict
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.certificate.certificate import Certificate, TaskCheck
-from hypertail.bank.certificate.compare import Comparison
+from hypertail.bank.certificate.compare import Compared, Comparison
 from hypertail.bank.export.served import Served
 from hypertail.bank.founding import Founding, described, made_again
 from hypertail.bank.record import TaskRecord
@@ -52,6 +52,7 @@ class Contents:
         self._records: dict[str, TaskRecord] = {}
         self._server: Server | None = None
         self._hyper: tuple[str, Hypernetwork] | None = None
+        self.compared: dict[str, Compared] = {}
 
     @classmethod
     def create(cls, path: Path, founding: Founding, device: str) -> Contents:
@@ -158,15 +159,17 @@ class Contents:
         kept = {task.file.digest for task in self.manifest.tasks}
         self._records = {digest: record for digest, record in self._records.items() if digest in kept}
 
-    def certify(self, accuracies: Mapping[str, float], budget: float) -> Certificate:
-        """Every task beside what was written when it was learned."""
-        comparison = Comparison(self.server, self.backbone, budget)
+    def certify(self, accuracies: Mapping[str, float], budget: float, *, anew: bool = True) -> Certificate:
+        """Every task beside what was written when it was learned; not `anew` what this process has compared before."""
+        known = {} if anew else self.compared
+        comparison = Comparison(self.server, self.backbone, budget, known)
         checks = [
             comparison.check(
                 task.name,
                 self.record(task.name),
                 files_identical=self.as_learned(task),
                 accuracy=accuracies.get(task.name),
+                digest=self.answers_with(task),
             )
             for task in self.manifest.tasks
         ]
@@ -196,6 +199,11 @@ class Contents:
         facts, shared = own[-1].facts, self.manifest.shared.get(HYPERNET)
         moved = facts.get("shared") is not None and (shared is None or facts["shared"] != shared.digest)
         return bool(facts["digest"] == task.file.digest) and not moved
+
+    def answers_with(self, task: TaskRef) -> str:
+        """The digests of all that answers for a task."""
+        shared = self.manifest.shared.get(HYPERNET)
+        return f"{self.backbone.digest}/{task.file.digest}/{shared.digest if shared else ''}"
 
     def served(self, name: str) -> Served:
         """A task as an export takes it."""

@@ -110,5 +110,5 @@ class TaskRecord:
                 "file of a task",
                 required="the tensors and facts of a task",
                 found=f"{type(error).__name__}: {error}",
-                hint="Check the bank: hypertail verify BANK.",
+                hint="Check the bank: hypertail verify --bank BANK.",
             ) from error

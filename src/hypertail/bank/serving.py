@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from hypertail.bank.prediction import Prediction
 from hypertail.bank.record import TaskRecord
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.nets.task_head import TaskHead
+from hypertail.nets.task_tail import TaskTail
 
 MOST_TAILS = 64
 """Tails of so many tasks are held in memory; the others are made again from what was stored."""
@@ -67,6 +69,7 @@ class Server:
         self.names = tuple(names)
         self._records = records
         self._tails: OrderedDict[str, ReadyTail] = OrderedDict()
+        self._templates: dict[str, TaskTail] = {}
         self._descriptor = Descriptor(backbone)
         self._inference: TaskInference | None = None
 
@@ -77,8 +80,10 @@ class Server:
             return self._tails[name]
         record = self._records(name)
         with torch.no_grad():
-            tail = tail_of(record, self.backbone, self.hyper)
-            tensors = {key: value.to(self.device) for key, value in tail.tensors().items()}
+            kind = json.dumps([record.method, record.settings], sort_keys=True)
+            tail = tail_of(record, self.backbone, self.hyper, self._templates.get(kind))
+            self._templates[kind] = tail  # building its modules takes longer than filling them
+            tensors = {key: value.to(self.device, copy=True) for key, value in tail.tensors().items()}
         ready = ReadyTail(tensors, tail.head.to(self.device), record.calibration.get("temperature", 1.0))
         self._tails[name] = ready
         while len(self._tails) > MOST_TAILS:

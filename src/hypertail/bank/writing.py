@@ -116,7 +116,7 @@ class Writer:
             facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(images)}
             grown = extended(record, tail, backbone, material, facts, self.lessons.seed)
             grown = replace(grown, probes=self._probes(grown, tail, backbone))
-            before = contents.certify({}, 0.0)
+            before = contents.certify({}, 0.0, anew=False)
             learned = self._commit("extend", change, ref.id, name, grown, {})
         contents.refresh()
         return self._result(name, learned, grown, started, before, "", images.notices)
@@ -207,13 +207,14 @@ class Writer:
         if not contents.manifest.tasks:
             return None
         names = [task.name for task in contents.manifest.tasks]
-        comparison = Comparison(Server(backbone, contents.record, names, hyper, contents.device), backbone, budget)
-        moved = hyper is not contents.hyper
+        server = Server(backbone, contents.record, names, hyper, contents.device)
+        comparison, moved = Comparison(server, backbone, budget, contents.compared), hyper is not contents.hyper
         checks = []
         for task in contents.manifest.tasks:
             record = contents.record(task.name)
             same = contents.as_learned(task) and not (moved and record.method == HYPERNET)
-            checks.append(comparison.check(task.name, record, files_identical=same))
+            digest = None if moved else contents.answers_with(task)
+            checks.append(comparison.check(task.name, record, files_identical=same, digest=digest))
         certificate = contents.certificate(tuple(checks), budget)
         hold(certificate, "learning this task")
         return certificate

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +18,24 @@ from hypertail.bank.serving import Server
 from hypertail.nets.task_tail import TaskTail
 
 
+class Compared(NamedTuple):
+    """Answers to probes now beside those when the task was learned.
+
+    Attributes:
+        probes: how many.
+        changed: how many answers are other ones.
+        change: the largest of a logit.
+        largest: logit, then.
+        equal: whether all logits are equal to the bit.
+    """
+
+    probes: int
+    changed: int
+    change: float
+    largest: float
+    equal: bool
+
+
 class Comparison:
     """Compares tasks of a server with their records.
 
@@ -23,11 +43,18 @@ class Comparison:
         server: answers now.
         backbone: of the bank.
         budget: share of a task's answers that may be another one.
+        known: what this process has already compared, by the digests of all that answers; it is added to.
     """
 
-    def __init__(self, server: Server, backbone: Backbone, budget: float) -> None:
+    def __init__(
+        self, server: Server, backbone: Backbone, budget: float, known: MutableMapping[str, Compared] | None = None
+    ) -> None:
         self.server, self.backbone, self.budget = server, backbone, budget
-        self._features = backbone.features(probe_images(backbone.preprocessing.size).to(server.device))
+        self.known = {} if known is None else known
+
+    @cached_property
+    def _features(self) -> Tensor:
+        return self.backbone.features(probe_images(self.backbone.preprocessing.size).to(self.server.device))
 
     @torch.no_grad()
     def answers(self, tail: TaskTail) -> Tensor:
@@ -44,6 +71,7 @@ class Comparison:
         files_identical: bool,
         accuracy: float | None = None,
         before: Mapping[str, Tensor] | None = None,
+        digest: str | None = None,
     ) -> TaskCheck:
         """The check of one task.
 
@@ -53,7 +81,32 @@ class Comparison:
             files_identical: whether every stored bit that answers for it is as it was then.
             accuracy: on test data, if there is any.
             before: the tail's tensors as they were, to tell by how much they moved.
+            digest: of all that answers for the task: the same bits were compared before in this process if it is
+                known. None: compare anyway.
         """
+        if digest is None or digest not in self.known:
+            found = self._compared(name, record)
+            if digest is not None:
+                self.known[digest] = found
+        else:
+            found = self.known[digest]
+        standing: Standing = "moved"
+        if files_identical and found.change <= ROUNDING * max(1.0, found.largest):
+            standing = "identical" if found.equal else "rounding"
+        return TaskCheck(
+            name,
+            standing,
+            files_identical,
+            found.probes,
+            found.changed,
+            found.change,
+            0.0 if before is None else moved_by(before, self.server.tail(name).tensors),
+            accuracy,
+            record.facts.get("held_out_accuracy"),
+            found.changed <= self.budget * found.probes,
+        )
+
+    def _compared(self, name: str, record: TaskRecord) -> Compared:
         tail = self.server.tail(name)
         then, now = [record.probes["logits"]], [tail.logits(self.backbone, self._features).cpu()]
         if "features" in record.probes:
@@ -61,23 +114,8 @@ class Comparison:
             now.append(tail.logits(self.backbone, record.probes["features"].to(self.server.device)).cpu())
         changed = sum(int((a.argmax(1) != b.argmax(1)).sum()) for a, b in zip(then, now, strict=True))
         change = max(float((a - b).abs().max()) for a, b in zip(then, now, strict=True))
-        probes = sum(len(each) for each in then)
         equal = all(torch.equal(a, b) for a, b in zip(then, now, strict=True))
-        standing: Standing = "moved"
-        if files_identical and change <= ROUNDING * max(1.0, float(then[0].abs().max())):
-            standing = "identical" if equal else "rounding"
-        return TaskCheck(
-            name,
-            standing,
-            files_identical,
-            probes,
-            changed,
-            change,
-            0.0 if before is None else moved_by(before, tail.tensors),
-            accuracy,
-            record.facts.get("held_out_accuracy"),
-            changed <= self.budget * probes,
-        )
+        return Compared(sum(map(len, then)), changed, change, float(then[0].abs().max()), equal)
 
 
 def moved_by(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:

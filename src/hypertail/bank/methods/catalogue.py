@@ -53,16 +53,29 @@ def make_method(name: str, settings: Mapping[str, Any] | None = None, hyper: Hyp
 
 
 @torch.no_grad()
-def tail_of(record: TaskRecord, backbone: Backbone, hyper: Hypernetwork | None = None) -> TaskTail:
+def tail_of(
+    record: TaskRecord, backbone: Backbone, hyper: Hypernetwork | None = None, like: TaskTail | None = None
+) -> TaskTail:
     """The tail of a task as it was learned.
+
+    Args:
+        record: of the task.
+        backbone: of the bank.
+        hyper: what tasks of method `hypernet` share.
+        like: a tail of the same method and settings, whose parts are taken over; it is of no use afterwards.
 
     Raises:
         CheckpointError: tensors that are missing, foreign or of other shapes, or a hypernetwork that is missing.
     """
     if record.method == HypernetMethod.name and hyper is None:
         raise _unfit(record, "the hypernetwork that its tasks share", "none")
-    method = make_method(record.method, record.settings, hyper)
-    tail = method.begin(backbone, len(record.classes), torch.Generator())
+    if like is None:
+        method = make_method(record.method, record.settings, hyper)
+        tail = method.begin(backbone, len(record.classes), torch.Generator())
+    else:
+        tail, begun = like, dict(backbone.body.named_buffers())
+        for name, value in tail.statistics.items():
+            value.copy_(begun[name])
     tail.head = TaskHead(backbone.width, record.blocks).to(next(tail.head.parameters()))
     for part, module, flat in (("weights", tail.weights, record.weights), ("head", tail.head, record.head)):
         try:
@@ -83,5 +96,5 @@ def _unfit(record: TaskRecord, required: str, found: str) -> CheckpointError:
         f"task '{record.name}'",
         required=required,
         found=found,
-        hint="Check the bank (hypertail verify BANK), and that the model is the one that the bank was made with.",
+        hint="Check the bank (hypertail verify --bank BANK), and that the model is the one it was made with.",
     )

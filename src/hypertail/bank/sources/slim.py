@@ -66,6 +66,6 @@ def fill(backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
                 "model of the bank",
                 required=f"'{name}' of shape {tuple(own[name].shape)}" if name in own else f"no '{name}'",
                 found=f"shape {tuple(tensors[name].shape)}" if name in tensors else "none",
-                hint="Check the bank: hypertail verify BANK.",
+                hint="Check the bank: hypertail verify --bank BANK.",
             )
         own[name].copy_(tensors[name])

@@ -153,17 +153,18 @@ class Change:
 
     def _delete_unused(self) -> None:
         """Delete files of ours that no kept generation has; none at all while a manifest cannot be read."""
-        used = set(self.manifest.files())
-        for number in self.store.generations():
+        names = (f"files/{child.name}" for child in (self.store.path / "files").iterdir())
+        unused = {name for name in names if FILE_NAME.fullmatch(name)} - set(self.manifest.files())
+        for number in reversed(self.store.generations()):
+            if not unused:  # as where tasks were learned and nothing else; manifests are long
+                return
             try:
                 text = self.store.place_of(number).read_text(encoding="utf-8").partition("\n")[2]
-                used |= set(manifest_of(text, str(number)).files())
+                unused -= set(manifest_of(text, str(number)).files())
             except (OSError, UnicodeDecodeError, CheckpointError):
                 return
-        for child in (self.store.path / "files").iterdir():
-            name = f"files/{child.name}"
-            if FILE_NAME.fullmatch(name) and name not in used:
-                self._delete(child)
+        for name in unused:
+            self._delete(self.store.path / name)
 
     @staticmethod
     def _delete(place: Path) -> None:

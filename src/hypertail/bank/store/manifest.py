@@ -130,7 +130,7 @@ def manifest_of(text: str, place: str) -> Manifest:
             f"manifest {place}",
             required="a manifest of a bank",
             found=f"{type(error).__name__}: {error}",
-            hint="The file is damaged: an earlier generation may be whole (hypertail verify BANK).",
+            hint="The file is damaged: an earlier generation may be whole (hypertail verify --bank BANK).",
         ) from error
 
 

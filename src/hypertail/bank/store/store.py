@@ -235,7 +235,7 @@ class Store:
                     f"generation {generation} of the bank",
                     required=f"one that is kept: {kept[0]} to {kept[-1]}",
                     found=str(generation),
-                    hint="hypertail log BANK lists them.",
+                    hint="hypertail log --bank BANK lists them.",
                 )
             old = self.read(generation, None)
             gone = [task.name for task in old.tasks if task.file.name in self.manifest.erased]
@@ -260,7 +260,7 @@ def _damaged(place: str, found: str) -> CheckpointError:
         f"file {place} of the bank",
         required="the bytes that were written",
         found=found,
-        hint="hypertail verify BANK says what still works; hypertail rollback BANK goes back to an earlier generation.",
+        hint="hypertail verify --bank BANK says what still works; hypertail rollback goes to an earlier generation.",
     )
 
 

@@ -184,7 +184,11 @@ def quiet() -> Iterator[None]:
 
 
 def _unreadable(what: str, cause: Exception, hint: str) -> DataError:
-    return DataError(what, required="a readable image", found=shown(f"{type(cause).__name__}: {cause}"), hint=hint)
+    from PIL import UnidentifiedImageError
+
+    # Pillow prints the object that it read, which says nothing
+    told = "bytes of no image format that is known" if isinstance(cause, UnidentifiedImageError) else str(cause)
+    return DataError(what, required="a readable image", found=shown(f"{type(cause).__name__}: {told}"), hint=hint)
 
 
 def _turn(image: Image) -> Transpose | None:
