@@ -99,7 +99,7 @@ class Writer:
             number = contents.manifest.next_id
             learned = self._commit("learn", change, number, name, record, shared, verdict, taught)
         contents.refresh()
-        notices = train.notices
+        notices = (*train.notices, *_left_alone(candidate, backbone))
         return self._result(name, learned, record, started, certificate, verdict, notices)
 
     def extend(self, name: str, data: object) -> Learned:
@@ -275,3 +275,15 @@ class Writer:
             verdict,
             notices,
         )
+
+
+def _left_alone(candidate: Candidate, backbone: Backbone) -> tuple[str, ...]:
+    """A notice that names the parameters of the body that the method has no part for."""
+    if not candidate.method.learns_body:
+        return ()
+    with torch.no_grad():
+        own = candidate.tail.weights()
+    names = [name for name, _ in backbone.body.named_parameters() if name not in own]
+    if not names:
+        return ()
+    return (f"kept as the model has them, since no adapter fits their layers: {', '.join(names)}",)
