@@ -24,7 +24,7 @@ from support.asserts import (
     assert_same_tensors,
     assert_trunk_unchanged,
 )
-from support.tiny import CONTINUAL, DEPTHS, WITH_TRUNK, InterruptedRunError, Name, build, tiny_stream, train
+from support.tiny import CONTINUAL, DEPTHS, WITH_TRUNK, InterruptedRunError, Name, StopAfter, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), per_class=6)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -89,6 +89,26 @@ def test_resumed_equals_uninterrupted(variant: str, state: Literal["fresh", "kep
         second = variant_of(variant, state=state)
         resumed = train(second, STREAM, epochs=1, checkpoint=path, resume=True)
         assert_same_run(expected, resumed, whole, second)
+
+
+@pytest.mark.parametrize("state", ["fresh", "kept"])
+@each_variant
+def test_stopped_within_an_epoch_it_goes_on_to_the_same_bits(
+    variant: str, state: Literal["fresh", "kept"], tmp_path: Path
+) -> None:
+    whole, path = variant_of(variant, state=state), tmp_path / "run.safetensors"
+    expected = train(whole, STREAM, epochs=2)
+    # 2, 3 and 2 batches an epoch: in the second epoch of each experience, and at the end of one
+    for steps in (3, 4, 8, 12):
+        path.unlink(missing_ok=True)
+        with pytest.raises(KeyboardInterrupt):
+            train(variant_of(variant, state=state), STREAM, epochs=2, checkpoint=path, stop=StopAfter(steps))
+        assert (tmp_path / "unfinished.safetensors").is_file()
+        torch.rand(steps)  # the global state differs from run to run
+        second = variant_of(variant, state=state)
+        resumed = train(second, STREAM, epochs=2, checkpoint=path, resume=True)
+        assert_same_run(expected, resumed, whole, second)
+        assert not (tmp_path / "unfinished.safetensors").exists()
 
 
 @each_variant

@@ -32,6 +32,7 @@ from hypertail.strategies import (
 from hypertail.strategies.lda import Described
 from hypertail.streams import Examples, Experience, Stream
 from hypertail.training.features.cache import FeatureCache
+from hypertail.training.stop import Stop
 from hypertail.training.trainer import Result, Trainer
 
 
@@ -195,6 +196,24 @@ def build(
     chosen: dict[str, Any] = {"penalty_weight": 0.5, "curvature": None, "pace": Pace(), "lookahead": "first"}
     chosen |= {"virtual_step": "sgd", "channel_vectors": "learned"}
     return PartialHypernet(trunk, tail, hyper, optimisation, output=output, **chosen | options)
+
+
+class StopAfter(Stop):
+    """A wish to stop that comes after so many steps of a run."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        super().__init__()
+
+    @property
+    def requested(self) -> bool:
+        """Asked after each step."""
+        self.left -= 1
+        return self.left <= 0
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        """It comes by itself."""
 
 
 class InterruptedRunError(Exception):

@@ -248,3 +248,21 @@ def test_facts_that_a_checkpoint_lacks_are_not_compared() -> None:
     check_same_run(Path("x"), {"stream": "a", "experiences": 1}, own, may_grow=True)
     with pytest.raises(CheckpointError, match="required seed 2; found 3"):
         check_same_run(Path("x"), {"stream": "a", "experiences": 1, "seed": 2}, own, may_grow=True)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut short"])
+def test_a_damaged_state_within_an_experience_costs_that_experience_alone(damage: str, tmp_path: Path) -> None:
+    stream, told = tiny_stream(3), []
+    whole, path = build("adapter"), tmp_path / "run.safetensors"
+    expected = train(whole, stream)
+    with pytest.raises(KeyboardInterrupt):
+        train(build("adapter"), stream, checkpoint=path, stop=StopAfter(9))
+    unfinished = tmp_path / "unfinished.safetensors"
+    content = bytearray(unfinished.read_bytes())
+    content[-5] ^= 1
+    unfinished.write_bytes(content if damage == "flipped" else content[:-40])
+    second = build("adapter")
+    resumed = train(second, stream, checkpoint=path, resume=True, notice=told.append)
+    assert_same_run(expected, resumed, whole, second)
+    assert len(told) == 1
+    assert "goes on after its last finished experience" in told[0]

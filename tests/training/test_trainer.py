@@ -119,7 +119,8 @@ def test_a_run_depends_on_its_seed_alone(name: Name) -> None:
         runs.append((train(strategy, stream, epochs=1, seed=seed), strategy))
     (a, first), (b, second), (c, _) = runs
     assert_same_run(a, b, first, second)
-    assert a.losses != c.losses
+    if name != "lda":  # which takes no steps and draws nothing
+        assert a.losses != c.losses
 
 
 def test_dropout_follows_the_seed_too() -> None:

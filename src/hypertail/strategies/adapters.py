@@ -16,9 +16,10 @@ from hypertail.nets.frozen import Frozen
 from hypertail.nets.task_tail import AdaptedWeights, TaskTail
 from hypertail.nets.tensors import BufferDict, nbytes
 from hypertail.seeds import generator
+from hypertail.strategies.parts.descending import DescendingLesson
 from hypertail.strategies.parts.optimisation import Optimisation
 from hypertail.strategies.parts.trunk import Trunk
-from hypertail.strategies.strategy import Lesson, Strategy, Task, below
+from hypertail.strategies.strategy import Strategy, Task, below
 
 
 class Adapters(Strategy):
@@ -98,7 +99,7 @@ class Adapters(Strategy):
         return {"adapters": nbytes(self.tails.state_dict().values())}
 
 
-class AdapterLesson(Lesson):
+class AdapterLesson(DescendingLesson):
     """Adam on the cross-entropy of the task's own tail."""
 
     def __init__(self, strategy: Adapters, task: Task) -> None:

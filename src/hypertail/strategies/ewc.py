@@ -15,9 +15,10 @@ from hypertail.hyper.roster import Roster
 from hypertail.nets.tensors import BufferDict, nbytes
 from hypertail.seeds import generator
 from hypertail.strategies.naive import Naive, NaiveLesson
+from hypertail.strategies.parts.descending import DescendingLesson
 from hypertail.strategies.parts.multihead import MultiHead
 from hypertail.strategies.parts.optimisation import Optimisation
-from hypertail.strategies.strategy import Lesson, Strategy, Task, below
+from hypertail.strategies.strategy import Strategy, Task, below
 
 Fisher = Literal["empirical", "exact"]
 
@@ -150,7 +151,7 @@ class EWC(Strategy):
         return self.naive.memory() | {"fisher": nbytes([*self.fisher.values(), *self.pull.values()])}
 
 
-class EWCLesson(Lesson):
+class EWCLesson(DescendingLesson):
     """Adam on the cross-entropy of the current task and the penalty."""
 
     def __init__(self, strategy: EWC, task: Task, leaves: Mapping[str, Tensor]) -> None:

@@ -15,13 +15,14 @@ from hypertail.hyper import Hypernetwork, Penalty, adam_step, direct_penalty, lo
 from hypertail.hyper.lookahead import Parameters
 from hypertail.nets.statistics import compute_statistics
 from hypertail.seeds import generator
-from hypertail.strategies.strategy import Lesson, Task
+from hypertail.strategies.parts.descending import DescendingLesson
+from hypertail.strategies.strategy import Task
 
 if TYPE_CHECKING:
     from hypertail.strategies.partial_hypernet import PartialHypernet
 
 
-class HypernetLesson(Lesson):
+class HypernetLesson(DescendingLesson):
     """What all experiences have in common.
 
     Attributes:

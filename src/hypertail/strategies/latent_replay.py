@@ -13,10 +13,11 @@ from hypertail.errors import CheckpointError, ConfigError
 from hypertail.nets.tensors import BufferDict, nbytes
 from hypertail.seeds import generator
 from hypertail.strategies.parts.buffer import BufferPolicy, ReplayBuffer
+from hypertail.strategies.parts.descending import DescendingLesson
 from hypertail.strategies.parts.multihead import MultiHead, head_widths
 from hypertail.strategies.parts.optimisation import Optimisation
 from hypertail.strategies.parts.trunk import Trunk
-from hypertail.strategies.strategy import Lesson, Strategy, Task, below
+from hypertail.strategies.strategy import Strategy, Task, below
 
 
 class LatentReplay(Strategy):
@@ -99,7 +100,7 @@ class LatentReplay(Strategy):
         return {"tail": nbytes(self.tail.state_dict().values()), "buffer": nbytes(self.buffer.buffers())}
 
 
-class ReplayLesson(Lesson):
+class ReplayLesson(DescendingLesson):
     """Adam on the cross-entropy of a current and a replayed batch."""
 
     def __init__(self, strategy: LatentReplay, task: Task) -> None:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hypertail.nets.tensors import BufferDict, nbytes
+from hypertail.strategies.parts.descending import DescendingLesson
 from hypertail.strategies.parts.multihead import MultiHead, head_widths
 from hypertail.strategies.parts.optimisation import Optimisation
-from hypertail.strategies.strategy import Lesson, Strategy, Task, below
+from hypertail.strategies.strategy import Strategy, Task, below
 
 
 class Naive(Strategy):
@@ -56,7 +57,7 @@ class Naive(Strategy):
         return {"model": nbytes(self.model.state_dict().values())}
 
 
-class NaiveLesson(Lesson):
+class NaiveLesson(DescendingLesson):
     """Adam on the cross-entropy of the current task.
 
     Args:

@@ -84,6 +84,15 @@ class RotationsLesson(Lesson):
         self.taken += 1
         return self.lesson.step(turned(inputs, turns), TURNS * labels + turns, task)
 
+    def state(self) -> dict[str, Tensor]:
+        """That of the learner's lesson, and how many images were turned."""
+        return {"turned": torch.tensor(self.taken), **self.lesson.state()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where another lesson of the same task was."""
+        self.taken = int(state["turned"])
+        self.lesson.load_state({name: value for name, value in state.items() if name != "turned"})
+
     def end(self) -> None:
         """Conclude the learner's task."""
         self.lesson.end()

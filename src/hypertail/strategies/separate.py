@@ -12,10 +12,11 @@ from hypertail.hyper.roster import ids_in
 from hypertail.nets.cut import stage_named
 from hypertail.nets.statistics import compute_statistics
 from hypertail.nets.tensors import BufferDict, nbytes
+from hypertail.strategies.parts.descending import DescendingLesson
 from hypertail.strategies.parts.optimisation import Optimisation
 from hypertail.strategies.parts.pace import Pace
 from hypertail.strategies.parts.trunk import Trunk
-from hypertail.strategies.strategy import Lesson, Strategy, Task
+from hypertail.strategies.strategy import Strategy, Task
 
 
 class Separate(Strategy):
@@ -81,7 +82,7 @@ class Separate(Strategy):
         return {"tails": nbytes(self.tails.state_dict().values())}
 
 
-class SeparateLesson(Lesson):
+class SeparateLesson(DescendingLesson):
     """Adam on the cross-entropy of the task's own tail, and of the trunk while it learns."""
 
     def __init__(self, strategy: Separate, task: Task) -> None:

@@ -55,6 +55,13 @@ class Lesson(ABC):
     def end(self) -> None:
         """Conclude the task: whatever must be kept of it goes to the strategy now."""
 
+    def state(self) -> dict[str, Tensor]:
+        """What steps have changed, beside the state of the strategy: with both, a lesson can be gone on with."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027 -- most lessons have none
+        """Go on where another lesson of the same task was; the strategy is as it was then."""
+
 
 class Strategy(nn.Module, ABC):
     """An algorithm that learns a stream experience by experience.

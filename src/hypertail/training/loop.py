@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -114,6 +114,27 @@ def check_length(epochs: int, batch_size: int, first_epochs: int | None = None) 
         )
 
 
+class Position(NamedTuple):
+    """How far an experience was learned.
+
+    Attributes:
+        epoch: from 0.
+        losses: of the steps of that epoch that were taken.
+    """
+
+    epoch: int
+    losses: Tensor
+
+
+def not_begun(lesson: Lesson) -> Position | None:
+    """Every lesson starts from its beginning."""
+    return None
+
+
+def unheeded(lesson: Lesson, epoch: int, losses: Tensor) -> None:
+    """Nothing happens after a step."""
+
+
 def no_clock(phase: str) -> AbstractContextManager[None]:
     """Measures nothing."""
     return nullcontext()
@@ -154,6 +175,8 @@ class Loop:
         *,
         epochs: int,
         after_epoch: Callable[[int, float], None],
+        begun: Callable[[Lesson], Position | None] = not_begun,
+        after_step: Callable[[Lesson, int, Tensor], None] = unheeded,
     ) -> None:
         """Learn an experience, or several together where the strategy does so.
 
@@ -162,12 +185,14 @@ class Loop:
             names: of their tasks.
             epochs: passes over the training data.
             after_epoch: called with the number of the epoch, from 0, and its mean loss.
+            begun: told the lesson before its first step; may bring it to where another one was, and say where.
+            after_step: told the lesson, the epoch, and the losses of its steps so far.
 
         Raises:
             TrainingError: the loss became infinite or NaN.
         """
         with seeded(self.seed, "train", experiences[0].task):
-            self._learn(experiences, names, epochs, after_epoch)
+            self._learn(experiences, names, epochs, after_epoch, begun, after_step)
 
     def _learn(
         self,
@@ -175,6 +200,8 @@ class Loop:
         names: Sequence[str | None],
         epochs: int,
         after_epoch: Callable[[int, float], None],
+        begun: Callable[[Lesson], Position | None],
+        after_step: Callable[[Lesson, int, Tensor], None],
     ) -> None:
         steps = sum(self.steps(experience, epochs) for experience in experiences)
         self.cache.set_trunk(self.strategy.frozen_trunk)
@@ -184,11 +211,13 @@ class Loop:
             for experience, name in zip(experiences, names, strict=True)
         ]
         labels = {experience.task: experience.train.labels.to(self.device) for experience in experiences}
-        for epoch in range(epochs):
+        start = begun(lesson) or Position(0, torch.empty(0))
+        for epoch in range(start.epoch, epochs):
+            taken = start.losses if epoch == start.epoch else torch.empty(0)
             with self.clock("features"):
                 inputs = {experience.task: self.cache.train(experience, epoch) for experience in experiences}
             with self.clock("training"):
-                loss = self._epoch(lesson, experiences, epoch, inputs, labels)
+                loss = self._epoch(lesson, experiences, epoch, inputs, labels, taken, after_step)
             after_epoch(epoch, loss)
         with self.clock("training"):
             reseed(self.seed, "end", experiences[0].task)
@@ -210,14 +239,20 @@ class Loop:
         epoch: int,
         inputs: dict[int, Tensor],
         labels: dict[int, Tensor],
+        taken: Tensor,
+        after_step: Callable[[Lesson, int, Tensor], None],
     ) -> float:
         batches = self._batches(experiences, epoch)
         # losses stay on the device until the epoch ends: no synchronisation within it
         losses = torch.empty(len(batches), device=self.device)
+        losses[: len(taken)] = taken
         for step, (task, index) in enumerate(batches):
+            if step < len(taken):
+                continue
             reseed(self.seed, "step", experiences[0].task, epoch, step)
             with autocast(self.precision, self.device):
                 losses[step] = lesson.step(take(inputs[task], index), labels[task][index], task)
+            after_step(lesson, epoch, losses[: step + 1])
         self._check_losses(losses, [task for task, _ in batches], epoch)
         return float(losses.mean())
 

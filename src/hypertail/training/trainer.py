@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,14 @@ from torch import Tensor
 
 from hypertail.errors import ConfigError
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
-from hypertail.strategies import Strategy
+from hypertail.strategies import Lesson, Strategy
 from hypertail.streams import Experience, Stream
-from hypertail.training.features.cache import FeatureCache
-from hypertail.training.loop import Loop, Progress, check_length, silent
+from hypertail.training.features.cache import FeatureCache, warn
+from hypertail.training.loop import Loop, Position, Progress, check_length, silent
 from hypertail.training.precision import Precision
 from hypertail.training.resume import check_same_run, enlarged, explained, facts_of
+from hypertail.training.stop import Stop
+from hypertail.training.within import Unfinished, Within
 
 Split = Literal["test", "validation"]
 
@@ -70,6 +73,9 @@ class Trainer:
         split: accuracies are measured on the `test` data, or on `validation` data to choose hyper-parameters.
         eval_every: also measure all accuracies every so many epochs (0: only after each experience).
         checkpoint: written after each experience; None for none.
+        save_every: seconds after which the state within an experience is saved too, beside the checkpoint.
+        stop: asked after each step whether to save and stop.
+        notice: told of a saved state that cannot be used.
         progress: shown to the user.
         learned: told each experience and the accuracies (task + 1,) after it, once its checkpoint is written; also
             those of a run that goes on. What it raises ends the run there.
@@ -93,6 +99,9 @@ class Trainer:
         split: Split = "test",
         eval_every: int = 0,
         checkpoint: Path | None = None,
+        save_every: float = 300.0,
+        stop: Stop | None = None,
+        notice: Callable[[str], None] = warn,
         progress: Progress = silent,
         learned: Callable[[int, Tensor], None] = unheard,
     ) -> None:
@@ -123,6 +132,9 @@ class Trainer:
         )
         self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
         self._done = 0
+        self.stop = stop or Stop()
+        self._within = None if checkpoint is None else Within(checkpoint, save_every, notice)
+        self._started = 0.0
 
     def run(self, *, resume: bool = False) -> Result:
         """Learn the stream, or what is left of it, and return what was measured.
@@ -136,6 +148,7 @@ class Trainer:
             resume: continue after the last experience in the checkpoint, if there is one.
 
         Raises:
+            KeyboardInterrupt: `stop` was requested; all steps taken are saved.
             CheckpointError: the checkpoint is damaged, or of a run of another strategy, length, batch size, seed,
                 precision, split or of other data.
             TrainingError: the loss became infinite or NaN.
@@ -148,13 +161,14 @@ class Trainer:
         for task in range(first):
             self.learned(task, self.result.accuracy[task, : task + 1])
         for group in groups[first:]:
-            started, saved = time.perf_counter(), self.cache.saved_seconds
-            self._learn(group)
+            self._started = time.perf_counter() + self.cache.saved_seconds
+            unfinished = self._unfinished(group) if resume else None
+            self._learn(group, unfinished)
             with self._clock("evaluation"):
                 last = group[-1].task
                 self.result.accuracy[last, : last + 1] = self.evaluate(last)
             # experiences learned together share the time they took
-            seconds = (time.perf_counter() - started + self.cache.saved_seconds - saved) / len(group)
+            seconds = self._elapsed() / len(group)
             self.result.seconds_per_experience += [seconds] * len(group)
             self.result.bytes_per_experience += [sum(self.strategy.memory().values())] * len(group)
             if self.checkpoint is not None:
@@ -168,10 +182,35 @@ class Trainer:
     def _steps(self, experience: Experience) -> int:
         return self.loop.steps(experience, self._epochs(experience.task))
 
-    def _learn(self, group: list[Experience]) -> None:
+    def _elapsed(self) -> float:
+        """Seconds that this experience has taken; features that another run has computed count as this one's."""
+        return time.perf_counter() + self.cache.saved_seconds - self._started
+
+    def _learn(self, group: list[Experience], unfinished: Unfinished | None) -> None:
         epochs, last = self._epochs(group[0].task), group[-1].task
         steps = sum(self._steps(experience) for experience in group) // epochs
-        self.result.losses.append([])
+        if unfinished is None:
+            self.result.losses.append([])
+        else:
+            self._measured(unfinished.facts)
+            self._started -= unfinished.facts["elapsed"]
+            self._done += steps * unfinished.position.epoch
+
+        def begun(lesson: Lesson) -> Position | None:
+            if unfinished is None:
+                return None
+            assert self.checkpoint is not None
+            with explained(self.checkpoint):
+                unfinished.put(self.strategy, lesson)
+            return unfinished.position
+
+        def after_step(lesson: Lesson, epoch: int, losses: Tensor) -> None:
+            stopping = self.stop.requested
+            if self._within is not None and (stopping or self._within.is_due()):
+                facts = {**self._facts(group[0].task), "epoch": epoch, "elapsed": self._elapsed()}
+                self._within.save(self.strategy, lesson, losses, self.result.accuracy, facts)
+            if stopping:
+                raise KeyboardInterrupt
 
         def after_epoch(epoch: int, loss: float) -> None:
             self._done += steps
@@ -184,7 +223,10 @@ class Trainer:
                 self.result.curves.append({"task": last, "epoch": epoch + 1, "accuracy": accuracies})
 
         names = [self.stream.task_name(experience.task) for experience in group]
-        self.loop.learn(group, names, epochs=epochs, after_epoch=after_epoch)
+        if self._within is not None:
+            self._within.begin()
+        with self.stop.heeded():
+            self.loop.learn(group, names, epochs=epochs, after_epoch=after_epoch, begun=begun, after_step=after_step)
 
     def _kept(self) -> str:
         there = self.checkpoint is not None and self.checkpoint.is_file()
@@ -214,13 +256,25 @@ class Trainer:
 
     def _save(self, learned: int) -> None:
         assert self.checkpoint is not None
-        result = self.result
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
+        save_checkpoint(self.checkpoint, tensors | {"accuracy": self.result.accuracy}, self._facts(learned))
+        if self._within is not None:
+            self._within.clear()
+
+    def _facts(self, learned: int) -> dict[str, Any]:
+        """What a checkpoint says beside its tensors."""
         measured = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
-        facts = {**self._identity(), "learned": learned, **{name: getattr(result, name) for name in measured}}
+        facts = {**self._identity(), "learned": learned, **{name: getattr(self.result, name) for name in measured}}
         if self.strategy.frozen_trunk is None:
             del facts["views"]  # which decide nothing without one
-        save_checkpoint(self.checkpoint, tensors | {"accuracy": result.accuracy}, facts)
+        return facts
+
+    def _unfinished(self, group: list[Experience]) -> Unfinished | None:
+        """What was saved within this experience, if that can be used."""
+        if self._within is None:
+            return None
+        check = partial(check_same_run, own=self._identity(), may_grow=not self.strategy.all_at_once)
+        return self._within.read(group[0].task, check)
 
     def _identity(self) -> dict[str, Any]:
         """What decides the outcome, as far as the trainer knows it."""
@@ -245,12 +299,11 @@ class Trainer:
         state = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         with explained(self.checkpoint):
             self.strategy.load_state(state)
-        self.result = Result(
-            enlarged(tensors["accuracy"].cpu(), len(self.stream)),
-            facts["seconds"],
-            facts["seconds_per_experience"],
-            facts["bytes_per_experience"],
-            facts["losses"],
-            facts["curves"],
-        )
+        self.result.accuracy = enlarged(tensors["accuracy"].cpu(), len(self.stream))
+        self._measured(facts)
         return int(facts["learned"])
+
+    def _measured(self, facts: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint says was measured, accuracies apart."""
+        for name in ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves"):
+            setattr(self.result, name, facts[name])

@@ -24,13 +24,15 @@ except ImportError:  # Windows
     fcntl = None
 
 OPTIONS, RUN, CHECKPOINT = "config.json", "run.json", "checkpoint.safetensors"
+UNFINISHED = "unfinished.safetensors"
+"""Beside the checkpoint, the state within an experience (`training.within`)."""
 FAILURE, PRUNED = "failure.json", "pruned.json"
 """Beside them, where `hypertail tune` found that a run failed, or gave it up."""
 LOCK = ".lock"
 """Is there, and locked, as long as a process works in the directory; holds its id and the name of its machine."""
 
 # in the order in which they may go: options last, so that what is left is never taken for a run with others
-_OWN = (RUN, FAILURE, PRUNED, CHECKPOINT, OPTIONS)
+_OWN = (RUN, FAILURE, PRUNED, UNFINISHED, CHECKPOINT, OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -128,20 +128,48 @@ class Descent:
             for key, value in self.adam.state.get(leaf, {}).items():
                 self.moments[f"{name}:{key}"] = value.detach()
 
+    def state(self) -> dict[str, Tensor]:
+        """Steps taken, and the moments of each parameter."""
+        tensors = {"taken": torch.tensor(self.taken)}
+        for name, leaf in self.leaves.items():
+            tensors |= {f"{name}:{key}": value for key, value in self.adam.state.get(leaf, {}).items()}
+        return tensors
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on after the steps of another descent of the same parameters."""
+        self.taken = int(state["taken"])
+        for name, moments in _by_parameter(state).items():
+            if name in self.leaves:
+                leaf = self.leaves[name]
+                self.adam.state[leaf] = {key: _placed_like(value, leaf) for key, value in moments.items()}
+        self._set_rates()
+
     def _set_rates(self) -> None:
         decay = self.optimisation.decay(self.taken, self.steps)
         for group, rate in zip(self.adam.param_groups, self.rates, strict=True):
             group["lr"] = rate * decay
 
     def _take_moments(self) -> None:
-        of_leaf: dict[str, dict[str, Tensor]] = {}
-        for joined, value in self.moments.items():
-            name, _, key = joined.rpartition(":")
-            of_leaf.setdefault(name, {})[key] = value
+        of_leaf = _by_parameter(self.moments)
         for name, leaf in self.leaves.items():
             moments = of_leaf.get(name)
             if moments is not None and moments["exp_avg"].shape == leaf.shape:
-                self.adam.state[leaf] = {key: _laid_out_like(value, leaf).clone() for key, value in moments.items()}
+                self.adam.state[leaf] = {key: _placed_like(value, leaf) for key, value in moments.items()}
+
+
+def _by_parameter(joined: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """`parameter:key` -> moment, as parameter -> key -> moment."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, value in joined.items():
+        parameter, colon, key = name.rpartition(":")
+        if colon:
+            found.setdefault(parameter, {})[key] = value
+    return found
+
+
+def _placed_like(value: Tensor, leaf: Tensor) -> Tensor:
+    """A copy of a moment, on the device and in the layout of its parameter; a count of steps as it is."""
+    return _laid_out_like(value.to(leaf.device) if value.shape == leaf.shape else value, leaf).clone()
 
 
 def _laid_out_like(value: Tensor, leaf: Tensor) -> Tensor:
