@@ -18,7 +18,7 @@ from hypertail.training import resume
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.resume import check_same_run, digest_of, enlarged, explained
 from support.asserts import assert_same_run
-from support.tiny import CONTINUAL, Name, build, tiny_stream, train
+from support.tiny import CONTINUAL, Name, StopAfter, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), validation=True)
 LONGER = tiny_stream(5, (2, 3, 2, 2, 3), validation=True)
@@ -252,7 +252,7 @@ def test_facts_that_a_checkpoint_lacks_are_not_compared() -> None:
 
 @pytest.mark.parametrize("damage", ["flipped", "cut short"])
 def test_a_damaged_state_within_an_experience_costs_that_experience_alone(damage: str, tmp_path: Path) -> None:
-    stream, told = tiny_stream(3), []
+    stream, told = tiny_stream(3), list[str]()
     whole, path = build("adapter"), tmp_path / "run.safetensors"
     expected = train(whole, stream)
     with pytest.raises(KeyboardInterrupt):
