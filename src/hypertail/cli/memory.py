@@ -20,6 +20,7 @@ _SAID = (
     "can't start new thread",
     # an extension that had no memory for its error either
     "without setting an exception",
+    "error return without exception set",
 )
 _SMALL_CACHE = 100_000_000
 """Bytes to try where the cache has taken its share of what seemed free."""
