@@ -132,6 +132,10 @@ class LdaLesson(Lesson):
         """No step; a loss of 0."""
         return inputs.new_zeros(())
 
+    def state(self) -> dict[str, Tensor]:
+        """Nothing has changed."""
+        return {}
+
     def end(self) -> None:
         """Take the moments of all of the task's vectors."""
         inputs, labels = self.task.plain()

@@ -84,9 +84,10 @@ class RotationsLesson(Lesson):
         self.taken += 1
         return self.lesson.step(turned(inputs, turns), TURNS * labels + turns, task)
 
-    def state(self) -> dict[str, Tensor]:
-        """That of the learner's lesson, and how many images were turned."""
-        return {"turned": torch.tensor(self.taken), **self.lesson.state()}
+    def state(self) -> dict[str, Tensor] | None:
+        """That of the learner's lesson, and how many batches were turned."""
+        inner = self.lesson.state()
+        return None if inner is None else {"turned": torch.tensor(self.taken), **inner}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on where another lesson of the same task was."""

@@ -55,9 +55,12 @@ class Lesson(ABC):
     def end(self) -> None:
         """Conclude the task: whatever must be kept of it goes to the strategy now."""
 
-    def state(self) -> dict[str, Tensor]:
-        """What steps have changed, beside the state of the strategy: with both, a lesson can be gone on with."""
-        return {}
+    def state(self) -> dict[str, Tensor] | None:
+        """What steps have changed, beside the state of the strategy: with both, a lesson can be gone on with.
+
+        None where a lesson does not say: a run then goes on after its last finished experience.
+        """
+        return None
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027 -- most lessons have none
         """Go on where another lesson of the same task was; the strategy is as it was then."""

@@ -74,9 +74,12 @@ class Within:
         return time.monotonic() - self._saved >= self.every
 
     def save(self, strategy: Strategy, lesson: Lesson, losses: Tensor, accuracy: Tensor, facts: dict[str, Any]) -> None:
-        """Save all that the experience can go on from."""
+        """Save all that the experience can go on from; nothing where the lesson does not say what it is."""
+        state = lesson.state()
+        if state is None:
+            return
         tensors = {f"strategy.{name}": value for name, value in strategy.state().items()}
-        tensors |= {f"lesson.{name}": value for name, value in lesson.state().items()}
+        tensors |= {f"lesson.{name}": value for name, value in state.items()}
         save_checkpoint(self.path, tensors | {"losses": losses, "accuracy": accuracy}, facts)
         self._saved = time.monotonic()
 
