@@ -107,7 +107,7 @@ def test_interrupted_then_continued_is_bitwise_the_uninterrupted_run(capsys: pyt
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in out + err
-    line = err.removeprefix("stopped; to continue after the last finished experience: ").strip()
+    line = err.removeprefix("stopped; what was learned is saved; to continue: ").strip()
     assert line == f"hypertail run digits {shlex.join(options)} --out 'my [runs]' --existing reuse"
     assert not Path("my [runs]", name, "run.json").exists()
 
@@ -269,8 +269,8 @@ def test_reports(fails: Fails) -> None:
         ("run digits --existing foo", "invalid choice 'foo' for argument '--existing'"),
         ("run digits --epoch 3", "--epochs N"),
         ("run", "STREAM"),
-        ("frob", "run, info, report, quickstart"),
-        ("", "Expected one of {run, info, report, quickstart, bench"),
+        ("frob", "run, resume, info, report, quickstart"),
+        ("", "Expected one of {run, resume, info, report, quickstart, bench"),
     ],
 )
 def test_lines_that_do_not_parse(line: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_what_an_interrupted_command_says(
     with pytest.raises(SystemExit) as stop:
         main(given.split())
     assert stop.value.code == 130
-    expected = f"stopped; to continue after the last finished experience: {told}\n" if told else "stopped\n"
+    expected = f"stopped; what was learned is saved; to continue: {told}\n" if told else "stopped\n"
     assert capsys.readouterr().err == expected
 
 
@@ -387,7 +387,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys)
     assert re.findall(r"• (\w+)", text) == list(COMMANDS)
-    assert list(COMMANDS)[:5] == ["run", "info", "report", "quickstart", "bench"]
+    assert list(COMMANDS)[:6] == ["run", "resume", "info", "report", "quickstart", "bench"]
 
 
 @pytest.mark.parametrize("spelling", [["--preset", "{}"], ["--preset={}"]])

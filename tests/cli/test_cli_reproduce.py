@@ -86,5 +86,5 @@ def test_mistakes(line: str, fields: dict[str, str], capsys: pytest.CaptureFixtu
 
 def test_what_is_said_of_an_interrupted_command() -> None:
     assert COMMANDS["reproduce"].stopped(["reproduce", "table2"]) == (
-        "stopped; the same command continues after the last finished experience"
+        "stopped; what was learned is saved; the same command continues"
     )

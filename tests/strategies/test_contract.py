@@ -17,6 +17,7 @@ from hypertail.strategies.hypernet_lesson import HypernetLesson
 from hypertail.strategies.latent_replay import ReplayLesson
 from hypertail.strategies.naive import NaiveLesson
 from hypertail.strategies.separate import SeparateLesson
+from hypertail.training.within import unfinished_of
 from support.asserts import (
     assert_every_learning_parameter_gets_gradient,
     assert_prediction_independent_of_batch,
@@ -96,19 +97,19 @@ def test_resumed_equals_uninterrupted(variant: str, state: Literal["fresh", "kep
 def test_stopped_within_an_epoch_it_goes_on_to_the_same_bits(
     variant: str, state: Literal["fresh", "kept"], tmp_path: Path
 ) -> None:
-    whole, path = variant_of(variant, state=state), tmp_path / "run.safetensors"
+    whole = variant_of(variant, state=state)
     expected = train(whole, STREAM, epochs=2)
-    # 2, 3 and 2 batches an epoch: in the second epoch of each experience, and at the end of one
-    for steps in (3, 4, 8, 12):
-        path.unlink(missing_ok=True)
+    # 2, 3 and 2 batches an epoch, and once more after each experience: in the second epoch of each, at an end, between
+    for steps in (3, 4, 9, 12, 14):
+        path = tmp_path / f"{steps}" / "run.safetensors"
         with pytest.raises(KeyboardInterrupt):
             train(variant_of(variant, state=state), STREAM, epochs=2, checkpoint=path, stop=StopAfter(steps))
-        assert (tmp_path / "unfinished.safetensors").is_file()
+        assert unfinished_of(path).is_file() == (steps != 12)
         torch.rand(steps)  # the global state differs from run to run
         second = variant_of(variant, state=state)
         resumed = train(second, STREAM, epochs=2, checkpoint=path, resume=True)
         assert_same_run(expected, resumed, whole, second)
-        assert not (tmp_path / "unfinished.safetensors").exists()
+        assert not unfinished_of(path).exists()
 
 
 @each_variant

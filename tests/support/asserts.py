@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hypertail.hyper import Hypernetwork, PartialHypernetwork
 from hypertail.strategies import Strategy
-from hypertail.training.trainer import Result
+from hypertail.training.result import Result
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:

@@ -32,8 +32,9 @@ from hypertail.strategies import (
 from hypertail.strategies.lda import Described
 from hypertail.streams import Examples, Experience, Stream
 from hypertail.training.features.cache import FeatureCache
+from hypertail.training.result import Result
 from hypertail.training.stop import Stop
-from hypertail.training.trainer import Result, Trainer
+from hypertail.training.trainer import Trainer
 
 
 def plain(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -199,7 +200,7 @@ def build(
 
 
 class StopAfter(Stop):
-    """A wish to stop that comes after so many steps of a run."""
+    """A wish to stop that comes when it was asked for so many times: after each step, and after each experience."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -207,7 +208,7 @@ class StopAfter(Stop):
 
     @property
     def requested(self) -> bool:
-        """Asked after each step."""
+        """One time less."""
         self.left -= 1
         return self.left <= 0
 

@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from hypertail.errors import CheckpointError
+from hypertail.errors import CheckpointError, ConfigError, TrainingError
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.strategies.naive import NaiveLesson
 from hypertail.streams import Examples, Experience, Stream
-from hypertail.training import resume
+from hypertail.training import resume, within
 from hypertail.training.features.cache import FeatureCache
+from hypertail.training.interval import Interval
 from hypertail.training.resume import check_same_run, digest_of, enlarged, explained
+from hypertail.training.within import unfinished_of
 from support.asserts import assert_same_run
 from support.tiny import CONTINUAL, Name, StopAfter, build, tiny_stream, train
 
@@ -256,8 +259,8 @@ def test_a_damaged_state_within_an_experience_costs_that_experience_alone(damage
     whole, path = build("adapter"), tmp_path / "run.safetensors"
     expected = train(whole, stream)
     with pytest.raises(KeyboardInterrupt):
-        train(build("adapter"), stream, checkpoint=path, stop=StopAfter(9))
-    unfinished = tmp_path / "unfinished.safetensors"
+        train(build("adapter"), stream, checkpoint=path, stop=StopAfter(10))
+    unfinished = unfinished_of(path)
     content = bytearray(unfinished.read_bytes())
     content[-5] ^= 1
     unfinished.write_bytes(content if damage == "flipped" else content[:-40])
@@ -266,3 +269,83 @@ def test_a_damaged_state_within_an_experience_costs_that_experience_alone(damage
     assert_same_run(expected, resumed, whole, second)
     assert len(told) == 1
     assert "goes on after its last finished experience" in told[0]
+
+
+# --- what is saved on the way ------------------------------------------------------------------------------------
+
+
+def saved_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of each saving within an experience."""
+    seen: list[int] = []
+
+    def note(path: Path, tensors: Any, facts: dict[str, Any]) -> None:
+        seen.append(facts["epoch"])
+        save_checkpoint(path, tensors, facts)
+
+    monkeypatch.setattr(within, "save_checkpoint", note)
+    return seen
+
+
+def test_it_is_saved_every_so_many_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = saved_epochs(monkeypatch)
+    train(
+        build("naive", classes=2),
+        tiny_stream(1),
+        epochs=5,
+        checkpoint=tmp_path / "run",
+        save_every=Interval(2, "epochs"),
+    )
+    assert seen == [2, 4]
+
+
+def test_a_full_disk_on_the_way_is_told_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def fail(path: Path, tensors: Any, facts: Any) -> None:
+        raise CheckpointError(
+            f"cannot write checkpoint {path}", required="room", found="No space left", hint="Free some."
+        )
+
+    monkeypatch.setattr(within, "save_checkpoint", fail)
+    options: dict[str, Any] = {"checkpoint": tmp_path / "run", "notice": told.append}
+    train(build("naive"), tiny_stream(1), epochs=3, save_every=Interval(1, "epochs"), **options)
+    assert len(told) == 2
+    assert "No space left" in told[0]
+    assert "goes on" in told[0]
+    with pytest.raises(CheckpointError, match="No space left"):
+        train(build("naive"), tiny_stream(1), epochs=3, stop=StopAfter(2), **options)
+
+
+def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is named, and the last good state stays."""
+    stream, path = tiny_stream(1), tmp_path / "run.safetensors"
+    steps, real = iter(range(100)), NaiveLesson.step
+
+    def step(self: NaiveLesson, *args: Any) -> Any:
+        return real(self, *args) * (float("nan") if next(steps) == 4 else 1.0)
+
+    monkeypatch.setattr(NaiveLesson, "step", step)
+    with pytest.raises(TrainingError, match=r"epoch 2, step 2: .*found nan.*last good state is kept in .*unfinished"):
+        train(build("naive"), stream, epochs=4, checkpoint=path, save_every=Interval(1e-9, "s"))
+    tensors, facts = load_checkpoint(unfinished_of(path))
+    assert (facts["epoch"], len(tensors["losses"])) == (1, 1)
+    assert all(tensor.isfinite().all() for name, tensor in tensors.items() if name != "accuracy")
+
+
+def test_a_place_that_is_no_longer_the_runs_own_is_not_written_to(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise ConfigError("run directory", required="its own", found="nothing", hint="Move it back.")
+
+    with pytest.raises(ConfigError, match="Move it back"):
+        train(build("naive"), tiny_stream(2), checkpoint=tmp_path / "run", may_save=refuse)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_checkpoint_costs_one_experience(tmp_path: Path) -> None:
+    stream, told, path = tiny_stream(3), list[str](), tmp_path / "run.safetensors"
+    whole, second = build("hn"), build("hn")
+    expected = train(whole, stream, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-40])
+    resumed = train(second, stream, checkpoint=path, resume=True, notice=told.append)
+    assert_same_run(expected, resumed, whole, second)
+    assert "run.previous.safetensors" in told[0]

@@ -37,5 +37,5 @@ def test_a_lesson_that_does_not_say_what_it_changed_begins_again(
     expected = train(whole, stream)
     with pytest.raises(KeyboardInterrupt):
         train(build("separate"), stream, checkpoint=path, stop=StopAfter(2))
-    assert not (tmp_path / "unfinished.safetensors").exists()
+    assert not (tmp_path / "run.unfinished.safetensors").exists()
     assert_same_run(expected, train(second, stream, checkpoint=path, resume=True), whole, second)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -15,7 +16,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from hypertail.cli import bench, cache, info, quickstart, report, reproduce, run, tune
+from hypertail.cli import bench, cache, info, quickstart, report, reproduce, resume, run, tune
 from hypertail.cli.bank import (
     certify,
     consolidate,
@@ -34,6 +35,7 @@ from hypertail.cli.command import Command
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
 from hypertail.environment import own_version
 from hypertail.errors import ConfigError, HypertailError
+from hypertail.training.stop import Stop
 
 
 def _unchanged(given: Sequence[str]) -> str:
@@ -42,6 +44,7 @@ def _unchanged(given: Sequence[str]) -> str:
 
 COMMANDS: Mapping[str, Command[Any]] = {
     "run": Command(run.Run, run.execute, run.options, run.stopped),
+    "resume": Command(resume.Resume, resume.execute, stopped=resume.stopped),
     "info": Command(info.Info, info.execute),
     "report": Command(report.Report, report.execute),
     "quickstart": Command(quickstart.Quickstart, quickstart.execute),
@@ -112,7 +115,8 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         options = parse(given)
         (command,) = (command for command in COMMANDS.values() if isinstance(options, command.options))
-        command.execute(options, console, line)
+        with Stop().listening():
+            command.execute(options, console, line)
     except BrokenPipeError:
         # the reader (say `head`) closed the pipe: exit quietly
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -126,10 +130,11 @@ def main(args: Sequence[str] | None = None) -> None:
         if not isinstance(error, OSError):
             raise
         _complain(complaints, error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         known = [command.stopped(given) for name, command in COMMANDS.items() if given[:1] == [name]]
         complaints.print(Text(known[0] if known else "stopped"), soft_wrap=True)
-        sys.exit(130)
+        # as shells say that a signal ended a program
+        sys.exit(128 + int(next(iter(interrupt.args), signal.SIGINT)))
 
 
 def _complain(complaints: Console, error: Exception) -> NoReturn:

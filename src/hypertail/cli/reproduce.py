@@ -9,15 +9,14 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.cli.run import PRESET_WORDS
-from hypertail.cli.shared import listed
-from hypertail.lab.experiments.place import DataPlace, Place
+from hypertail.cli.shared import Machine, listed
+from hypertail.lab.experiments.place import DataPlace
 from hypertail.lab.reproduce.reproduce import reproduce
 from hypertail.lab.reproduce.setting import SCALES, Setting
 from hypertail.lab.reproduce.targets import TARGETS
-from hypertail.training.precision import Speed
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,8 @@ class Reproduce:
     """Only show which runs are needed and which are finished."""
     finished: tyro.conf.FlagCreatePairsOff[bool] = False
     """Run nothing: make tables and figures of what is finished, with gaps for the rest."""
-    device: Annotated[str, arg(metavar="DEVICE")] = "auto"
-    """auto (a GPU if there is one), cpu, cuda or cuda:N."""
-    threads: Annotated[int, arg(metavar="N")] = 1
-    """CPU threads; results of different numbers differ in the last digits."""
-    speed: Speed = "auto"
-    """Precision: full (float32), mixed (bfloat16 forward passes), or auto: mixed where that is fast and safe."""
+    machine: OmitArgPrefixes[Machine] = Machine()  # noqa: RUF009 - frozen
+    """Where it runs and what it may use."""
 
 
 def execute(command: Reproduce, console: Console, line: str) -> None:
@@ -86,7 +81,7 @@ def execute(command: Reproduce, console: Console, line: str) -> None:
         streams=command.stream,
         data=command.data,
     )
-    place = Place(DataPlace(command.data), command.device, command.threads, None, command.speed, line).settle()
+    place = command.machine.place(DataPlace(command.data), line).settle()
     reproduce(
         command.targets,
         setting,
@@ -101,4 +96,4 @@ def execute(command: Reproduce, console: Console, line: str) -> None:
 
 def stopped(given: Sequence[str]) -> str:
     """What is said of an interrupted `hypertail given...`."""
-    return "stopped; the same command continues after the last finished experience"
+    return "stopped; what was learned is saved; the same command continues"

@@ -153,4 +153,4 @@ def stopped(given: Sequence[str]) -> str:
             del kept[place]
             break
     line = shlex.join(["hypertail", *kept, "--existing", "reuse"])
-    return f"stopped; to continue after the last finished experience: {line}"
+    return f"stopped; what was learned is saved; to continue: {line}"

@@ -12,6 +12,7 @@ from tyro.conf import arg
 
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.place import DataPlace, Place
+from hypertail.training.interval import Interval
 from hypertail.training.precision import Speed
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
@@ -64,7 +65,10 @@ class Machine:
     """Precision: full (float32), mixed (bfloat16 forward passes), or auto: mixed where that is fast and safe."""
     cache_bytes: Annotated[int | None, arg(metavar="BYTES", help_behavior_hint="(default: 1/4 of what is free)")] = None
     """Memory for kept inputs; more goes to temporary files, or is computed again where the disk is full."""
+    checkpoint_every: Annotated[str, arg(metavar="TIME")] = str(Interval())
+    """How often a run is saved within an experience: 30s, 5min, 2h or 2epochs; it is saved after each in any case."""
 
     def place(self, data: DataPlace, command: str) -> Place:
         """The same, for the library, with where data lies and the command line to record."""
-        return Place(data, self.device, self.threads, self.cache_bytes, self.speed, command)
+        every = Interval.parse(self.checkpoint_every)
+        return Place(data, self.device, self.threads, self.cache_bytes, self.speed, command, every)

@@ -4,6 +4,7 @@ from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.loop import learn_experience
 from hypertail.training.pretrain import train_trunk
-from hypertail.training.trainer import Result, Trainer
+from hypertail.training.result import Result
+from hypertail.training.trainer import Trainer
 
 __all__ = ["FeatureCache", "Result", "Trainer", "learn_experience", "load_checkpoint", "save_checkpoint", "train_trunk"]

@@ -253,7 +253,7 @@ class Loop:
             with autocast(self.precision, self.device):
                 losses[step] = lesson.step(take(inputs[task], index), labels[task][index], task)
             after_step(lesson, epoch, losses[: step + 1])
-        self._check_losses(losses, [task for task, _ in batches], epoch)
+        self.check_losses(losses, experiences[0].task, epoch)
         return float(losses.mean())
 
     def _batches(self, experiences: Sequence[Experience], epoch: int) -> list[tuple[int, Tensor]]:
@@ -268,12 +268,26 @@ class Loop:
             batches = [batches[number] for number in mix]
         return batches
 
-    def _check_losses(self, losses: Tensor, tasks: list[int], epoch: int) -> None:
+    def check(self, losses: Tensor, task: int, epoch: int) -> None:
+        """Refuse to keep a state that cannot be learned on from: after a step, by the losses of its epoch so far.
+
+        Raises:
+            TrainingError: a loss or a number of the state is infinite or NaN.
+        """
+        self.check_losses(losses, task, epoch)
+        self._check_state(task)
+
+    def check_losses(self, losses: Tensor, task: int, epoch: int) -> None:
+        """The first half of `check`.
+
+        Raises:
+            TrainingError: a loss is infinite or NaN.
+        """
         infinite = (~losses.isfinite()).nonzero()
         if len(infinite):
             step = int(infinite[0])
             raise TrainingError(
-                f"loss of task {tasks[step]} in epoch {epoch + 1}, step {step + 1}",
+                f"loss of task {task} in epoch {epoch + 1}, step {step + 1}",
                 required="a finite loss",
                 found=str(float(losses[step])),
                 hint=f"{self.kept()}Lower the learning rate or the penalty weight, or check the data.",
@@ -284,7 +298,7 @@ class Loop:
         for name, tensor in self.strategy.state().items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 raise TrainingError(
-                    f"'{name}' after learning task {task}",
+                    f"'{name}' of task {task}",
                     required="finite numbers",
                     found="infinite ones or NaN",
                     hint=f"{self.kept()}Lower the learning rate or the penalty weight, or check the data.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -12,6 +14,7 @@ from hypertail.streams import Experience, Stream
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.loop import Progress, silent
 from hypertail.training.precision import Precision
+from hypertail.training.result import Result
 from hypertail.training.trainer import Split, Trainer
 
 
@@ -78,7 +81,8 @@ def train_body(
     precision: Precision = "full",
     split: Split = "test",
     progress: Progress = silent,
-) -> None:
+    trainer: Callable[..., Trainer] = Trainer,
+) -> Result:
     """Train the model of `naive` on the first experience of `stream`.
 
     Args:
@@ -92,9 +96,13 @@ def train_body(
         precision: of the forward passes.
         split: of whose data the accuracy is measured.
         progress: shown to the user.
+        trainer: makes what trains it; one with a checkpoint goes on from that.
+
+    Returns:
+        What was measured.
     """
     learner: Strategy = Rotations(naive, seed=seed) if rotations else naive
-    Trainer(
+    return trainer(
         stream.first(1),
         learner,
         epochs=2 * epochs if rotations else epochs,
@@ -104,7 +112,7 @@ def train_body(
         precision=precision,
         split=split,
         progress=lambda done, total, text: progress(done, total, f"trunk: {text}"),
-    ).run()
+    ).run(resume=True)
 
 
 def standardised(trunk: nn.Module, first: Experience, *, seed: int, device: torch.device | str) -> nn.Sequential:

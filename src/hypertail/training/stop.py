@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,7 +19,15 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.requested, self._heeded = False, False
+        self.requested, self._heeded, self._number = False, False, int(signal.SIGINT)
+
+    def now(self) -> None:
+        """Stop, as was requested.
+
+        Raises:
+            KeyboardInterrupt: always; it holds the number of the signal.
+        """
+        raise KeyboardInterrupt(self._number)
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
@@ -33,9 +42,14 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Within it, SIGINT, SIGTERM and SIGHUP ask to stop, but for those that are ignored, as in the background.
 
+        In another thread than the main one, which no signal reaches, nothing changes.
+
         Raises:
-            KeyboardInterrupt: a signal came, and nobody will ask.
+            KeyboardInterrupt: a signal came, and nobody will ask; it holds the number of the signal.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         usual = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             for number, handler in usual.items():
@@ -47,6 +61,7 @@ class Stop:
                 signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._number = number
         if self.requested or not self._heeded:
-            raise KeyboardInterrupt
+            self.now()
         self.requested = True

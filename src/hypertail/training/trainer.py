@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +13,14 @@ import torch
 from torch import Tensor
 
 from hypertail.errors import ConfigError
-from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.storage.generations import is_saved, load_generation, save_generation
 from hypertail.strategies import Lesson, Strategy
 from hypertail.streams import Experience, Stream
 from hypertail.training.features.cache import FeatureCache, warn
+from hypertail.training.interval import Interval
 from hypertail.training.loop import Loop, Position, Progress, check_length, silent
 from hypertail.training.precision import Precision
+from hypertail.training.result import Result
 from hypertail.training.resume import check_same_run, enlarged, explained, facts_of
 from hypertail.training.stop import Stop
 from hypertail.training.within import Unfinished, Within
@@ -29,29 +30,6 @@ Split = Literal["test", "validation"]
 
 def unheard(task: int, accuracies: Tensor) -> None:
     """Tells nobody."""
-
-
-@dataclass
-class Result:
-    """What a run measured.
-
-    Attributes:
-        accuracy: R (N, N), R[i, j] = accuracy on e_j after learning e_i; NaN where not measured.
-        seconds: wall-clock seconds by phase: features, training, evaluation.
-        seconds_per_experience: wall-clock seconds of each experience, all phases.
-        bytes_per_experience: bytes kept after each experience.
-        losses: mean training loss of each epoch of each experience.
-        curves: accuracies within experiences, if asked for.
-    """
-
-    accuracy: Tensor
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("features", "training", "evaluation"), 0.0)
-    )
-    seconds_per_experience: list[float] = field(default_factory=list)
-    bytes_per_experience: list[int] = field(default_factory=list)
-    losses: list[list[float]] = field(default_factory=list)
-    curves: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Trainer:
@@ -72,9 +50,10 @@ class Trainer:
         precision: of the forward passes of a step; accuracies are always measured at full precision.
         split: accuracies are measured on the `test` data, or on `validation` data to choose hyper-parameters.
         eval_every: also measure all accuracies every so many epochs (0: only after each experience).
-        checkpoint: written after each experience; None for none.
-        save_every: seconds after which the state within an experience is saved too, beside the checkpoint.
+        checkpoint: written after each experience, and the one before it kept beside it; None for none.
+        save_every: how often the state within an experience is saved too, beside the checkpoint.
         stop: asked after each step whether to save and stop.
+        may_save: called before each writing; raises what is to end the run where the place is no longer its own.
         notice: told of a saved state that cannot be used.
         progress: shown to the user.
         learned: told each experience and the accuracies (task + 1,) after it, once its checkpoint is written; also
@@ -99,8 +78,9 @@ class Trainer:
         split: Split = "test",
         eval_every: int = 0,
         checkpoint: Path | None = None,
-        save_every: float = 300.0,
+        save_every: Interval = Interval(),  # noqa: B008 -- immutable
         stop: Stop | None = None,
+        may_save: Callable[[], None] = lambda: None,
         notice: Callable[[str], None] = warn,
         progress: Progress = silent,
         learned: Callable[[int, Tensor], None] = unheard,
@@ -132,7 +112,7 @@ class Trainer:
         )
         self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
         self._done = 0
-        self.stop = stop or Stop()
+        self.stop, self.notice, self.may_save = stop or Stop(), notice, may_save
         self._within = None if checkpoint is None else Within(checkpoint, save_every, notice)
         self._started = 0.0
 
@@ -153,7 +133,7 @@ class Trainer:
                 precision, split or of other data.
             TrainingError: the loss became infinite or NaN.
         """
-        first = self._restore() if resume and self.checkpoint is not None and self.checkpoint.is_file() else 0
+        first = self._restore() if resume and self.checkpoint is not None and is_saved(self.checkpoint) else 0
         everything = list(self.stream)
         groups = [everything] if self.strategy.all_at_once else [[experience] for experience in everything]
         self._done = sum(self._steps(e) for group in groups[:first] for e in group)
@@ -162,18 +142,20 @@ class Trainer:
             self.learned(task, self.result.accuracy[task, : task + 1])
         for group in groups[first:]:
             self._started = time.perf_counter() + self.cache.saved_seconds
-            unfinished = self._unfinished(group) if resume else None
-            self._learn(group, unfinished)
-            with self._clock("evaluation"):
-                last = group[-1].task
-                self.result.accuracy[last, : last + 1] = self.evaluate(last)
-            # experiences learned together share the time they took
-            seconds = self._elapsed() / len(group)
-            self.result.seconds_per_experience += [seconds] * len(group)
-            self.result.bytes_per_experience += [sum(self.strategy.memory().values())] * len(group)
-            if self.checkpoint is not None:
-                self._save(group[-1].task + 1)
+            unfinished, last = self._unfinished(group) if resume else None, group[-1].task
+            with self.stop.heeded():
+                self._learn(group, unfinished)
+                with self._clock("evaluation"):
+                    self.result.accuracy[last, : last + 1] = self.evaluate(last)
+                # experiences learned together share the time they took
+                seconds = self._elapsed() / len(group)
+                self.result.seconds_per_experience += [seconds] * len(group)
+                self.result.bytes_per_experience += [sum(self.strategy.memory().values())] * len(group)
+                if self.checkpoint is not None:
+                    self._save(last + 1)
             self.learned(last, self.result.accuracy[last, : last + 1])
+            if self.stop.requested:
+                self.stop.now()
         return self.result
 
     def _epochs(self, task: int) -> int:
@@ -206,11 +188,14 @@ class Trainer:
 
         def after_step(lesson: Lesson, epoch: int, losses: Tensor) -> None:
             stopping = self.stop.requested
-            if self._within is not None and (stopping or self._within.is_due()):
+            if self._within is not None and (stopping or self._within.is_due(epoch)):
+                self.may_save()
+                self.loop.check(losses, group[0].task, epoch)
                 facts = {**self._facts(group[0].task), "epoch": epoch, "elapsed": self._elapsed()}
-                self._within.save(self.strategy, lesson, losses, self.result.accuracy, facts)
+                save = self._within.save if stopping else self._within.try_to_save
+                save(self.strategy, lesson, losses, self.result.accuracy, facts)
             if stopping:
-                raise KeyboardInterrupt
+                self.stop.now()
 
         def after_epoch(epoch: int, loss: float) -> None:
             self._done += steps
@@ -224,11 +209,13 @@ class Trainer:
 
         names = [self.stream.task_name(experience.task) for experience in group]
         if self._within is not None:
-            self._within.begin()
-        with self.stop.heeded():
-            self.loop.learn(group, names, epochs=epochs, after_epoch=after_epoch, begun=begun, after_step=after_step)
+            self._within.begin(unfinished.position.epoch if unfinished is not None else 0)
+        self.loop.learn(group, names, epochs=epochs, after_epoch=after_epoch, begun=begun, after_step=after_step)
 
     def _kept(self) -> str:
+        """The last good states, for an error."""
+        if self._within is not None and self._within.path.is_file():
+            return f"The last good state is kept in {self._within.path}. "
         there = self.checkpoint is not None and self.checkpoint.is_file()
         return f"The state before this experience is kept in {self.checkpoint}. " if there else ""
 
@@ -257,7 +244,8 @@ class Trainer:
     def _save(self, learned: int) -> None:
         assert self.checkpoint is not None
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
-        save_checkpoint(self.checkpoint, tensors | {"accuracy": self.result.accuracy}, self._facts(learned))
+        self.may_save()
+        save_generation(self.checkpoint, tensors | {"accuracy": self.result.accuracy}, self._facts(learned))
         if self._within is not None:
             self._within.clear()
 
@@ -294,7 +282,7 @@ class Trainer:
 
     def _restore(self) -> int:
         assert self.checkpoint is not None
-        tensors, facts = load_checkpoint(self.checkpoint, str(self.device))
+        tensors, facts = load_generation(self.checkpoint, self.notice, str(self.device))
         check_same_run(self.checkpoint, facts, self._identity(), may_grow=not self.strategy.all_at_once)
         state = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         with explained(self.checkpoint):

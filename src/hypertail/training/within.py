@@ -15,9 +15,13 @@ from hypertail.errors import CheckpointError
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Lesson, Strategy
 from hypertail.strategies.strategy import below
+from hypertail.training.interval import Interval
 from hypertail.training.loop import Position
 
-NAME = "unfinished.safetensors"
+
+def unfinished_of(checkpoint: Path) -> Path:
+    """Where the state within an experience lies."""
+    return checkpoint.with_name(f"{checkpoint.stem}.unfinished{checkpoint.suffix}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,31 +61,44 @@ class Within:
 
     Args:
         checkpoint: of the run; the file lies beside it.
-        every: seconds between two savings.
-        notice: told of a file that cannot be used.
+        every: how often.
+        notice: told of a file that cannot be used, or written.
     """
 
-    def __init__(self, checkpoint: Path, every: float, notice: Callable[[str], None]) -> None:
-        self.path, self.every, self.notice = checkpoint.with_name(NAME), every, notice
-        self._saved = 0.0
+    def __init__(self, checkpoint: Path, every: Interval, notice: Callable[[str], None]) -> None:
+        self.path, self.every, self.notice = unfinished_of(checkpoint), every, notice
+        self._saved, self._epoch = 0.0, 0
 
-    def begin(self) -> None:
-        """An experience begins now."""
-        self._saved = time.monotonic()
+    def begin(self, epoch: int = 0) -> None:
+        """An experience begins now, or goes on in an epoch."""
+        self._saved, self._epoch = time.monotonic(), epoch
 
-    def is_due(self) -> bool:
-        """Whether it is time to save."""
-        return time.monotonic() - self._saved >= self.every
+    def is_due(self, epoch: int) -> bool:
+        """Whether it is time to save, after a step of an epoch."""
+        return self.every.is_over(time.monotonic() - self._saved, epoch - self._epoch)
 
     def save(self, strategy: Strategy, lesson: Lesson, losses: Tensor, accuracy: Tensor, facts: dict[str, Any]) -> None:
-        """Save all that the experience can go on from; nothing where the lesson does not say what it is."""
+        """Save all that the experience can go on from; nothing where the lesson does not say what it is.
+
+        Raises:
+            CheckpointError: it cannot be written; what was saved before is kept.
+        """
+        self.begin(facts["epoch"])
         state = lesson.state()
         if state is None:
             return
         tensors = {f"strategy.{name}": value for name, value in strategy.state().items()}
         tensors |= {f"lesson.{name}": value for name, value in state.items()}
         save_checkpoint(self.path, tensors | {"losses": losses, "accuracy": accuracy}, facts)
-        self._saved = time.monotonic()
+
+    def try_to_save(
+        self, strategy: Strategy, lesson: Lesson, losses: Tensor, accuracy: Tensor, facts: dict[str, Any]
+    ) -> None:
+        """The same; where it cannot be written, a notice says so and the run goes on."""
+        try:
+            self.save(strategy, lesson, losses, accuracy, facts)
+        except CheckpointError as error:
+            self.notice(f"{error.problem}: {error.found}. The run goes on and tries it again after {self.every}.")
 
     def read(self, task: int, check: Callable[[Path, Mapping[str, Any]], None]) -> Unfinished | None:
         """What was saved within the experience of `task`; None, and a notice, where that cannot be used.

@@ -191,3 +191,35 @@ def test_files_of_a_run_are_removed(tmp_path: Path) -> None:
     with claimed(tmp_path) as claim:
         claim.clear()
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["deleted", "taken over"])
+def test_a_directory_deleted_under_a_run(taken: bool, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    with claimed(directory) as claim:
+        claim.check()
+        (directory / LOCK).unlink()
+        directory.rmdir()
+        if taken:
+            directory.mkdir()
+            (directory / LOCK).write_text("of another")
+        with pytest.raises(ConfigError, match="another one" if taken else "deleted or moved"):
+            claim.check()
+    # what is another's stays
+    assert (directory / LOCK).exists() == taken
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_directory_that_cannot_be_written(
+    call: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        message = re.escape(f"required a folder that can be written to; found {os.strerror(code)}")
+        with pytest.raises(ConfigError, match=message), claimed(tmp_path / "run"):
+            pass
+    assert not (tmp_path / "run").exists()

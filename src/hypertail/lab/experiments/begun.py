@@ -11,15 +11,17 @@ from typing import Any, get_args
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
+from hypertail.lab.experiments.place import DataPlace, Place
 from hypertail.lab.experiments.precisions import Precisions
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.storage.atomic import write_text
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.storage.jsonfile import read_json
+from hypertail.training.interval import Interval
 from hypertail.training.precision import Precision
 
-_KEYS = ("precision", "precision_of_trunk", "threads", "data")
+_KEYS = ("precision", "precision_of_trunk", "threads", "data", "place")
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Begun:
         precisions: of its steps and its trunk.
         threads: CPU threads.
         data: what it learns.
+        place: where and how it is executed.
     """
 
     config: RunConfig
     precisions: Precisions | None = None
     threads: int | None = None
     data: DataRecord | None = None
+    place: Place | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The options, and beside them what is known."""
@@ -47,6 +51,8 @@ class Begun:
             content["threads"] = self.threads
         if self.data is not None:
             content["data"] = self.data.to_json()
+        if self.place is not None:
+            content["place"] = _place_to_json(self.place)
         return content
 
     @classmethod
@@ -65,11 +71,44 @@ class Begun:
             begun = replace(begun, precisions=Precisions(steps, _precision(content.get("precision_of_trunk", steps))))
         if "threads" in content:
             begun = replace(begun, threads=int(content["threads"]))
+        if "place" in content:
+            begun = replace(begun, place=_place_from_json(content["place"]))
         return replace(begun, data=DataRecord.from_json(content["data"])) if "data" in content else begun
 
     def write(self, directory: Path) -> None:
         """Write the `config.json` of a run directory."""
         write_text(directory / OPTIONS, json.dumps(self.to_json(), indent=1) + "\n")
+
+
+def _place_to_json(place: Place) -> dict[str, Any]:
+    root = place.data.root
+    return {
+        "data": None if root is None else str(root.expanduser().absolute()),
+        "cache": place.data.cache,
+        "image_column": place.data.image_column,
+        "label_column": place.data.label_column,
+        "device": place.device,
+        "cache_bytes": place.cache_bytes,
+        "checkpoint_every": str(place.checkpoint_every),
+        "command": place.command,
+    }
+
+
+def _place_from_json(content: Mapping[str, Any]) -> Place:
+    kinds = {"data": str, "cache": bool, "image_column": str, "label_column": str, "device": str, "cache_bytes": int}
+    found = {}
+    for name, kind in kinds.items():
+        found[name] = content.get(name)
+        if not isinstance(found[name], kind | None) or (kind is int and isinstance(found[name], bool)):
+            raise TypeError(f"{name} of the place: {str(found[name])[:60]!r}")
+    root = None if found["data"] is None else Path(found["data"])
+    return Place(
+        DataPlace(root, found["cache"], found["image_column"], found["label_column"]),
+        found["device"] or "cpu",
+        cache_bytes=found["cache_bytes"],
+        command=str(content.get("command", "")),
+        checkpoint_every=Interval.parse(str(content.get("checkpoint_every", Interval()))),
+    )
 
 
 def read_begun(directory: Path) -> Begun:

@@ -15,10 +15,13 @@ from hypertail.lab.experiments.progress import RunProgress
 from hypertail.lab.records.runfile import RunFile
 from hypertail.streams import Stream
 from hypertail.streams.report import plural
+from hypertail.training.stop import Stop
 
 
 class ConsoleListener(Listener):
-    """Prints what was read of each dataset, once, a line for every run, and progress; a context manager.
+    """Prints what was read of each dataset, once, a line for every run, and progress.
+
+    A context manager: within it, a signal that asks to stop waits until what was learned is saved.
 
     Args:
         console: where.
@@ -30,17 +33,21 @@ class ConsoleListener(Listener):
         self._progress = RunProgress(console)
         self._title = ""
         self._told: set[tuple[str, str, str]] = set()
+        self.stop = Stop()
+        self._listening = self.stop.listening()
 
     def __enter__(self) -> ConsoleListener:
-        """Show the progress bar."""
+        """Show the progress bar, and listen to signals."""
+        self._listening.__enter__()
         self._progress.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove it."""
+        """Remove it, and leave signals as they were."""
         self._progress.__exit__(kind, error, trace)
+        self._listening.__exit__(None, None, None)
 
     def print(self, text: str) -> None:
         """A line; names in it may hold square brackets, which are no markup."""

@@ -14,7 +14,9 @@ from types import ModuleType
 
 from hypertail.errors import ConfigError
 from hypertail.storage.atomic import SUFFIX
+from hypertail.storage.generations import damaged_of, previous_of
 from hypertail.storage.jsonfile import JsonError, read_json
+from hypertail.training.within import unfinished_of
 
 try:
     import fcntl as _fcntl
@@ -24,15 +26,20 @@ except ImportError:  # Windows
     fcntl = None
 
 OPTIONS, RUN, CHECKPOINT = "config.json", "run.json", "checkpoint.safetensors"
-UNFINISHED = "unfinished.safetensors"
-"""Beside the checkpoint, the state within an experience (`training.within`)."""
+TRUNK = "trunk.safetensors"
+"""The checkpoint of training the trunk, until that is done and the trunk lies where runs share it."""
 FAILURE, PRUNED = "failure.json", "pruned.json"
 """Beside them, where `hypertail tune` found that a run failed, or gave it up."""
 LOCK = ".lock"
 """Is there, and locked, as long as a process works in the directory; holds its id and the name of its machine."""
 
 # in the order in which they may go: options last, so that what is left is never taken for a run with others
-_OWN = (RUN, FAILURE, PRUNED, UNFINISHED, CHECKPOINT, OPTIONS)
+_STATES = tuple(
+    place.name
+    for checkpoint in (Path(TRUNK), Path(CHECKPOINT))
+    for place in (unfinished_of(checkpoint), damaged_of(checkpoint), checkpoint, previous_of(checkpoint))
+)
+_OWN = (RUN, FAILURE, PRUNED, *_STATES, OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,27 @@ class Claim:
     """A run directory that this process alone works in."""
 
     directory: Path
+    handle: int
+
+    def check(self) -> None:
+        """Find out whether it still is this process's own.
+
+        Raises:
+            ConfigError: it was deleted, and perhaps another process works in a new one of its name.
+        """
+        if not _is_at(self.handle, self.directory / LOCK):
+            raise ConfigError(
+                f"run directory {self.directory}",
+                required="the directory that this run began in",
+                found="another one" if self.directory.exists() else "nothing: it was deleted or moved",
+                hint="Move it back and resume, or start again.",
+            )
+
+    def forget_trunk(self) -> None:
+        """Remove the state of training the trunk, which is done."""
+        for name in _STATES:
+            if name.startswith(f"{Path(TRUNK).stem}."):
+                (self.directory / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what an earlier run left in it.
@@ -71,6 +99,11 @@ def is_taken(directory: Path) -> bool:
     return any(path.name != LOCK and not _is_part(path) for path in directory.iterdir())
 
 
+def has_state(directory: Path) -> bool:
+    """Whether a run in it has saved what it can go on from."""
+    return any((directory / name).is_file() for name in _STATES)
+
+
 def refuse_busy(directory: Path) -> None:
     """Find out whether another process works in `directory`, without claiming it.
 
@@ -91,7 +124,7 @@ def claimed(directory: Path) -> Iterator[Claim]:
     If nothing was put into it in the end, it is removed again, as are folders above it that were made for it.
 
     Raises:
-        ConfigError: another process works in it, or a file of that name is there.
+        ConfigError: another process works in it, a file of that name is there, or it cannot be written.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigError(
@@ -100,18 +133,24 @@ def claimed(directory: Path) -> Iterator[Claim]:
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     handle = None
     try:
-        while handle is None:
-            directory.mkdir(parents=True, exist_ok=True)
-            # the folder may go at this moment, where another run fails that had made it
-            with suppress(FileNotFoundError):
-                handle = _lock(directory)
-        _remove_parts(directory)
-        yield Claim(directory)
+        try:
+            while handle is None:
+                directory.mkdir(parents=True, exist_ok=True)
+                # the folder may go at this moment, where another run fails that had made it
+                with suppress(FileNotFoundError):
+                    handle = _lock(directory)
+            _remove_parts(directory)
+        except OSError as error:
+            raise _not_writable(directory, error) from error
+        yield Claim(directory, handle)
     finally:
         if handle is not None:
+            own = _is_at(handle, directory / LOCK)
             if fcntl is None:  # Windows removes no open file
                 os.close(handle)
-            (directory / LOCK).unlink(missing_ok=True)
+            if own:
+                with suppress(OSError):
+                    (directory / LOCK).unlink(missing_ok=True)
             if fcntl is not None:  # in this order: who waits for the lock finds that its file is gone
                 os.close(handle)
         with suppress(OSError):  # not empty, or gone
@@ -203,6 +242,15 @@ def _is_gone(pid: int, host: str) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def _not_writable(directory: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"run directory {directory}",
+        required="a folder that can be written to",
+        found=error.strerror or str(error),
+        hint="Use another --out, or make room and give leave to write there.",
+    )
 
 
 def _busy(directory: Path, *, sure: bool = True) -> ConfigError:

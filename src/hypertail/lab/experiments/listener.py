@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hypertail.training.features.cache import warn
+from hypertail.training.stop import Stop
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """Hears of everything and does nothing; override what you need."""
+    """Hears of everything and does nothing; override what you need.
+
+    Attributes:
+        stop: asked after each step whether to save and stop.
+    """
+
+    stop = Stop()
 
     def loaded(self, stream: Stream) -> None:
         """A stream was read."""

@@ -14,7 +14,7 @@ from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_row
 from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream
 from hypertail.training.class_incremental import Inference
-from hypertail.training.trainer import Result
+from hypertail.training.result import Result
 
 
 def run_file(

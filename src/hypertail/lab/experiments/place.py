@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from hypertail.environment import choose_device, free_memory, use_threads
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.streams import Stream, build_stream
 from hypertail.training.features.shared import SharedFeatures
+from hypertail.training.interval import Interval
 from hypertail.training.precision import Speed
 
 
@@ -52,6 +53,7 @@ class Place:
         speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the rule of
             `choose_precision`. A run that is reused keeps to the precision it began with.
         command: the command line, recorded in every run.
+        checkpoint_every: how often the state of a run within an experience is saved.
     """
 
     data: DataPlace = DataPlace()
@@ -60,6 +62,7 @@ class Place:
     cache_bytes: int | None = None
     speed: Speed = "auto"
     command: str = ""
+    checkpoint_every: Interval = Interval()  # noqa: RUF009 - frozen
 
     def settle(self) -> Place:
         """Choose the device, and use as many threads as were asked for; the same place without `auto`.
@@ -68,9 +71,7 @@ class Place:
             ConfigError: there is no such device, or no thread.
         """
         use_threads(self.threads)
-        return Place(
-            self.data, str(choose_device(self.device)), self.threads, self.cache_bytes, self.speed, self.command
-        )
+        return replace(self, device=str(choose_device(self.device)))
 
     def shared_features(self) -> SharedFeatures:
         """Room for features that several runs in this process have in common: a part of the memory that is free."""

@@ -15,12 +15,12 @@ from torch import nn
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS, claimed, is_taken, refuse_busy
+from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS, TRUNK, claimed, has_state, is_taken, refuse_busy
 from hypertail.lab.experiments.listener import SILENT, Listener
 from hypertail.lab.experiments.outcome import run_file
 from hypertail.lab.experiments.place import Place, stream_of
 from hypertail.lab.experiments.precisions import Precisions, precisions_of, told_precisions
-from hypertail.lab.experiments.trunks import TrainedTrunk, trained_trunk
+from hypertail.lab.experiments.trunks import TrainedTrunk, is_trained, trained_trunk, untrained_trunk
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.recipes.build import build_strategy
@@ -58,7 +58,7 @@ def execute(
         directory: of this run.
         place: where and how, the same for all runs that are compared.
         existing: what to do where the directory exists: stop with an `error`; `reuse` a finished run, and continue an
-            unfinished one after its last experience; or `replace` it.
+            unfinished one where it was; or `replace` it.
         trunks: folder of the trunks that runs share; None for `trunks` beside the directory.
         stream: gives the stream, if it is already loaded.
         shared: features that runs on the same trunk have in common (`Place.shared_features`); None to share nothing.
@@ -89,20 +89,43 @@ def execute(
         if begun is None or begun.precisions is None:  # nothing was learned yet
             begun = Begun(config, chosen, threads, DataRecord.of(learned))
         chosen = begun.precisions or chosen
-        if begun.threads not in (None, threads) and (directory / CHECKPOINT).is_file() and existing == "reuse":
+        begun = replace(begun, config=config, precisions=chosen, place=place)
+        if begun.threads not in (None, threads) and existing == "reuse" and has_state(directory):
             listener.notice(
                 f"this run began with {begun.threads} CPU threads and goes on with {threads}: results may differ in "
                 "the last digits from those of an uninterrupted run."
             )
+
+        @cache
+        def begin() -> None:
+            if existing == "replace":
+                claim.clear()
+            begun.write(directory)
+
+        make = partial(
+            Trainer,
+            save_every=place.checkpoint_every,
+            stop=listener.stop,
+            may_save=claim.check,
+            notice=listener.notice,
+        )
         trunk_seconds, trunk, own_tail = 0.0, None, None
         if config.depth and config.options.get("trunk_training") == "alone":
             folder = directory.parent / "trunks" if trunks is None else trunks
-            trunk, trunk_seconds, own_tail = _trunk(config, learned, folder, device, chosen.trunk, listener.progress)
+            if not is_trained(config, learned, folder, chosen.trunk):
+                # options that do not fit are refused before, not after, hours of training
+                unlike, tail = untrained_trunk(config, learned, device)
+                strategy_of(config, learned, unlike, device, tail)
+                begin()
+            for_trunk = partial(make, checkpoint=directory / TRUNK)
+            told = listener.progress
+            trunk, trunk_seconds, own_tail = _trunk(config, learned, folder, device, chosen.trunk, told, for_trunk)
+            claim.forget_trunk()
         elif config.depth == 0:
             trunk = nn.Sequential()
         strategy = strategy_of(config, learned, trunk, device, own_tail)
         trains_trunk = trunk is None
-        trainer = Trainer(
+        trainer = make(
             learned,
             strategy,
             epochs=config.epochs,
@@ -126,13 +149,11 @@ def execute(
             progress=listener.progress,
             learned=listener.learned,
         )
-        if existing == "replace":
-            claim.clear()
-        begun = replace(begun, config=config, precisions=chosen)
-        begun.write(directory)
+        begin()
         result = trainer.run(resume=existing == "reuse")
         untold = class_incremental(learned, strategy, trainer.cache, config.measure_on)
         run = run_file(begun, learned, strategy, result, untold, trunk_seconds, device, place.command, started)
+        claim.check()
         run.write(directory / FILE_NAME, overwrite=existing != "error")
         return run
 
@@ -173,10 +194,16 @@ def _begun(
 
 
 def _trunk(
-    config: RunConfig, stream: Stream, folder: Path, device: torch.device, precision: Precision, progress: Progress
+    config: RunConfig,
+    stream: Stream,
+    folder: Path,
+    device: torch.device,
+    precision: Precision,
+    progress: Progress,
+    trainer: Callable[..., Trainer],
 ) -> TrainedTrunk:
     try:
-        return trained_trunk(config, stream, folder, device, precision, progress)
+        return trained_trunk(config, stream, folder, device, precision, progress, trainer)
     except DamagedCheckpointError as error:
         raise DamagedCheckpointError(
             error.problem,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -23,6 +24,7 @@ from hypertail.streams import Stream
 from hypertail.training.loop import Progress, silent
 from hypertail.training.precision import Precision
 from hypertail.training.pretrain import standardised, train_body
+from hypertail.training.trainer import Trainer
 
 
 class TrainedTrunk(NamedTuple):
@@ -43,16 +45,24 @@ def trained_trunk(
     device: torch.device,
     precision: Precision = "full",
     progress: Progress = silent,
+    trainer: Callable[..., Trainer] = Trainer,
 ) -> TrainedTrunk:
     """The trunk of `config`: a plain model trained on e_1, cut at the depth, features standardised if asked for.
 
     The trained model is kept in `directory` under a name that follows from everything it depends on, data included, so
     that strategies are compared on the same trunk and it is trained once.
+
+    Args:
+        config: of the run.
+        stream: on whose first experience it is trained.
+        directory: of the trunks.
+        device: where it is trained.
+        precision: of the forward passes.
+        progress: shown to the user.
+        trainer: makes what trains it; one with a checkpoint goes on from that.
     """
     started = time.perf_counter()
-    optimiser, options = config.options[Optimiser], config.options[FrozenTrunk]
-    model = build_model(config.model, stream, len(stream[0].classes), config.seed, "model").to(device)
-    naive = Naive(model, Optimisation(optimiser.lr, optimiser.schedule), seed=config.seed)
+    options, naive = config.options[FrozenTrunk], _untrained(config, stream, device)
     body = naive.model.body
     path = _path(config, stream, directory, precision)
     if path.is_file():
@@ -61,7 +71,7 @@ def trained_trunk(
         seconds = float(facts["seconds"])
     else:
         rotations, epochs = options.trunk_rotations, _epochs(config)
-        train_body(
+        result = train_body(
             stream,
             naive,
             epochs=epochs,
@@ -72,8 +82,10 @@ def trained_trunk(
             precision=precision,
             split=config.measure_on,
             progress=progress,
+            trainer=trainer,
         )
-        seconds = time.perf_counter() - started
+        # the last part of a training that was stopped, and what came before
+        seconds = max(time.perf_counter() - started, result.seconds_per_experience[0])
         facts = {"seconds": seconds, "stream": stream.name, "epochs": 2 * epochs if rotations else epochs}
         save_checkpoint(path, body.state_dict(), facts)
     trunk, tail = decompose(body, config.depth)
@@ -81,6 +93,22 @@ def trained_trunk(
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
         tail = nn.Sequential(Restore(cast(Standardise, trunk[-1])), tail)
     return TrainedTrunk(trunk, seconds, tail)
+
+
+def is_trained(config: RunConfig, stream: Stream, directory: Path, precision: Precision = "full") -> bool:
+    """Whether the trunk of `config` lies in `directory`."""
+    return _path(config, stream, directory, precision).is_file()
+
+
+def untrained_trunk(config: RunConfig, stream: Stream, device: torch.device) -> tuple[nn.Module, nn.Module]:
+    """A trunk of the shape of the trained one, not standardised, and its tail: to find out whether options fit."""
+    return decompose(_untrained(config, stream, device).model.body, config.depth)
+
+
+def _untrained(config: RunConfig, stream: Stream, device: torch.device) -> Naive:
+    optimiser = config.options[Optimiser]
+    model = build_model(config.model, stream, len(stream[0].classes), config.seed, "model").to(device)
+    return Naive(model, Optimisation(optimiser.lr, optimiser.schedule), seed=config.seed)
 
 
 def _epochs(config: RunConfig) -> int:

@@ -129,9 +129,12 @@ def _work(work: Work, sender: Connection) -> None:
             study = AskAndTell(work.search, work.experiences, work.out / JOURNAL)
             runner = Runner(work.place, listener)
             trials = TrialRunner(work.search, work.experiences, work.out / "trials", runner, listener, work.precisions)
-            while (proposal := study.ask()) is not None:
-                trials.run(study, proposal)
-                sender.send(("trial",))
+            with listener.stop.listening():
+                while (proposal := study.ask()) is not None:
+                    trials.run(study, proposal)
+                    sender.send(("trial",))
+        except KeyboardInterrupt:
+            pass  # what was learned is saved
         except HypertailError as error:
             sender.send(("error", error.problem, error.required, error.found, error.hint))
         finally:
