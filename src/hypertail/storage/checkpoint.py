@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hypertail.errors import CheckpointError
-from hypertail.storage.atomic import write_with
+from hypertail.storage.atomic import write_bytes
 from hypertail.storage.jsonfile import JsonError, parse_json
 
 FORMAT, VERSION = "hypertail-checkpoint", 2
@@ -48,7 +48,8 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
     sums = json.dumps({name: _digest_of(name, tensor) for name, tensor in plain.items()}, sort_keys=True)
     header = {"format": FORMAT, "version": str(VERSION), "facts": text, "sums": sums, "digest": _digest(text, sums)}
     try:
-        write_with(path, lambda part: save_file(plain, str(part), metadata=header))
+        # save_file would write a file of its own first, under a name that nobody can tell is ours after a kill
+        write_bytes(path, save(plain, metadata=header))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"cannot write checkpoint {path}",
