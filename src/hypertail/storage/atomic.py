@@ -61,7 +61,8 @@ def write_with(path: Path, write: Callable[[Path], None], *, replace: bool = Tru
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         if part is not None:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it would hide what went wrong, and be cleared by the next start
+                part.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 

@@ -156,6 +156,8 @@ class Trainer:
             self.learned(last, self.result.accuracy[last, : last + 1])
             if self.stop.requested:
                 self.stop.now()
+        if self._within is not None:
+            self._within.clear()  # of a process that was killed before it could
         return self.result
 
     def _epochs(self, task: int) -> int:

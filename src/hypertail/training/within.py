@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -119,5 +120,6 @@ class Within:
         return Unfinished(tensors, facts)
 
     def clear(self) -> None:
-        """Delete what was saved within an experience that is finished."""
-        self.path.unlink(missing_ok=True)
+        """Delete what was saved within an experience that is finished, as far as that can be: nothing depends on it."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)

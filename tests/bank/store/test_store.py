@@ -211,6 +211,30 @@ def test_no_bank_there(tmp_path: Path) -> None:
         Store.create(tmp_path / "x", {})
 
 
+@pytest.mark.parametrize(
+    "left", ["", "lock", "generations", "files/", "generations/000000.json", ".bank.json.01234567.part"]
+)
+def test_a_bank_whose_making_was_killed_is_made_anew(left: str, tmp_path: Path) -> None:
+    place = tmp_path / "bank"
+    for name in ("generations", "files") if left.startswith((".", "generations/", "files")) else ("",):
+        (place / name).mkdir(parents=True)
+    if left.endswith(("json", "part", "lock")):
+        (place / left).write_text("half")
+    filled(place, 1)
+    assert contents(Store.open(place)) == {"a": 0.0}
+    assert not list(place.rglob("*.part"))
+
+
+@pytest.mark.parametrize("other", ["generations/000001.json", "files/mine.safetensors", "generations", "x.part"])
+def test_other_files_are_no_bank_whose_making_was_killed(other: str, tmp_path: Path) -> None:
+    file = tmp_path / "bank" / other
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with refused(ConfigError, required="nothing is yet", found="other files"):
+        Store.create(tmp_path / "bank", {})
+    assert file.read_text() == "mine"
+
+
 WRITER = """
 import sys, time
 from pathlib import Path

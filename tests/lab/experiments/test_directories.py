@@ -18,7 +18,7 @@ import pytest
 
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments import directories
-from hypertail.lab.experiments.directories import LOCK, claimed, is_taken, refuse_busy
+from hypertail.lab.experiments.directories import LOCK, claimed, is_taken, refuse_busy, tidy
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 CODE = """
@@ -207,6 +207,18 @@ def test_a_directory_deleted_under_a_run(taken: bool, tmp_path: Path) -> None:
             claim.check()
     # what is another's stays
     assert (directory / LOCK).exists() == taken
+
+
+def test_leftovers_of_a_finished_run_go_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("run.json", ".run.json.01234567.part", "mine.part"):
+        (tmp_path / name).write_text("x")
+    with another_process(tmp_path):
+        (tmp_path / ".run.json.89abcdef.part").write_text("being written")
+        tidy(tmp_path)
+        assert (tmp_path / ".run.json.89abcdef.part").exists()
+    (tmp_path / LOCK).write_text("of a killed process")
+    tidy(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.part", "run.json"]
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open"])

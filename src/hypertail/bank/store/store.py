@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hypertail.bank.store.change import Change
+from hypertail.bank.store.change import PART, Change
 from hypertail.bank.store.lock import exclusive
 from hypertail.bank.store.manifest import FORMAT, VERSION, Entry, FileRef, Manifest, digest_of, manifest_of
 from hypertail.errors import CheckpointError, ConfigError
@@ -51,7 +51,7 @@ class Store:
             OSError: it cannot be written.
         """
         path = Path(path).expanduser()
-        if path.exists() and (not path.is_dir() or any(child.name != LOCK for child in path.iterdir())):
+        if path.exists() and not _is_unfinished(path):
             raise ConfigError(
                 f"directory of a new bank '{path}'",
                 required="a path where nothing is yet, or an empty directory",
@@ -249,6 +249,21 @@ class Store:
             return change.commit(
                 "rollback", entry_facts={"to": generation}, tasks=old.tasks, shared=old.shared, facts=old.facts
             )
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a directory holds no more than a process leaves that was killed while it made a bank there."""
+    first = f"{0:06d}.json"
+    if not path.is_dir() or (path / POINTER).exists():
+        return False
+    for child in path.iterdir():
+        if child.name in (GENERATIONS, FILES) and child.is_dir() and not child.is_symlink():
+            known = (first,) if child.name == GENERATIONS else ()
+            if not all(part.name in known or PART.fullmatch(part.name) for part in child.iterdir()):
+                return False
+        elif child.name != LOCK and not PART.fullmatch(child.name):
+            return False
+    return True
 
 
 class _DamagedError(CheckpointError):

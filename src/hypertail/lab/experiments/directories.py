@@ -67,7 +67,8 @@ class Claim:
         """Remove the state of training the trunk, which is done."""
         for name in _STATES:
             if name.startswith(f"{Path(TRUNK).stem}."):
-                (self.directory / name).unlink(missing_ok=True)
+                with suppress(OSError):  # nothing depends on it
+                    (self.directory / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what an earlier run left in it.
@@ -156,6 +157,13 @@ def claimed(directory: Path) -> Iterator[Claim]:
         with suppress(OSError):  # not empty, or gone
             for folder in made:
                 folder.rmdir()
+
+
+def tidy(directory: Path) -> None:
+    """Remove what killed processes left in a directory that nothing works in, as far as that can be."""
+    if any(path.name == LOCK or _is_part(path) for path in directory.iterdir()):
+        with suppress(ConfigError, OSError), claimed(directory):
+            pass
 
 
 def _lock(directory: Path, *, keep: bool = False) -> int:

@@ -15,7 +15,16 @@ from torch import nn
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
-from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS, TRUNK, claimed, has_state, is_taken, refuse_busy
+from hypertail.lab.experiments.directories import (
+    CHECKPOINT,
+    OPTIONS,
+    TRUNK,
+    claimed,
+    has_state,
+    is_taken,
+    refuse_busy,
+    tidy,
+)
 from hypertail.lab.experiments.listener import SILENT, Listener
 from hypertail.lab.experiments.outcome import run_file
 from hypertail.lab.experiments.place import Place, stream_of
@@ -79,6 +88,7 @@ def execute(
     if existing == "error" or (existing == "reuse" and (directory / FILE_NAME).is_file()):
         finished = _begun(config, directory, existing, speed, load)
         if finished is not None:
+            tidy(directory)
             return RunFile.read(directory / FILE_NAME)
     with claimed(directory) as claim:
         begun = _begun(config, directory, existing, speed, load)
