@@ -9,19 +9,21 @@ from typing import Any
 
 from trials import Outcome
 
-OPTIONS = ("digits", "--strategy", "hn-3", "--experiences", "2", "--image-size", "8", "--epochs", "2")
-OPTIONS += ("--trunk-epochs", "1", "--images-per-class", "12", "--speed", "full", "--checkpoint-every", "0.05s")
+OPTIONS = ("digits", "--experiences", "2", "--image-size", "8", "--epochs", "2")
+OPTIONS += ("--images-per-class", "12", "--speed", "full", "--checkpoint-every", "0.05s")
 NAME = "digits-hn-3-tuned-e2-seed0"
 _OF_TIME = ("seconds", "started", "command", "hardware")
 
 
-def begin(out: Path, *more: str) -> Callable[[], None]:
+def begin(out: Path, *strategy: str) -> Callable[[], None]:
     """The command that begins the run."""
 
     def work() -> None:
         from hypertail.cli import main
 
-        main(["run", *OPTIONS, *more, "--out", str(out)])
+        chosen = strategy or ("--strategy", "hn-3")
+        first = () if "joint" in chosen else ("--trunk-epochs", "1")  # which learns everything at once
+        main(["run", *OPTIONS, *chosen, *first, "--out", str(out)])
 
     return work
 
@@ -30,14 +32,19 @@ def resume(out: Path) -> Callable[[], None]:
     """What a user does next: resume what is there, or begin again where nothing is."""
 
     def work() -> None:
-        from hypertail.cli import main
-
         if (out / NAME / "config.json").is_file():
-            main(["resume", str(out / NAME)])
+            resume_run(out / NAME)
         else:
             begin(out)()
 
     return work
+
+
+def resume_run(directory: Path) -> None:
+    """`hypertail resume` of a run directory."""
+    from hypertail.cli import main
+
+    main(["resume", str(directory)])
 
 
 def wrong_after_fault(outcome: Outcome, directory: Path, *, killed: bool) -> list[str]:
@@ -78,9 +85,9 @@ def contents(directory: Path) -> dict[str, Any]:
 
     run = json.loads((directory / "run.json").read_text())
     found: dict[str, Any] = {"results": {name: run[name] for name in sorted(run) if not name.startswith(_OF_TIME)}}
-    for name in ("checkpoint.safetensors", "checkpoint.previous.safetensors"):
-        tensors, _ = load_checkpoint(directory / name)
-        found[name] = {
+    for path in sorted(directory.glob("*.safetensors")):
+        tensors, _ = load_checkpoint(path)
+        found[path.name] = {
             key: value.reshape(-1).view(torch.uint8).numpy().tobytes().hex() for key, value in sorted(tensors.items())
         }
     found["files"] = sorted(path.name for path in directory.iterdir())

@@ -252,7 +252,10 @@ def test_what_was_read_is_recorded(tmp_path: Path) -> None:
     stream = stream_of(config)
     assert result.data == DataRecord(stream.digest, stream.reports)
     assert RunFile.read(directory / FILE_NAME).data == result.data
-    assert read_begun(directory) == Begun(config, Precisions("full", "full"), torch.get_num_threads(), result.data)
+    place = Place(DataPlace(), "cpu", cache_bytes=1 << 24)
+    begun = Begun(config, Precisions("full", "full"), torch.get_num_threads(), result.data, place)
+    assert replace(read_begun(directory), place=place) == begun
+    assert read_begun(directory).place == place
     facts = load_checkpoint(directory / CHECKPOINT)[1]
     assert [entry["classes"] for entry in facts["contents"]] == [2, 2]
     assert len({entry["digest"] for entry in facts["contents"]}) == 2
