@@ -15,17 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from banks import OPERATIONS, again, make, state, wrong_after_fault, wrong_in_the_end
-from trials import WAYS, trial, with_faults, write
+from trials import WAYS, preload, trial, with_faults, write
 
 
 def main(out: str) -> None:
     """Try every call in every way."""
     library = with_faults()
-    import torch
-
-    import hypertail.bank  # noqa: F401
-
-    torch.set_num_threads(1)
+    preload()
     started, folder = time.time(), Path(tempfile.mkdtemp())
     made, place = folder / "made", folder / "trial"
     assert trial(partial(make, made), made).code == 0

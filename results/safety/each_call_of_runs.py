@@ -14,17 +14,13 @@ from collections import Counter
 from pathlib import Path
 
 from runs import NAME, begin, contents, resume, wrong_after_fault, wrong_in_the_end
-from trials import WAYS, trial, with_faults, write
+from trials import WAYS, preload, trial, with_faults, write
 
 
 def main(out: str) -> None:
     """Try every call in every way."""
     library = with_faults()
-    import sklearn.datasets  # noqa: F401 - once, not in every child
-    import torch  # noqa: F401
-
-    import hypertail.cli  # noqa: F401
-
+    preload()
     started, folder = time.time(), Path(tempfile.mkdtemp())
     whole, stopped = folder / "whole", folder / "stopped"
     assert trial(begin(whole), whole).code == 0

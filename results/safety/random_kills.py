@@ -16,7 +16,7 @@ from pathlib import Path
 
 import banks
 import runs
-from trials import trial, write
+from trials import preload, trial, write
 
 STRATEGIES = ("hn-3", "hn-4", "lr-3", "adapter-3", "separate-3", "naive", "ewc", "joint", "lda-3", "head-3")
 
@@ -92,13 +92,7 @@ def _fresh(place: Path, base: Path | None) -> None:
 
 def main(count_of_runs: int, count_of_banks: int, out: str) -> None:
     """Kill so many."""
-    import sklearn.datasets  # noqa: F401 - once, not in every child
-    import torch
-
-    import hypertail.bank
-    import hypertail.cli  # noqa: F401
-
-    torch.set_num_threads(1)
+    preload()
     started, folder, chance = time.time(), Path(tempfile.mkdtemp()), random.Random(0)
     of_runs, wrong_runs = kills_of_runs(count_of_runs, folder, chance)
     of_banks, wrong_banks = kills_of_banks(count_of_banks, folder, chance)

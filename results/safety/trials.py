@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
+import pkgutil
 import platform
 import signal
 import subprocess
@@ -58,6 +60,23 @@ def with_faults() -> ctypes.CDLL:
     loaded.faults_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_int, ctypes.c_int]
     loaded.faults_names.restype, loaded.faults_count.restype = ctypes.c_char_p, ctypes.c_long
     return loaded
+
+
+def preload() -> None:
+    """Import once what every child would import for itself."""
+    import PIL.Image
+    import torch
+    import torch._dynamo
+    import typeguard  # noqa: F401
+
+    import hypertail
+    import hypertail.cli
+
+    for module in pkgutil.walk_packages(hypertail.__path__, "hypertail."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    PIL.Image.init()
+    torch.set_num_threads(1)
 
 
 def trial(
