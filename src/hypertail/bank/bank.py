@@ -24,7 +24,7 @@ from hypertail.bank.store import Entry, Report, verify
 from hypertail.bank.task_info import TaskInfo
 from hypertail.bank.upkeep import Forgotten, Upkeep
 from hypertail.bank.writing import Learned, Writer
-from hypertail.errors import ConfigError
+from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.loop import Progress, silent
 
 
@@ -33,13 +33,6 @@ class Bank:
 
     No image is kept in it. A task owns what answers for it, so that learning another one changes no bit of its answers
     (docs/guide/bank.md). Every change is a new generation, written whole or not at all.
-
-    Example:
-        >>> import hypertail as ht
-        >>> bank = ht.Bank.create("bank", model=models.resnet18(weights="DEFAULT"), cut="layer4")  # doctest: +SKIP
-        >>> bank.learn("bakery", "photos/bakery")  # doctest: +SKIP
-        >>> bank.predict("x.jpg", task="bakery").label  # doctest: +SKIP
-        'pretzel'
     """
 
     def __init__(self, contents: Contents) -> None:
@@ -74,14 +67,7 @@ class Bank:
         Raises:
             ConfigError: the directory is taken, or the model cannot be cut there.
         """
-        if model is not None and trunk is not None:
-            raise ConfigError(
-                "backbone of the bank",
-                required="model= or trunk=",
-                found="both",
-                hint="Give a module by model=, or a source by trunk=.",
-            )
-        founding = Founding("given" if model is not None else trunk or "slim-resnet18", cut, model, tail, preprocessing)
+        founding = Founding.of(model, trunk, cut, tail, preprocessing)
         return cls(Contents.create(Path(path), founding, device))
 
     @classmethod
@@ -151,6 +137,7 @@ class Bank:
         views: int = 4,
         hold_out: float = 0.1,
         keep_probes: int = 0,
+        on_bad_image: OnBadImage = "error",
         seed: int = 0,
         progress: Progress = silent,
     ) -> Learned:
@@ -170,6 +157,7 @@ class Bank:
             views: augmented views of each image.
             hold_out: share of each class to hold out where there is no `validation`.
             keep_probes: keep trunk features of so many held-out images, for certificates.
+            on_bad_image: with an image that cannot be read: end with an `error`, or `skip` and list it.
             seed: of all that is random.
             progress: shown to the user.
 
@@ -181,12 +169,20 @@ class Bank:
             DataError: the images cannot be used.
             BudgetError: earlier answers would change by more than `budget`.
         """
-        lessons = Lessons(Schedule(epochs, batch_size), views, augment, hold_out, seed, keep_probes)
+        schedule = Schedule(epochs, batch_size)
+        lessons = Lessons(schedule, views, augment, hold_out, seed, keep_probes, on_bad_image=on_bad_image)
         writer = Writer(self._contents, lessons, progress)
         return writer.learn(name, data, validation, method, dict(options or {}), budget)
 
     def extend(
-        self, name: str, data: object, *, seed: int = 0, augment: Augment = "crop", progress: Progress = silent
+        self,
+        name: str,
+        data: object,
+        *,
+        seed: int = 0,
+        augment: Augment = "crop",
+        on_bad_image: OnBadImage = "error",
+        progress: Progress = silent,
     ) -> Learned:
         """More images for a task: of classes that it has, or of new ones. The old images are not needed.
 
@@ -196,14 +192,15 @@ class Bank:
             name: of the task.
             data: as for `learn`; class names that the task has are those classes. One class is enough.
             seed: of all that is random.
-            augment: as for `learn`.
+            augment, on_bad_image: as for `learn`.
             progress: shown to the user.
 
         Raises:
             ConfigError: no such task.
             DataError: the images cannot be used.
         """
-        return Writer(self._contents, Lessons(augment=augment, seed=seed), progress).extend(name, data)
+        lessons = Lessons(augment=augment, seed=seed, on_bad_image=on_bad_image)
+        return Writer(self._contents, lessons, progress).extend(name, data)
 
     def predict(
         self, images: object, task: str | Sequence[str | None] | None = None, *, batch_size: int = 64

@@ -43,6 +43,29 @@ class Founding:
                 hint="Give both parts: Bank.create(path, model=trunk, tail=tail).",
             )
 
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module | None,
+        source: str | None,
+        cut: str | None,
+        tail: nn.Module | None,
+        preprocessing: Preprocessing | None,
+    ) -> Founding:
+        """From what `Bank.create` was given.
+
+        Raises:
+            ConfigError: both a model and a source.
+        """
+        if model is not None and source is not None:
+            raise ConfigError(
+                "backbone of the bank",
+                required="model= or trunk=",
+                found="both",
+                hint="Give a module by model=, or a source by trunk=.",
+            )
+        return cls("given" if model is not None else source or SLIM, cut, model, tail, preprocessing)
+
     @property
     def needs_images(self) -> bool:
         """Whether the first folder decides: it trains the model, or shows where to cut."""

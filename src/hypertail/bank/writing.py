@@ -108,7 +108,8 @@ class Writer:
         with contents.store.change() as change:
             contents.refresh()
             backbone, ref, record = contents.backbone, contents.ref(name), contents.record(name)
-            images = open_images(data, backbone.preprocessing, least_classes=1)
+            bad = self.lessons.on_bad_image
+            images = open_images(data, backbone.preprocessing, least_classes=1, on_bad_image=bad)
             known = len([label for label in images.classes if label in record.classes])
             train, held = (images, None) if known < len(images.classes) else self._held_out(name, images)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
@@ -141,9 +142,10 @@ class Writer:
     def _images(
         self, name: str, data: object, validation: object, backbone: Backbone
     ) -> tuple[TaskImages, TaskImages | None]:
-        images = open_images(data, backbone.preprocessing)
+        bad = self.lessons.on_bad_image
+        images = open_images(data, backbone.preprocessing, on_bad_image=bad)
         if validation is not None:
-            return images, open_images(validation, backbone.preprocessing, classes=images.classes)
+            return images, open_images(validation, backbone.preprocessing, classes=images.classes, on_bad_image=bad)
         if images.validation is not None:
             return images, images.validation
         return self._held_out(name, images)

@@ -12,6 +12,7 @@ from tyro.conf import arg
 
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.place import DataPlace, Place
+from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.interval import Interval
 from hypertail.training.precision import Speed
 
@@ -35,6 +36,8 @@ class Reading:
     """Keep decoded images on disk, to start faster."""
     no_cache: Flag = False
     """Keep no decoded images on disk."""
+    on_bad_image: OnBadImage = "error"
+    """With an image that cannot be read: end with an error, or skip and list it."""
 
     def place(self, root: Path | None) -> DataPlace:
         """The same, for the library, with the folder of local datasets.
@@ -50,7 +53,7 @@ class Reading:
                 hint="Leave one of them out.",
             )
         keep = True if self.cache else False if self.no_cache else None
-        return DataPlace(root, keep, self.image_column, self.label_column)
+        return DataPlace(root, keep, self.image_column, self.label_column, self.on_bad_image)
 
 
 @dataclass(frozen=True)

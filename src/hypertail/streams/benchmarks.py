@@ -13,7 +13,9 @@ from hypertail.streams.noise import Autocontrast, GaussianBlur, Grayscale, Rando
 from hypertail.streams.options import Options
 from hypertail.streams.sources.folders import image_folder
 from hypertail.streams.sources.hub import HubSource, hub_dataset
+from hypertail.streams.sources.labelled import LabelledImages
 from hypertail.streams.sources.named import DATASETS, DIGITS, IMAGENET, digits, named_dataset
+from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.streams.stream import Experience, Stream, Transform
 from hypertail.streams.transforms import Compose, Step, ToFloat
 
@@ -44,6 +46,7 @@ def build_stream(
     image_column: str | None = None,
     label_column: str | None = None,
     images_per_class: int | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> Stream:
     """Build a stream by name (`STREAMS` lists them).
 
@@ -69,6 +72,7 @@ def build_stream(
         image_column, label_column: of a `hub:` dataset, where the usual ones are not right.
         images_per_class: keep at most so many training images of each class, 2 or more, chosen by `seed`. What is held
             out for validation comes out of them; test images stay as they are.
+        on_bad_image: what to do with an image that cannot be read: end with an `error`, or `skip` and list it.
 
     Raises:
         ConfigError: an unknown name or an option out of range.
@@ -76,7 +80,9 @@ def build_stream(
     """
     columns = image_column, label_column
     options = Options(
-        seed, data, validation, image_size, classes_per_experience, cache, *columns, images_per_class=images_per_class
+        *(seed, data, validation, image_size, classes_per_experience, cache, *columns),
+        images_per_class=images_per_class,
+        on_bad_image=on_bad_image,
     )
     kind, _, rest = name.partition(":")
     if kind != "hub":
@@ -108,18 +114,19 @@ def experience_from_folder(
     validation: float = 0.0,
     image_size: int = 32,
     cache: bool = False,
+    on_bad_image: OnBadImage = "error",
 ) -> Experience:
     """All classes of an image folder (`image_folder`), in the order of their names, as one experience.
 
     Without a test set of its own, 20 % of every class is held out as one, following `seed`. `cache` keeps the decoded
-    images on disk.
+    images on disk. An image that cannot be read is an `error`, or skipped and listed (`on_bad_image`).
 
     Raises:
         ConfigError: an option out of range.
         DataError: the folder or an image is missing or unusable.
     """
     options = Options(seed, validation=validation, image_size=image_size)
-    dataset = image_folder(path, image_size=image_size, cache=cache)
+    dataset = image_folder(path, image_size=image_size, cache=cache, on_bad_image=on_bad_image)
     classes = list(range(len(dataset.classes)))
     transforms = IMAGENET.train_transform(image_size), IMAGENET.test_transform()
     experience = experience_of(task, name or dataset.name, dataset, classes, transforms, options)
@@ -131,12 +138,23 @@ def _digits(options: Options) -> Stream:
 
 
 def _split(name: str, dataset: str, classes: int, options: Options) -> Stream:
-    images = named_dataset(dataset, image_size=options.image_size, data=options.data, cache=options.cache is not False)
+    images = _named(dataset, options.image_size, options)
     return in_order(name, images, classes, DATASETS[dataset].preprocessing, options)
 
 
+def _named(dataset: str, image_size: int | None, options: Options) -> LabelledImages:
+    return named_dataset(
+        dataset,
+        image_size=image_size,
+        data=options.data,
+        cache=options.cache is not False,
+        on_bad_image=options.on_bad_image,
+    )
+
+
 def _folder(path: str, options: Options) -> Stream:
-    images = image_folder(path, image_size=options.size(32), cache=bool(options.cache))
+    bad = options.on_bad_image
+    images = image_folder(path, image_size=options.size(32), cache=bool(options.cache), on_bad_image=bad)
     return in_order(f"folder:{shown(path)}", images, max(2, len(images.classes) // 5), IMAGENET, options)
 
 
@@ -146,7 +164,8 @@ def _hub(rest: str, options: Options) -> Stream:
     source = HubSource(repo, config or None, options.image_column, options.label_column, strict=chosen)
     public = any(repo == named.source.repo for named in DATASETS.values())
     keep = True if options.cache is None and public else options.cache
-    images = hub_dataset(source, image_size=options.size(32), data=options.data, cache=keep)
+    size, bad = options.size(32), options.on_bad_image
+    images = hub_dataset(source, image_size=size, data=options.data, cache=keep, on_bad_image=bad)
     return in_order(f"hub:{rest}", images, max(2, len(images.classes) // 5), IMAGENET, options)
 
 
@@ -162,10 +181,10 @@ def _pair(rest: str, options: Options) -> Stream:
             found=f"{len(names)}",
             hint="For example pair:svhn,cifar10.",
         )
-    count, keep = options.classes_per_experience or 5, options.cache is not False
+    count = options.classes_per_experience or 5
     experiences, sources = [], []
     for task, dataset in enumerate(names):
-        images = named_dataset(dataset, image_size=options.size(32), data=options.data, cache=keep)
+        images = _named(dataset, options.size(32), options)
         second = task == 1 and names[0] == names[1]  # the same dataset twice: its next classes
         chosen = choose("pair", images, count * (2 if second else 1), options)[-count:]
         preprocessing = DATASETS[dataset].preprocessing
@@ -176,9 +195,7 @@ def _pair(rest: str, options: Options) -> Stream:
 
 
 def _noisy(name: str, options: Options, *, noisy: bool) -> Stream:
-    images = named_dataset(
-        "cifar100", image_size=options.image_size, data=options.data, cache=options.cache is not False
-    )
+    images = _named("cifar100", options.image_size, options)
     count = options.classes_per_experience or 5
     chosen = choose("noisy", images, 4 * count, options)
     preprocessing = DATASETS["cifar100"].preprocessing

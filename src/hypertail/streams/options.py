@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hypertail.errors import ConfigError
+from hypertail.streams.sources.unreadable import OnBadImage
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Options:
     image_column: str | None = None
     label_column: str | None = None
     images_per_class: int | None = None
+    on_bad_image: OnBadImage = "error"
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation < 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 EXAMPLES = 3
+SHOWN = 10  # of those listed, in a line for people
 MANY_CLASSES = 12  # more than these are summarised
 
 
@@ -17,7 +18,7 @@ class LeftOut:
     Attributes:
         reason: the kind, and why where it is not plain.
         count: number of files.
-        examples: the first few, as paths inside the dataset.
+        examples: the first few, as paths inside the dataset; all that were skipped for being unreadable.
     """
 
     reason: str
@@ -95,12 +96,16 @@ class DatasetReport:
             if split != "train":
                 first += f"; {_counted(split, counts)}"
         lines = [first]
-        if self.left_out:
-            lines.append("left out: " + "; ".join(_left_out(item) for item in self.left_out))
+        lines += left_out_lines(self.left_out)
         lines += self.notices
         if self.cache_file is not None:
             lines.append(f"the decoded images are kept in {self.cache_file} (hypertail cache lists and clears)")
         return tuple(lines)
+
+
+def left_out_lines(items: Sequence[LeftOut]) -> tuple[str, ...]:
+    """A line for people, or none."""
+    return (f"left out: {'; '.join(_left_out(item) for item in items)}",) if items else ()
 
 
 def counts_of(labels: Sequence[int], classes: Sequence[str]) -> dict[str, int]:
@@ -127,6 +132,6 @@ def _counted(split: str, counts: Mapping[str, int]) -> str:
 
 
 def _left_out(item: LeftOut) -> str:
-    examples = ", ".join(item.examples)
-    more = ", ..." if item.count > len(item.examples) else ""
+    examples = ", ".join(item.examples[:SHOWN])
+    more = ", ..." if item.count > min(SHOWN, len(item.examples)) else ""
     return f"{plural(item.count, 'file')} {item.reason}" + (f" ({examples}{more})" if examples else "")

@@ -17,7 +17,7 @@ from hypertail.errors import CheckpointError, ConfigError
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
-from hypertail.lab.experiments.place import DataPlace, stream_of
+from hypertail.lab.experiments.place import DataPlace, Place, stream_of
 from hypertail.lab.experiments.precisions import Precisions, precisions_of
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile

@@ -20,14 +20,22 @@ from hypertail.streams.report import DatasetReport, counts_of
 from hypertail.streams.sources.brightness import brightness_notices
 from hypertail.streams.sources.decode import Pictures, decode_files, finished
 from hypertail.streams.sources.depth import Deep, rules
-from hypertail.streams.sources.folders import ClassFiles, scan_folder
+from hypertail.streams.sources.folders import ClassFiles, check_classes, scan_folder
+from hypertail.streams.sources.unreadable import OnBadImage, Unreadable
 from hypertail.streams.stream import Examples
 
 SCANNED = 256
 """Files that are looked at together where they are too many to hold."""
 
 
-def open_folder(path: str | Path, preprocessing: Preprocessing, *, least_classes: int, memory_bytes: int) -> TaskImages:
+def open_folder(
+    path: str | Path,
+    preprocessing: Preprocessing,
+    *,
+    least_classes: int,
+    memory_bytes: int,
+    on_bad_image: OnBadImage = "error",
+) -> TaskImages:
     """The training images of a folder (`scan_folder`), with those of its test folder as `validation`.
 
     They are held in memory where they fit; else every file is read once to see that it is an image and how deep it is,
@@ -38,6 +46,7 @@ def open_folder(path: str | Path, preprocessing: Preprocessing, *, least_classes
         preprocessing: says the size and how it is reached.
         least_classes: that it must have.
         memory_bytes: that the images may take.
+        on_bad_image: what to do with a file that cannot be read: end with an `error`, or `skip` and list it.
 
     Raises:
         DataError: as `image_folder`.
@@ -47,12 +56,15 @@ def open_folder(path: str | Path, preprocessing: Preprocessing, *, least_classes
     parts = [_listed(part, classes) for part in (found.train, found.test) if part is not None]
     count = sum(len(part) for part in parts)
     small = count * 3 * preprocessing.size**2 <= memory_bytes
-    opened, notices = (_held if small else _left)(parts, classes, preprocessing)
+    unreadable = Unreadable(on_bad_image)
+    opened, notices = (_held if small else _left)(parts, classes, preprocessing, unreadable)
+    check_classes(found.root, classes, opened[0].labels, unreadable)
     counts = {
         name: counts_of(images.labels.tolist(), classes)
         for name, images in zip(("train", "test"), opened, strict=False)
     }
-    report = DatasetReport(found.root.name, shown(found.root.name), counts, left_out=found.left_out)
+    left_out = (*found.left_out, *unreadable.left_out())
+    report = DatasetReport(found.root.name, shown(found.root.name), counts, left_out=left_out)
     notices = (*report.lines(), *found.notices, *notices)
     validation = opened[1] if len(opened) > 1 else None
     return replace(opened[0], notices=notices, validation=validation)
@@ -66,13 +78,17 @@ def _listed(files: ClassFiles, classes: tuple[str, ...]) -> Listed:
 
 
 def _held(
-    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing
+    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing, unreadable: Unreadable
 ) -> tuple[list[TaskImages], tuple[str, ...]]:
     pictures, labels = [], []
     for listed in parts:
-        read, digests = decode_files(
-            [path for _, path in listed], preprocessing.size, crop_share=crop_share(preprocessing)
+        read, digests, kept = decode_files(
+            [path for _, path in listed],
+            preprocessing.size,
+            crop_share=crop_share(preprocessing),
+            unreadable=unreadable,
         )
+        listed = [listed[row] for row in kept]
         order = _order(listed, digests)
         pictures.append(Pictures([read.rows[row] for row in order]))
         labels.append(_labels(listed, order))
@@ -85,18 +101,20 @@ def _held(
 
 
 def _left(
-    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing
+    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing, unreadable: Unreadable
 ) -> tuple[list[TaskImages], tuple[str, ...]]:
     deep: list[Deep] = []
     found: list[tuple[Listed, list[int], list[bytes]]] = []
     for listed in parts:
         digests: list[bytes] = []
+        whole: Listed = []
         for start in range(0, len(listed), SCANNED):
-            files = [path for _, path in listed[start : start + SCANNED]]
-            read, of_files = decode_files(files, 1)
+            some = listed[start : start + SCANNED]
+            read, of_files, kept = decode_files([path for _, path in some], 1, unreadable=unreadable)
             digests += of_files
+            whole += [some[row] for row in kept]
             deep += [row.content for row in read.rows if isinstance(row.content, Deep)]
-        found.append((listed, _order(listed, digests), digests))
+        found.append((whole, _order(whole, digests), digests))
     scaling = rules(deep)
     images: list[TaskImages] = []
     for listed, order, digests in found:

@@ -83,7 +83,7 @@ def read_files(
     Raises:
         DataError: a file is not a readable image; the message names it.
     """
-    pictures, _ = decode_files(files, preprocessing.size, crop_share=crop_share(preprocessing))
+    pictures, _, _ = decode_files(files, preprocessing.size, crop_share=crop_share(preprocessing))
     contents = [row.content for row in pictures.rows]
     rule = scaling if scaling is not None else rules(each for each in contents if isinstance(each, Deep))
     return torch.stack(

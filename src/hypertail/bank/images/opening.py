@@ -22,9 +22,10 @@ from hypertail.errors import DataError
 from hypertail.seeds import generator
 from hypertail.streams.digest import content_digest
 from hypertail.streams.names import shown
-from hypertail.streams.report import plural
+from hypertail.streams.report import left_out_lines, plural
 from hypertail.streams.sources.columns import find_columns, join_splits, read_split
 from hypertail.streams.sources.scan import Tally, images_below
+from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.streams.stream import Examples
 
 MEMORY = 512 << 20
@@ -38,6 +39,7 @@ def open_images(
     classes: tuple[str, ...] | None = None,
     least_classes: int = 2,
     memory_bytes: int = MEMORY,
+    on_bad_image: OnBadImage = "error",
 ) -> TaskImages:
     """The images of a task.
 
@@ -49,6 +51,8 @@ def open_images(
         classes: of the task, where it is known: labels index them then.
         least_classes: that the data must have.
         memory_bytes: that the images of a folder may take.
+        on_bad_image: what to do with an image of a folder or dataset that cannot be read: end with an `error`, or
+            `skip` and list it in the notices.
 
     Raises:
         DataError: the data cannot be used.
@@ -57,10 +61,14 @@ def open_images(
         images = data
     elif isinstance(data, str | os.PathLike):
         images = open_folder(
-            Path(data), preprocessing, least_classes=1 if classes else least_classes, memory_bytes=memory_bytes
+            Path(data),
+            preprocessing,
+            least_classes=1 if classes else least_classes,
+            memory_bytes=memory_bytes,
+            on_bad_image=on_bad_image,
         )
     elif hasattr(data, "features") and hasattr(data, "cast_column"):
-        images = _of_dataset(data, preprocessing)
+        images = _of_dataset(data, preprocessing, on_bad_image)
     elif isinstance(data, tuple | list) and len(data) in (2, 3):
         images = _of_arrays(data[0], data[1], data[2] if len(data) == 3 else None, preprocessing)
     else:
@@ -276,13 +284,15 @@ def _of_arrays(images: Any, labels: Any, names: Any, preprocessing: Preprocessin
     return ImagesInMemory(kept, examples.labels, content_digest(kept, {"train": examples}), data=examples.images)
 
 
-def _of_dataset(data: Any, preprocessing: Preprocessing) -> TaskImages:
+def _of_dataset(data: Any, preprocessing: Preprocessing, on_bad_image: OnBadImage) -> TaskImages:
     columns = find_columns("given", data.features)
     split = read_split(
-        "given", "train", data, columns, image_size=preprocessing.size, crop_share=crop_share(preprocessing)
+        *("given", "train", data, columns),
+        image_size=preprocessing.size,
+        crop_share=crop_share(preprocessing),
+        on_bad_image=on_bad_image,
     )
     images, notices = join_splits("given", split, None, preprocessing.size)
     digest = content_digest(images.classes, {"train": images.train})
-    return ImagesInMemory(
-        images.classes, images.train.labels, digest, (columns.notice, *notices), data=images.train.images
-    )
+    said = (columns.notice, *notices, *left_out_lines(split.left_out))
+    return ImagesInMemory(images.classes, images.train.labels, digest, said, data=images.train.images)

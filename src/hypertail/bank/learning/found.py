@@ -41,7 +41,7 @@ def found_backbone(
     """
     if founding.source == SLIM:
         preprocessing = founding.preprocessing or Preprocessing(SLIM_SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-        images = open_images(data, preprocessing)
+        images = open_images(data, preprocessing, on_bad_image=lessons.on_bad_image)
         body = trained_slim(images, preprocessing, lessons, device, progress)
         cut = USUAL_CUT if founding.cut in (None, AUTO_CUT) else founding.cut
         assert cut is not None

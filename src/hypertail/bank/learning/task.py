@@ -22,6 +22,7 @@ from hypertail.nets.compact import flattened, fold_statistics, foldable, round_t
 from hypertail.nets.moments import Moments, packed, unpacked
 from hypertail.nets.task_tail import TaskTail
 from hypertail.seeds import derive, generator, seeded
+from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.loop import Progress, silent
 
 Augment = Literal["none", "crop", "crop-flip"]
@@ -40,6 +41,7 @@ class Lessons:
         keep_probes: so many held-out images have their trunk features kept, for certificates; 0 for none, which is
             the default, since features say something about single images.
         memory_bytes: for features while a task is learned; more goes to unnamed temporary files.
+        on_bad_image: what to do with an image that cannot be read.
     """
 
     schedule: Schedule = Schedule()  # noqa: RUF009 -- immutable
@@ -49,6 +51,7 @@ class Lessons:
     seed: int = 0
     keep_probes: int = 0
     memory_bytes: int = 2 << 30
+    on_bad_image: OnBadImage = "error"
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -60,6 +63,7 @@ class Lessons:
             "augment": self.augment,
             "hold_out": self.hold_out,
             "seed": self.seed,
+            "on_bad_image": self.on_bad_image,
         }
 
 

@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.cli.bank.learn import show
 from hypertail.cli.bank.place import BankPlace, progress_on
+from hypertail.streams.sources.unreadable import OnBadImage
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Extend:
     """Images, FOLDER/CLASS/IMAGE; one class is enough."""
     place: OmitArgPrefixes[BankPlace]
     """The bank and its model."""
+    on_bad_image: OnBadImage = "error"
+    """With an image that cannot be read: end with an error, or skip and list it."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Of all that is random."""
 
@@ -34,5 +37,11 @@ def execute(command: Extend, console: Console, line: str) -> None:
     """Extend the task, and print what came of it."""
     bank = command.place.open(console)
     with progress_on(console, command.task) as progress:
-        learned = bank.extend(command.task, command.folder, seed=command.seed, progress=progress)
+        learned = bank.extend(
+            command.task,
+            command.folder,
+            seed=command.seed,
+            on_bad_image=command.on_bad_image,
+            progress=progress,
+        )
     show(console, bank, learned)

@@ -18,6 +18,7 @@ from hypertail.cli.bank.place import BankPlace, progress_on, say
 from hypertail.cli.shared import listed
 from hypertail.errors import ConfigError
 from hypertail.streams.sources.folders import scan_folder
+from hypertail.streams.sources.unreadable import OnBadImage
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Learn:
     """Images per step."""
     augment: Augment = "crop"
     """Views of an image: none, random crops, or crops that may be mirrored."""
+    on_bad_image: OnBadImage = "error"
+    """With an image that cannot be read: end with an error, or skip and list it."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Of all that is random."""
 
@@ -84,6 +87,7 @@ def execute(command: Learn, console: Console, line: str) -> None:
             epochs=command.epochs,
             batch_size=command.batch_size,
             augment=command.augment,
+            on_bad_image=command.on_bad_image,
             seed=command.seed,
             progress=progress,
         )

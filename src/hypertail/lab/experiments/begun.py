@@ -18,6 +18,7 @@ from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.storage.atomic import write_text
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.storage.jsonfile import read_json
+from hypertail.streams.sources.unreadable import Unreadable
 from hypertail.training.interval import Interval
 from hypertail.training.precision import Precision
 
@@ -87,6 +88,7 @@ def _place_to_json(place: Place) -> dict[str, Any]:
         "cache": place.data.cache,
         "image_column": place.data.image_column,
         "label_column": place.data.label_column,
+        "on_bad_image": place.data.on_bad_image,
         "device": place.device,
         "cache_bytes": place.cache_bytes,
         "checkpoint_every": str(place.checkpoint_every),
@@ -102,8 +104,10 @@ def _place_from_json(content: Mapping[str, Any]) -> Place:
         if not isinstance(found[name], kind | None) or (kind is int and isinstance(found[name], bool)):
             raise TypeError(f"{name} of the place: {str(found[name])[:60]!r}")
     root = None if found["data"] is None else Path(found["data"])
+    bad = content.get("on_bad_image", "error")
+    Unreadable(bad)  # refuses what is no policy
     return Place(
-        DataPlace(root, found["cache"], found["image_column"], found["label_column"]),
+        DataPlace(root, found["cache"], found["image_column"], found["label_column"], bad),
         found["device"] or "cpu",
         cache_bytes=found["cache_bytes"],
         command=str(content.get("command", "")),

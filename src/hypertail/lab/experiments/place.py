@@ -10,6 +10,7 @@ import torch
 from hypertail.environment import choose_device, free_memory, use_threads
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.streams import Stream, build_stream
+from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.features.shared import SharedFeatures
 from hypertail.training.interval import Interval
 from hypertail.training.precision import Speed
@@ -23,18 +24,21 @@ class DataPlace:
         root: folder of local datasets, `<root>/<owner>/<name>`; None for `$HYPERTAIL_DATA`, else the hub.
         cache: keep the decoded images on disk; None keeps those of named datasets, and none of your own folders.
         image_column, label_column: of a `hub:` dataset, where the usual ones are not right.
+        on_bad_image: `error` or `skip`, see `build_stream`.
     """
 
     root: Path | None = None
     cache: bool | None = None
     image_column: str | None = None
     label_column: str | None = None
+    on_bad_image: OnBadImage = "error"
 
     def arguments(self) -> list[str]:
         """The options of `hypertail run` that say the same."""
         words = [] if self.root is None else ["--data", str(self.root)]
         for option, column in (("--image-column", self.image_column), ("--label-column", self.label_column)):
             words += [] if column is None else [option, column]
+        words += [] if self.on_bad_image == "error" else ["--on-bad-image", self.on_bad_image]
         return words if self.cache is None else [*words, "--cache" if self.cache else "--no-cache"]
 
 
@@ -108,4 +112,5 @@ def stream_of(config: RunConfig, data: DataPlace = DataPlace()) -> Stream:
         cache=data.cache,
         image_column=data.image_column,
         label_column=data.label_column,
+        on_bad_image=data.on_bad_image,
     )

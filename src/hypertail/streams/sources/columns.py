@@ -11,8 +11,10 @@ import torch
 
 from hypertail.errors import DataError
 from hypertail.streams.names import shown
+from hypertail.streams.report import LeftOut
 from hypertail.streams.sources.decode import Pictures, decode, finished
 from hypertail.streams.sources.labelled import LabelledImages
+from hypertail.streams.sources.unreadable import OnBadImage, Unreadable
 from hypertail.streams.stream import Examples
 
 IMAGES = (
@@ -143,6 +145,7 @@ class SplitImages:
     labels: list[str]
     names: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def read_split(
@@ -154,8 +157,11 @@ def read_split(
     image_size: int,
     pad: int = 0,
     crop_share: float | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> SplitImages:
     """Decode a split of a Hugging Face dataset; `pad` and `crop_share` as for `decode`.
+
+    An image that cannot be read is an `error`, or skipped with its label (`on_bad_image`).
 
     Raises:
         DataError: an unreadable file or image, or an image without a label; the message names split and row.
@@ -166,18 +172,27 @@ def read_split(
     hint = f"Copy '{repo}' again: the file is damaged."
     pictures = Pictures()
     labels: list[Any] = []
+    unreadable = Unreadable(on_bad_image)
+    row = 0
 
     def what() -> str:
-        return f"image in row {len(pictures)} of split '{name}' of dataset '{repo}'"
+        return f"image in row {row} of split '{name}' of dataset '{repo}'"
 
     try:
         table = split.select_columns([columns.image, columns.label])
         table = table.cast_column(columns.image, datasets.Image(decode=False))
         for batch in table.with_format("arrow").iter(batch_size=1000):
-            labels += batch[columns.label].to_pylist()
-            for cell in batch[columns.image].to_pylist():
-                pictures.rows.append(decode(_encoded(cell), image_size, what, hint, pad=pad, crop_share=crop_share))
-    except DataError:
+            cells = zip(batch[columns.image].to_pylist(), batch[columns.label].to_pylist(), strict=True)
+            for cell, label in cells:
+                try:
+                    decoded = decode(_encoded(cell), image_size, what, hint, pad=pad, crop_share=crop_share)
+                except DataError as error:
+                    unreadable.meet(error, f"row {row} of split '{name}'")
+                else:
+                    pictures.rows.append(decoded)
+                    labels.append(label)
+                row += 1
+    except (DataError, MemoryError):
         raise
     except Exception as cause:  # whatever the readers of parquet, arrow, zip and others raise
         raise DataError(
@@ -192,7 +207,7 @@ def read_split(
     # a ClassLabel says -1 of what has no label; without names of classes it is a number as good as others
     minus = isinstance(labels[0], int) and not isinstance(label_feature, datasets.ClassLabel) and -1 in labels
     notices = (f"label -1 in split '{name}' is taken as a class",) if minus else ()
-    return SplitImages(pictures, named, names, notices)
+    return SplitImages(pictures, named, names, notices, unreadable.left_out())
 
 
 def _encoded(cell: Mapping[str, Any] | None) -> bytes | Path:

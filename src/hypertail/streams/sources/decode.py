@@ -23,6 +23,7 @@ from hypertail.errors import DataError
 from hypertail.streams.names import shown
 from hypertail.streams.sources.depth import Deep, finite, rules
 from hypertail.streams.sources.formats import readable
+from hypertail.streams.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Transpose
@@ -64,20 +65,31 @@ def read_images(files: Sequence[str | Path], image_size: int) -> Pixels:
     Raises:
         DataError: a file is not a readable image; the message names it.
     """
-    pictures, _ = decode_files([Path(file) for file in files], image_size)
+    pictures, _, _ = decode_files([Path(file) for file in files], image_size)
     return finished([pictures], image_size)[0][0]
 
 
 def decode_files(
-    files: Sequence[Path], image_size: int, *, crop_share: float | None = None
-) -> tuple[Pictures, list[bytes]]:
-    """The images in files, and a digest of each file's bytes; `crop_share` as for `decode`.
+    files: Sequence[Path],
+    image_size: int,
+    *,
+    crop_share: float | None = None,
+    unreadable: Unreadable | None = None,
+) -> tuple[Pictures, list[bytes], list[int]]:
+    """The images in files, a digest of each one's bytes, and which of `files` they are: all, unless some are skipped.
+
+    Args:
+        files: to read.
+        image_size: pixels a side.
+        crop_share: as for `decode`.
+        unreadable: meets what is no readable image; None for an error.
 
     Raises:
         DataError: a file is not a readable image; the message names it.
     """
+    meet = (unreadable or Unreadable()).meet
 
-    def one(path: Path) -> tuple[Decoded, bytes]:
+    def one(path: Path) -> tuple[Decoded, bytes] | DataError:
         def what() -> str:
             return f"image '{shown(path)}'"
 
@@ -85,13 +97,24 @@ def decode_files(
             content = path.read_bytes()
         except OSError as cause:
             raise _unreadable(what(), cause, MEND) from cause
-        image = decode(content, image_size, what, MEND, crop_share=crop_share)
+        try:
+            image = decode(content, image_size, what, MEND, crop_share=crop_share)
+        except DataError as error:
+            return error
         return image, hashlib.blake2b(content, digest_size=16).digest()
 
     # Pillow decodes outside the interpreter lock, so photographs are read on all cores.
     with quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(one, files))
-    return Pictures([image for image, _ in found]), [digest for _, digest in found]
+    images, digests, kept = list[Decoded](), list[bytes](), list[int]()
+    for row, result in enumerate(found):
+        if isinstance(result, DataError):
+            meet(result, shown(files[row]))
+            continue
+        images.append(result[0])
+        digests.append(result[1])
+        kept.append(row)
+    return Pictures(images), digests, kept
 
 
 def decode(
@@ -132,6 +155,8 @@ def decode(
                 image = image.transpose(turn)
             if not deep:
                 image = _rgb(image)
+    except MemoryError:
+        raise
     except Exception as cause:  # Pillow's readers raise many kinds
         raise _unreadable(what(), cause, hint) from cause
     low, high = image.getextrema() if deep else (0, 0)

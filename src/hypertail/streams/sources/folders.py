@@ -15,13 +15,19 @@ from hypertail.streams.sources.decode import Pictures, decode_files, finished
 from hypertail.streams.sources.labelled import LabelledImages, described
 from hypertail.streams.sources.layout import Layout, check_nesting, find_layout
 from hypertail.streams.sources.scan import Tally, images_below, loose_files, subfolders
+from hypertail.streams.sources.unreadable import OnBadImage, Unreadable
 from hypertail.streams.stream import Examples
 
 ClassFiles = dict[str, list[Path]]
 
 
 def image_folder(
-    path: str | Path, *, image_size: int = 32, cache: bool = False, name: str | None = None
+    path: str | Path,
+    *,
+    image_size: int = 32,
+    cache: bool = False,
+    name: str | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> LabelledImages:
     """Read a folder of class folders, `PATH/<class>/**/<image>`.
 
@@ -39,6 +45,7 @@ def image_folder(
         cache: keep the decoded images on disk (`hypertail.streams.sources.cache`).
         name: of the dataset, for class order and splits as well; by default that of the folder, which they do not
             follow then.
+        on_bad_image: what to do with a file that cannot be read: end with an `error`, or `skip` and list it.
 
     Raises:
         DataError: no such folder, fewer than two classes, a class without images, a test class that is not in
@@ -50,15 +57,23 @@ def image_folder(
     train, test, notices = found.train, found.test, found.notices
 
     def read() -> LabelledImages:
-        return _read(title, shown(place), train, test, image_size)
+        return _read(title, found.root, train, test, image_size, Unreadable(on_bad_image))
 
     files = [file for part in (train, test or {}) for group in part.values() for file in group]
-    key = ("folder", fingerprint(found.root, files), str(found.layout.train), str(found.layout.test), image_size)
+    key: tuple[object, ...] = (
+        "folder",
+        fingerprint(found.root, files),
+        str(found.layout.train),
+        str(found.layout.test),
+        image_size,
+    )
+    key = key if on_bad_image == "error" else (*key, on_bad_image)
     images = cached(title, key, read) if cache else read()
     # the files left out may change while the images do not: that part is never taken from the cache
     report = images.report
     if report is not None:
-        report = replace(report, left_out=found.left_out, notices=(*notices, *report.notices))
+        skipped = tuple(item for item in report.left_out if "skipped" in item.reason)
+        report = replace(report, left_out=(*found.left_out, *skipped), notices=(*notices, *report.notices))
     return replace(images, report=report, seed_name=name or "folder")
 
 
@@ -177,19 +192,44 @@ def _renamed(classes: ClassFiles) -> tuple[str, ...]:
     return (f"names of class folders that are no text are written with their bytes: {', '.join(odd)}",)
 
 
-def _read(name: str, source: str, train: ClassFiles, test: ClassFiles | None, image_size: int) -> LabelledImages:
+def _read(
+    name: str, root: Path, train: ClassFiles, test: ClassFiles | None, image_size: int, unreadable: Unreadable
+) -> LabelledImages:
     classes = tuple(sorted(printable(name) for name in train))
-    parts = [_decoded(part, classes, image_size) for part in (train, test) if part is not None]
+    parts = [_decoded(part, classes, image_size, unreadable) for part in (train, test) if part is not None]
+    check_classes(root, classes, parts[0][1], unreadable)
     pixels, notices = finished([pictures for pictures, _ in parts], image_size)
     sets = [Examples(images, labels) for images, (_, labels) in zip(pixels, parts, strict=True)]
     images = LabelledImages(name, classes, sets[0], sets[1] if test is not None else None)
-    return described(images, source, notices)
+    images = described(images, shown(root.resolve()), notices)
+    assert images.report is not None
+    return replace(images, report=replace(images.report, left_out=unreadable.left_out()))
 
 
-def _decoded(files: ClassFiles, classes: tuple[str, ...], image_size: int) -> tuple[Pictures, torch.Tensor]:
+def check_classes(root: Path, classes: tuple[str, ...], labels: torch.Tensor, unreadable: Unreadable) -> None:
+    """Refuse a class of which nothing is left.
+
+    Raises:
+        DataError: all its images were skipped.
+    """
+    left = set(labels.tolist())
+    for number, name in enumerate(classes):
+        if number not in left:
+            raise DataError(
+                f"class '{name}' of image folder '{shown(root)}'",
+                required="at least one image that can be read",
+                found=f"none; {len(unreadable.names)} files of the folder cannot be read, {unreadable.names[0]} first",
+                hint="Replace or delete them.",
+            )
+
+
+def _decoded(
+    files: ClassFiles, classes: tuple[str, ...], image_size: int, unreadable: Unreadable
+) -> tuple[Pictures, torch.Tensor]:
     """The images of a split by class, then by the digest of their files, and their labels, int64 (n,)."""
     listed = [(classes.index(printable(name)), path) for name, group in files.items() for path in group]
-    pictures, digests = decode_files([path for _, path in listed], image_size)
+    pictures, digests, kept = decode_files([path for _, path in listed], image_size, unreadable=unreadable)
+    listed = [listed[row] for row in kept]
     order = sorted(range(len(listed)), key=lambda row: (listed[row][0], digests[row]))
     labels = torch.tensor([listed[row][0] for row in order], dtype=torch.int64)
     return Pictures([pictures.rows[row] for row in order]), labels

@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypertail.streams.sources.folders import image_folder
 from hypertail.streams.sources.labelled import LabelledImages, described
 from hypertail.streams.sources.scan import is_image_name
 from hypertail.streams.sources.splits import find_splits
+from hypertail.streams.sources.unreadable import OnBadImage
 
 TESTS = ("test", "validation", "valid", "val")
 TABLES = (".parquet", ".arrow", ".csv", ".tsv", ".json", ".jsonl", ".tar", ".zip", ".gz", ".h5")
@@ -58,7 +59,12 @@ class HubSource:
 
 
 def hub_dataset(
-    source: HubSource, *, image_size: int, data: str | Path | None = None, cache: bool | None = None
+    source: HubSource,
+    *,
+    image_size: int,
+    data: str | Path | None = None,
+    cache: bool | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> LabelledImages:
     """Read a hub dataset as RGB squares of `image_size` pixels a side.
 
@@ -72,6 +78,7 @@ def hub_dataset(
         data: root folder of local datasets.
         cache: keep the decoded images on disk; None does so for a download alone. Delete the file in the cache
             to see a newer upload (`hypertail cache`).
+        on_bad_image: what to do with an image that cannot be read: end with an `error`, or `skip` and list it.
 
     Raises:
         DataError: not found and not downloadable, no usable column or split, or an unreadable image.
@@ -82,15 +89,16 @@ def hub_dataset(
     keep = local is None if cache is None else cache
     files = sorted(_files(local)) if local else []
     if local and source == HubSource(source.repo) and _image_files_only(files):
-        return image_folder(local, image_size=image_size, cache=keep, name=source.repo)
+        return image_folder(local, image_size=image_size, cache=keep, name=source.repo, on_bad_image=on_bad_image)
 
     def read() -> LabelledImages:
-        return _read(source, local, root, image_size)
+        return _read(source, local, root, image_size, on_bad_image)
 
     if not keep:
         return read()
     origin = fingerprint(local, files) if local else "hub"
-    return cached(source.repo, (source, origin, image_size), read)
+    key = (source, origin, image_size) if on_bad_image == "error" else (source, origin, image_size, on_bad_image)
+    return cached(source.repo, key, read)
 
 
 def data_root(data: str | Path | None) -> Path | None:
@@ -131,7 +139,9 @@ def _has_header(readme: Path) -> bool:
     return readme.is_file() and readme.read_bytes().startswith(b"---")
 
 
-def _read(source: HubSource, local: Path | None, root: Path | None, image_size: int) -> LabelledImages:
+def _read(
+    source: HubSource, local: Path | None, root: Path | None, image_size: int, on_bad_image: OnBadImage
+) -> LabelledImages:
     with _silenced(), quiet():
         splits = _open(source, local, root)
         train, test, notice = _choose_splits(source, list(splits), local)
@@ -139,11 +149,16 @@ def _read(source: HubSource, local: Path | None, root: Path | None, image_size: 
         columns = find_columns(source.repo, splits[train].features, wanted)
 
         def read(name: str) -> SplitImages:
-            return read_split(source.repo, name, splits[name], columns, image_size=image_size, pad=source.pad)
+            options: Any = {"image_size": image_size, "pad": source.pad, "on_bad_image": on_bad_image}
+            return read_split(source.repo, name, splits[name], columns, **options)
 
-        images, notices = join_splits(source.repo, read(train), read(test) if test else None, image_size)
+        parts = [read(name) for name in (train, test) if name]
+        images, notices = join_splits(source.repo, parts[0], parts[1] if test else None, image_size)
     place = f"hub:{source.repo}, " + ("downloaded" if local is None else f"in {shown(local.resolve())}")
-    return described(images, place, (notice, columns.notice, *notices))
+    images = described(images, place, (notice, columns.notice, *notices))
+    assert images.report is not None
+    skipped = tuple(item for part in parts for item in part.left_out)
+    return replace(images, report=replace(images.report, left_out=skipped))
 
 
 def _open(source: HubSource, local: Path | None, root: Path | None) -> Mapping[str, Any]:

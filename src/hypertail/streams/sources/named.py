@@ -10,6 +10,7 @@ import torch
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.streams.sources.hub import HubSource, hub_dataset
 from hypertail.streams.sources.labelled import LabelledImages, described
+from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.streams.stream import Examples
 from hypertail.streams.transforms import Compose, Normalise, RandomCrop, RandomFlip, Step
 
@@ -89,7 +90,12 @@ DATASETS = {
 
 
 def named_dataset(
-    name: str, *, image_size: int | None = None, data: str | Path | None = None, cache: bool = True
+    name: str,
+    *,
+    image_size: int | None = None,
+    data: str | Path | None = None,
+    cache: bool = True,
+    on_bad_image: OnBadImage = "error",
 ) -> LabelledImages:
     """One of `DATASETS`, as RGB images of `image_size` pixels a side (its usual size by default).
 
@@ -102,7 +108,8 @@ def named_dataset(
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)
     named = DATASETS[name]
-    return hub_dataset(named.source, image_size=image_size or named.image_size, data=data, cache=cache)
+    size = image_size or named.image_size
+    return hub_dataset(named.source, image_size=size, data=data, cache=cache, on_bad_image=on_bad_image)
 
 
 def digits(image_size: int = 16) -> LabelledImages:
