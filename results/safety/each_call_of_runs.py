@@ -1,6 +1,6 @@
 """Every call that writes, in a run and in its resume, fails or kills the process: old or new, and the same bits after.
 
-python results/safety/each_call_of_runs.py [OUT.json]
+python results/safety/each_call_of_runs.py run|resume [OUT.json]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runs import NAME, begin, contents, resume, wrong_after_fault, wrong_in_the_
 from trials import WAYS, preload, trial, with_faults, write
 
 
-def main(out: str) -> None:
+def main(half: str, out: str) -> None:
     """Try every call in every way."""
     library = with_faults()
     preload()
@@ -34,7 +34,7 @@ def main(out: str) -> None:
         assert number < 200
     tried, wrong, calls = Counter[str](), list[str](), dict[str, Counter[str]]()
     for what, base, work in (("run", None, begin), ("resume", stopped, resume)):
-        for way in WAYS:
+        for way in WAYS if what == half else ():
             for at in itertools.count(1):
                 place = folder / "trial"
                 shutil.rmtree(place, ignore_errors=True)
@@ -59,4 +59,4 @@ def main(out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "each-call-of-runs.json")
+    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else f"each-call-of-{sys.argv[1]}.json")

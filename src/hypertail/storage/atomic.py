@@ -66,6 +66,17 @@ def write_with(path: Path, write: Callable[[Path], None], *, replace: bool = Tru
     _sync_folder(path.parent)
 
 
+def move(made: Path, path: Path) -> None:
+    """Give a whole file that `write_with` made the name `path`, in one step; folders are made where missing.
+
+    Raises:
+        OSError: it cannot be, as from one disk to another; both names are as they were.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(made, path)
+    _sync_folder(path.parent)
+
+
 def _new_part(path: Path) -> Path:
     while True:
         part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{SUFFIX}")

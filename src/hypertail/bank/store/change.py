@@ -119,6 +119,7 @@ class Change:
             self.store.refresh()
         except (CheckpointError, OSError):
             return  # what is left is cleared at the next change
+        self._delete_later()
         kept = self.store.manifest.files()
         for place in self._put:
             if f"files/{place.name}" not in kept:
@@ -135,12 +136,16 @@ class Change:
             for child in folder.iterdir():
                 if PART.fullmatch(child.name) and not child.is_dir():
                     self._delete(child)
-        for number in self.store.generations():
-            if number > self.manifest.generation:
-                self._delete(self.store.place_of(number))
+        self._delete_later()
         for name in self.manifest.erased:
             self._delete(root / name)
         self._delete_unused()
+
+    def _delete_later(self) -> None:
+        """Delete manifests of generations that never came to be."""
+        for number in self.store.generations():
+            if number > self.manifest.generation:
+                self._delete(self.store.place_of(number))
 
     def _prune(self) -> None:
         from hypertail.bank.store.store import KEPT

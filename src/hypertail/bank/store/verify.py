@@ -76,6 +76,8 @@ def verify(store: Store) -> Report:
         problems.append(Problem(POINTER, error.found, everyone))
     manifests: list[Manifest] = []
     for number in store.generations():
+        if number > current.generation:  # of a process that ended before it counted; the next change clears it
+            continue
         place = store.place_of(number)
         files, nbytes = files + 1, nbytes + place.stat().st_size
         try:

@@ -18,11 +18,12 @@ from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.storage.atomic import write_text
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.storage.jsonfile import read_json
+from hypertail.storage.seal import KEY, check_seal, sealed
 from hypertail.streams.sources.unreadable import Unreadable
 from hypertail.training.interval import Interval
 from hypertail.training.precision import Precision
 
-_KEYS = ("precision", "precision_of_trunk", "threads", "data", "place")
+_KEYS = ("precision", "precision_of_trunk", "threads", "data", "place", KEY)
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,11 @@ class Begun:
         """What `to_json` gave, or an earlier version, which had the options alone.
 
         Raises:
-            ConfigError, KeyError, TypeError, AttributeError, ValueError: it did not.
+            ConfigError, KeyError, TypeError, AttributeError, ValueError: it did not, or was changed since.
         """
         options = content
         if isinstance(content, dict):
+            check_seal(content)
             options = {name: value for name, value in content.items() if name not in _KEYS}
         begun = cls(RunConfig.from_json(options))
         if "precision" in content:
@@ -78,7 +80,7 @@ class Begun:
 
     def write(self, directory: Path) -> None:
         """Write the `config.json` of a run directory."""
-        write_text(directory / OPTIONS, json.dumps(self.to_json(), indent=1) + "\n")
+        write_text(directory / OPTIONS, json.dumps(sealed(self.to_json()), indent=1) + "\n")
 
 
 def _place_to_json(place: Place) -> dict[str, Any]:

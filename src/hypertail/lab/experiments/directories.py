@@ -28,6 +28,8 @@ except ImportError:  # Windows
 OPTIONS, RUN, CHECKPOINT = "config.json", "run.json", "checkpoint.safetensors"
 TRUNK = "trunk.safetensors"
 """The checkpoint of training the trunk, until that is done and the trunk lies where runs share it."""
+TRAINED = "trunk.trained.safetensors"
+"""The trunk on its way there."""
 FAILURE, PRUNED = "failure.json", "pruned.json"
 """Beside them, where `hypertail tune` found that a run failed, or gave it up."""
 LOCK = ".lock"
@@ -39,7 +41,7 @@ _STATES = tuple(
     for checkpoint in (Path(TRUNK), Path(CHECKPOINT))
     for place in (unfinished_of(checkpoint), damaged_of(checkpoint), checkpoint, previous_of(checkpoint))
 )
-_OWN = (RUN, FAILURE, PRUNED, *_STATES, OPTIONS)
+_OWN = (RUN, FAILURE, PRUNED, TRAINED, *_STATES, OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Claim:
 
     def forget_trunk(self) -> None:
         """Remove the state of training the trunk, which is done."""
-        for name in _STATES:
+        for name in (TRAINED, *_STATES):
             if name.startswith(f"{Path(TRUNK).stem}."):
                 with suppress(OSError):  # nothing depends on it
                     (self.directory / name).unlink(missing_ok=True)

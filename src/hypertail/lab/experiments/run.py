@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -18,6 +19,7 @@ from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import (
     CHECKPOINT,
     OPTIONS,
+    TRAINED,
     TRUNK,
     claimed,
     has_state,
@@ -29,7 +31,7 @@ from hypertail.lab.experiments.listener import SILENT, Listener
 from hypertail.lab.experiments.outcome import run_file
 from hypertail.lab.experiments.place import Place, stream_of
 from hypertail.lab.experiments.precisions import Precisions, precisions_of, told_precisions
-from hypertail.lab.experiments.trunks import TrainedTrunk, is_trained, trained_trunk, untrained_trunk
+from hypertail.lab.experiments.trunks import is_trained, trained_trunk, untrained_trunk
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.recipes.build import build_strategy
@@ -39,8 +41,7 @@ from hypertail.streams import Stream
 from hypertail.training.class_incremental import class_incremental
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.features.shared import SharedFeatures
-from hypertail.training.loop import Progress
-from hypertail.training.precision import Precision, Speed
+from hypertail.training.precision import Speed
 from hypertail.training.trainer import Trainer
 
 Existing = Literal["error", "reuse", "replace"]
@@ -127,10 +128,15 @@ def execute(
                 unlike, tail = untrained_trunk(config, learned, device)
                 strategy_of(config, learned, unlike, device, tail)
                 begin()
-            for_trunk = partial(make, checkpoint=directory / TRUNK)
-            told = listener.progress
-            trunk, trunk_seconds, own_tail = _trunk(config, learned, folder, device, chosen.trunk, told, for_trunk)
-            claim.forget_trunk()
+            train = partial(
+                trained_trunk,
+                precision=chosen.trunk,
+                progress=listener.progress,
+                trainer=partial(make, checkpoint=directory / TRUNK),
+                scratch=directory / TRAINED,
+            )
+            with _trunk_explained():
+                trunk, trunk_seconds, own_tail = train(config, learned, folder, device)
         elif config.depth == 0:
             trunk = nn.Sequential()
         strategy = strategy_of(config, learned, trunk, device, own_tail)
@@ -164,6 +170,7 @@ def execute(
         untold = class_incremental(learned, strategy, trainer.cache, config.measure_on)
         run = run_file(begun, learned, strategy, result, untold, trunk_seconds, device, place.command, started)
         claim.check()
+        claim.forget_trunk()
         run.write(directory / FILE_NAME, overwrite=existing != "error")
         return run
 
@@ -203,17 +210,11 @@ def _begun(
     return begun
 
 
-def _trunk(
-    config: RunConfig,
-    stream: Stream,
-    folder: Path,
-    device: torch.device,
-    precision: Precision,
-    progress: Progress,
-    trainer: Callable[..., Trainer],
-) -> TrainedTrunk:
+@contextmanager
+def _trunk_explained() -> Iterator[None]:
+    """Within it, an error of a damaged trunk says what is lost with it."""
     try:
-        return trained_trunk(config, stream, folder, device, precision, progress, trainer)
+        yield
     except DamagedCheckpointError as error:
         raise DamagedCheckpointError(
             error.problem,

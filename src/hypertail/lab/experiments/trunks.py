@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.nets import decompose
@@ -18,6 +19,7 @@ from hypertail.nets.models import USUAL
 from hypertail.nets.standardise import Restore, Standardise
 from hypertail.recipes.build import build_model
 from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Optimiser
+from hypertail.storage.atomic import move
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Naive, Optimisation
 from hypertail.streams import Stream
@@ -46,6 +48,7 @@ def trained_trunk(
     precision: Precision = "full",
     progress: Progress = silent,
     trainer: Callable[..., Trainer] = Trainer,
+    scratch: Path | None = None,
 ) -> TrainedTrunk:
     """The trunk of `config`: a plain model trained on e_1, cut at the depth, features standardised if asked for.
 
@@ -60,6 +63,8 @@ def trained_trunk(
         precision: of the forward passes.
         progress: shown to the user.
         trainer: makes what trains it; one with a checkpoint goes on from that.
+        scratch: a file of this process alone that the trunk may be written to before it goes to `directory`, where
+            other processes work and nobody could tell what a killed one left half written.
     """
     started = time.perf_counter()
     options, naive = config.options[FrozenTrunk], _untrained(config, stream, device)
@@ -87,12 +92,21 @@ def trained_trunk(
         # the last part of a training that was stopped, and what came before
         seconds = max(time.perf_counter() - started, result.seconds_per_experience[0])
         facts = {"seconds": seconds, "stream": stream.name, "epochs": 2 * epochs if rotations else epochs}
-        save_checkpoint(path, body.state_dict(), facts)
+        _save(path, scratch, body.state_dict(), facts)
     trunk, tail = decompose(body, config.depth)
     if options.standardise and config.depth:
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
         tail = nn.Sequential(Restore(cast(Standardise, trunk[-1])), tail)
     return TrainedTrunk(trunk, seconds, tail)
+
+
+def _save(path: Path, scratch: Path | None, state: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    if scratch is not None:
+        save_checkpoint(scratch, state, facts)
+        with contextlib.suppress(OSError):  # from one disk to another
+            move(scratch, path)
+            return
+    save_checkpoint(path, state, facts)
 
 
 def is_trained(config: RunConfig, stream: Stream, directory: Path, precision: Precision = "full") -> bool:

@@ -16,10 +16,12 @@ from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.schema import check, short
 from hypertail.storage.atomic import write_bytes
 from hypertail.storage.jsonfile import JsonError, read_json
+from hypertail.storage.seal import KEY, check_seal, sealed
 from hypertail.training.metrics import summarise
 
 FORMAT = "hypertail-run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2 has a digest of all the rest; version 1 had none."""
 FILE_NAME = "run.json"
 
 
@@ -140,7 +142,7 @@ class RunFile:
         values = {
             item.name: content[item.name] for item in fields(cls) if item.name in content and item.name != "extra"
         }
-        known = {"format", "format_version", "metrics", *values}
+        known = {"format", "format_version", "metrics", KEY, *values}
         values["tasks"] = tuple(
             TaskInfo(task["name"], tuple(task["classes"]), task["train"], task["test"]) for task in content["tasks"]
         )
@@ -166,10 +168,10 @@ class RunFile:
             OSError: it cannot be written; a file that was there is kept.
         """
         path = Path(path)
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        # half a surrogate pair (of a class folder whose name is not UTF-8, say) is no reason to lose a run
+        content = json.loads(_text(self.to_json()).encode("utf-8", errors="replace"))
         try:
-            # half a surrogate pair (of a class folder whose name is not UTF-8, say) is no reason to lose a run
-            write_bytes(path, text.encode("utf-8", errors="replace"), replace=overwrite)
+            write_bytes(path, f"{_text(sealed(content))}\n".encode(), replace=overwrite)
         except FileExistsError as error:
             raise CheckpointError(
                 f"run file '{path}'",
@@ -218,6 +220,10 @@ def find_runs(paths: Iterable[str | Path]) -> list[RunFile]:
     return list(found.values())
 
 
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
@@ -258,6 +264,15 @@ def _load(path: Path) -> dict[str, Any]:
             found=f"{version}",
             hint="A newer hypertail wrote it: upgrade with `pip install -U hypertail`.",
         )
+    try:
+        check_seal(content, required=version > 1)
+    except JsonError as error:
+        raise CheckpointError(
+            f"run file '{path}'",
+            required=error.required,
+            found=error.found,
+            hint="The file is damaged or was edited: restore it or run again.",
+        ) from error
     return content
 
 
