@@ -1,6 +1,6 @@
 """Every call that writes, in each command that changes a bank, fails or kills the process: old or new, and usable.
 
-python results/safety/each_call_of_banks.py [OUT.json]
+python results/safety/each_call_of_banks.py [OUT.json [WAY ...]]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from banks import OPERATIONS, again, make, state, wrong_after_fault, wrong_in_th
 from trials import WAYS, preload, trial, with_faults, write
 
 
-def main(out: str) -> None:
+def main(out: str, ways: list[str]) -> None:
     """Try every call in every way."""
     library = with_faults()
     preload()
@@ -33,7 +33,7 @@ def main(out: str) -> None:
         clean = trial(partial(operation, place), place, library=library)
         assert clean.code == 0, clean.text
         new, calls[name] = state(place), Counter(clean.names)
-        for way in WAYS:
+        for way in ways:
             for at in itertools.count(1):
                 fresh(place, base)
                 outcome = trial(partial(operation, place), place, at=at, way=way, library=library)
@@ -58,4 +58,4 @@ def fresh(place: Path, base: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "each-call-of-banks.json")
+    main((sys.argv[1:] or ["each-call-of-banks.json"])[0], sys.argv[2:] or list(WAYS))

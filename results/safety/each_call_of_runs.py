@@ -53,8 +53,8 @@ def main(half: str, out: str) -> None:
                 for fault in faults:
                     print(f"{where}: {fault}\n{outcome.text[-600:]}", flush=True)
                 tried[f"{what}, {way}"] += 1
+            write(out, {"tried": dict(tried), "wrong": wrong, "calls": calls, "seconds": round(time.time() - started)})
             print(what, way, tried[f"{what}, {way}"], f"{time.time() - started:.0f} s", flush=True)
-    write(out, {"tried": dict(tried), "wrong": wrong, "calls": calls, "seconds": round(time.time() - started)})
     shutil.rmtree(folder)
 
 

@@ -43,7 +43,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(directory: Path) -> object:
     """What does not tell of time and place in a run.json."""
     content = json.loads((directory / "run.json").read_text())
-    return {name: value for name, value in content.items() if not name.startswith(("seconds", "started", "command", "digest"))}
+    of_time = ("seconds", "started", "command", "digest")
+    return {name: value for name, value in content.items() if not name.startswith(of_time)}
 
 
 def assert_same_run(directory: Path, whole: Path) -> None:

@@ -22,6 +22,7 @@ from hypertail.lab.experiments.precisions import Precisions, precisions_of
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.storage.seal import sealed
 from hypertail.streams import Stream
 from support.runs import run_in
 from support.tiny import tiny_stream
@@ -159,7 +160,7 @@ def test_another_number_of_threads_is_told(tmp_path: Path) -> None:
     directory = begin(tmp_path)
     threads = torch.get_num_threads()
     assert content(directory)["threads"] == threads
-    (directory / OPTIONS).write_text(json.dumps(content(directory) | {"threads": threads + 3}))
+    (directory / OPTIONS).write_text(json.dumps(sealed(content(directory) | {"threads": threads + 3})))
     told: list[str] = []
     result = run(tmp_path, existing="reuse", on_notice=told.append)
     assert told == [

@@ -17,24 +17,45 @@ from hypertail.errors import CheckpointError, DataError
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import RunFile, find_runs
 from hypertail.recipes.catalogue import label_for
+from hypertail.storage.seal import sealed
 from hypertail.streams.report import DatasetReport, LeftOut
 from hypertail.training.metrics import summarise
+from support.errors import refused
 from support.sample_runs import sample_run, tiny_run
 
 KEYS = (
     "format format_version stream strategy depth label preset seed epochs config tasks accuracy metrics seconds "
     "seconds_by_phase seconds_per_experience bytes_kept bytes_kept_parts bytes_per_experience "
-    "hypernetwork_parameters parameters curves versions hardware command started"
+    "hypernetwork_parameters parameters curves versions hardware command started digest"
 )
 
 
 def written(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """A run.json with `change` made to its content by hand."""
+    """A run.json of the version before digests, with `change` made to its content by hand."""
     path = sample_run("hn", 3, n=2).write(tmp_path / "run.json")
     content = json.loads(path.read_text())
+    del content["digest"]
+    content["format_version"] = 1
     change(content)
     path.write_text(json.dumps(content))
     return path
+
+
+@pytest.mark.parametrize("change", ["edited", "flipped", "no digest", "another version"])
+def test_what_was_changed_since_it_was_written_is_refused(change: str, tmp_path: Path) -> None:
+    path = sample_run("hn", 3, n=2).write(tmp_path / "run.json")
+    content = json.loads(path.read_text())
+    if change == "edited":
+        content["seconds"] += 1
+    elif change == "no digest":
+        del content["digest"]
+    elif change == "another version":
+        content["format_version"] = 1
+    path.write_text(json.dumps(content))
+    if change == "flipped":
+        path.write_text(json.dumps(content).replace('"label": "HN-3"', '"label": "HN-2"'))
+    with refused(CheckpointError, problem="run.json", required="that was written", found="by its digest"):
+        RunFile.read(path)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +133,7 @@ def test_data_is_an_optional_key(tmp_path: Path) -> None:
     assert content["data"] == {"digest": "0a1b", "reports": [REPORT.to_json()]}
     assert RunFile.read(path) == run
     del content["data"]
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     older = RunFile.read(path)
     assert older == sample_run()
     assert "data" not in older.to_json()
@@ -127,7 +148,7 @@ def test_data_is_an_optional_key(tmp_path: Path) -> None:
 )
 def test_data_that_does_not_fit(value: object, tmp_path: Path) -> None:
     content = sample_run().to_json() | {"data": value}
-    (tmp_path / "run.json").write_text(json.dumps(content))
+    (tmp_path / "run.json").write_text(json.dumps(sealed(content)))
     with pytest.raises(CheckpointError, match=r"key 'data': required an object with digest .* and reports"):
         RunFile.read(tmp_path / "run.json")
 
@@ -192,11 +213,11 @@ def test_foreign_file(tmp_path: Path, text: str, found: str) -> None:
 
 
 def test_newer_version_says_to_upgrade(tmp_path: Path) -> None:
-    path = written(tmp_path, lambda content: content.update(format_version=2))
+    path = written(tmp_path, lambda content: content.update(format_version=3))
     with pytest.raises(CheckpointError) as error:
         RunFile.read(path)
     assert str(error.value) == (
-        f"run file '{path}': required format_version up to 1; found 2. "
+        f"run file '{path}': required format_version up to 2; found 3. "
         "A newer hypertail wrote it: upgrade with `pip install -U hypertail`."
     )
 
@@ -250,7 +271,7 @@ def test_wrong_key_is_named(tmp_path: Path, key: str, value: object, required: s
     )
 
 
-@pytest.mark.parametrize("key", sorted(set(KEYS.split()) - {"format", "format_version", "curves", "metrics"}))
+@pytest.mark.parametrize("key", sorted(set(KEYS.split()) - {"format", "format_version", "curves", "metrics", "digest"}))
 def test_missing_key_is_named(tmp_path: Path, key: str) -> None:
     path = written(tmp_path, lambda content: content.pop(key))
     with pytest.raises(CheckpointError, match=f"key '{key}': required .*; found no such key"):
@@ -268,7 +289,7 @@ def test_metric_where_nothing_was_measured_is_refused(tmp_path: Path) -> None:
     path = sample_run("joint", None, n=2).write(tmp_path / "run.json")
     content = json.loads(path.read_text())
     content["metrics"]["forgetting"] = 0.0
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     with pytest.raises(CheckpointError, match=r"key 'metrics.forgetting': required null \(not measured\)"):
         RunFile.read(path)
 

@@ -16,6 +16,7 @@ from hypertail.lab.reports.drawing import INK, RULE
 from hypertail.lab.reports.figures import accuracy_heatmap, to_svg
 from hypertail.lab.reports.html import write_report
 from hypertail.lab.reports.svg import themed
+from hypertail.storage.seal import sealed
 from support.sample_runs import sample_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -142,7 +143,7 @@ def test_nothing_of_a_hostile_folder_runs_in_a_browser(tmp_path: Path) -> None:
         made[key] = evil
     made |= {"config": {evil: evil}, "versions": {evil: evil}, "hardware": {evil: evil}}
     made["tasks"][0] |= {"name": evil, "classes": [evil]}
-    run.write_text(json.dumps(made))
+    run.write_text(json.dumps(sealed(made)))
     from hypertail.lab.records.runfile import find_runs
 
     page = write_report(find_runs([tmp_path]), tmp_path / "report.html", folders=[tmp_path])

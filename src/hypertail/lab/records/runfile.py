@@ -120,7 +120,7 @@ class RunFile:
     def to_json(self) -> dict[str, Any]:
         """The content of the file, as plain JSON values."""
         head = {"format": FORMAT, "format_version": FORMAT_VERSION}
-        return {**self.extra, **head, **self._content(), "metrics": self.metrics}
+        return sealed({**self.extra, **head, **self._content(), "metrics": self.metrics})
 
     def _content(self) -> dict[str, Any]:
         content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
