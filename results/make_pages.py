@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import bank_pages  # noqa: E402
+import safety_pages  # noqa: E402
 from page_parts import number, percent, size, table  # noqa: E402
 
 ROOT = HERE.parent
@@ -332,6 +333,7 @@ BLOCKS = {
     ROOT / "README.md": {"main-table": main_table},
     HERE / "README.md": {"main-table": main_table, "distance": distance},
     HERE / "bank" / "README.md": bank_pages.BLOCKS,
+    HERE / "safety" / "README.md": safety_pages.BLOCKS,
     ROOT / "benchmarks" / "README.md": {"step-times": step_times},
 }
 

@@ -1,13 +1,12 @@
 """Every call that writes, in each command that changes a bank, fails or kills the process: old or new, and usable.
 
-python results/safety/each_call_of_banks.py [OUT.json [WAY ...]]
+python results/safety/each_call_of_banks.py [--out OUT.json] [--ways WAY ...] [--stride N]
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -15,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from banks import OPERATIONS, again, make, state, wrong_after_fault, wrong_in_the_end
-from trials import WAYS, preload, trial, with_faults, write
+from trials import arguments, preload, trial, with_faults, write
 
 
-def main(out: str, ways: list[str]) -> None:
+def main(out: str, ways: list[str], stride: int) -> None:
     """Try every call in every way."""
     library = with_faults()
     preload()
@@ -34,7 +33,7 @@ def main(out: str, ways: list[str]) -> None:
         assert clean.code == 0, clean.text
         new, calls[name] = state(place), Counter(clean.names)
         for way in ways:
-            for at in itertools.count(1):
+            for at in itertools.count(1, stride):
                 fresh(place, base)
                 outcome = trial(partial(operation, place), place, at=at, way=way, library=library)
                 if outcome.code == 0 and outcome.calls < at:
@@ -58,4 +57,5 @@ def fresh(place: Path, base: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main((sys.argv[1:] or ["each-call-of-banks.json"])[0], sys.argv[2:] or list(WAYS))
+    given = arguments("each-call-of-banks.json")
+    main(given.out, given.ways, given.stride)

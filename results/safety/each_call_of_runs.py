@@ -1,23 +1,22 @@
 """Every call that writes, in a run and in its resume, fails or kills the process: old or new, and the same bits after.
 
-python results/safety/each_call_of_runs.py run|resume [OUT.json]
+python results/safety/each_call_of_runs.py run|resume [--out OUT.json] [--ways WAY ...] [--stride N]
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 from runs import NAME, begin, contents, resume, wrong_after_fault, wrong_in_the_end
-from trials import WAYS, preload, trial, with_faults, write
+from trials import arguments, preload, trial, with_faults, write
 
 
-def main(half: str, out: str) -> None:
+def main(half: str, out: str, ways: list[str], stride: int) -> None:
     """Try every call in every way."""
     library = with_faults()
     preload()
@@ -27,15 +26,15 @@ def main(half: str, out: str) -> None:
     expected = contents(whole / NAME)
     # a run killed in the middle, which the second half of the trials resumes
     seconds, number = 1.0, 0
-    while not (stopped / NAME / "checkpoint.unfinished.safetensors").is_file():
+    while half == "resume" and not (stopped / NAME / "checkpoint.unfinished.safetensors").is_file():
         shutil.rmtree(stopped, ignore_errors=True)
         trial(begin(stopped), stopped, kill_after=seconds)
-        seconds, number = seconds + 0.05, number + 1
+        seconds, number = seconds + 0.03, number + 1
         assert number < 200
     tried, wrong, calls = Counter[str](), list[str](), dict[str, Counter[str]]()
     for what, base, work in (("run", None, begin), ("resume", stopped, resume)):
-        for way in WAYS if what == half else ():
-            for at in itertools.count(1):
+        for way in ways if what == half else ():
+            for at in itertools.count(1, stride):
                 place = folder / "trial"
                 shutil.rmtree(place, ignore_errors=True)
                 if base is not None:
@@ -59,4 +58,5 @@ def main(half: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else f"each-call-of-{sys.argv[1]}.json")
+    given = arguments("each-call-of-runs.json", halves=("run", "resume"))
+    main(given.half, given.out, given.ways, given.stride)

@@ -10,7 +10,7 @@ from typing import Any
 from trials import Outcome
 
 OPTIONS = ("digits", "--experiences", "2", "--image-size", "8", "--epochs", "1")
-OPTIONS += ("--images-per-class", "10", "--speed", "full", "--checkpoint-every", "0.1s")
+OPTIONS += ("--images-per-class", "10", "--speed", "full", "--checkpoint-every", "0.02s")
 NAME = "digits-hn-3-tuned-e1-seed0"
 _OF_TIME = ("seconds", "started", "command", "hardware", "digest")
 

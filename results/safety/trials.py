@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import importlib
 import json
@@ -139,6 +140,17 @@ def _child(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def arguments(out: str, *, halves: tuple[str, ...] = ()) -> argparse.Namespace:
+    """What the scripts that try every call are told."""
+    parser = argparse.ArgumentParser()
+    if halves:
+        parser.add_argument("half", choices=halves)
+    parser.add_argument("--out", default=out)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--stride", type=int, default=1, help="try every so manieth call")
+    return parser.parse_args()
 
 
 def write(name: str, content: dict[str, Any]) -> None:
