@@ -18,7 +18,7 @@ import banks
 import runs
 from trials import preload, trial, write
 
-STRATEGIES = ("hn-3", "hn-4", "lr-3", "adapter-3", "separate-3", "naive", "ewc", "joint", "lda-3", "head-3")
+STRATEGIES = ("hn-3", "hn-4", "lr-3", "adapter-3", "separate-3", "naive", "ewc", "joint", "lda-3", "head-3", "lwf-3")
 
 
 def kills_of_runs(count: int, folder: Path, chance: random.Random) -> tuple[Counter[str], list[str]]:

@@ -16,7 +16,10 @@ from hypertail.recipes.presets import PRESETS, check_preset
 from hypertail.streams import Stream, build_stream
 from support.runs import run_in
 
-EVERYONE = ("naive", "ewc", "joint", "lr-3", "separate-3", "adapter-3", "head-3", "lda-3", "hn-3", "hn-f")
+EVERYONE = (
+    *("naive", "ewc", "joint", "lwf-3", "lwf-f", "lr-3", "separate-3", "adapter-3", "head-3", "lda-3"),
+    *("hn-3", "hn-f"),
+)
 
 
 @lru_cache

@@ -10,11 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from hypertail.hyper import Curvature
-from hypertail.strategies import LatentReplay, Lesson, PartialHypernet, Separate, Strategy, Task
+from hypertail.strategies import LatentReplay, Lesson, LwF, PartialHypernet, Separate, Strategy, Task
 from hypertail.strategies.adapters import AdapterLesson
 from hypertail.strategies.ewc import EWCLesson
 from hypertail.strategies.hypernet_lesson import HypernetLesson
 from hypertail.strategies.latent_replay import ReplayLesson
+from hypertail.strategies.lwf import LwFLesson
 from hypertail.strategies.naive import NaiveLesson
 from hypertail.strategies.separate import SeparateLesson
 from hypertail.training.within import unfinished_of
@@ -31,6 +32,10 @@ STREAM = tiny_stream(3, (2, 3, 2), per_class=6)
 VARIANTS: dict[str, dict[str, Any]] = {
     "naive": {"name": "naive"},
     "ewc": {"name": "ewc"},
+    "lwf": {"name": "lwf"},
+    "lwf-full": {"name": "lwf", "depth": 0},
+    "lwf-classifier": {"name": "lwf", "depth": 4},
+    "lwf-batch-statistics": {"name": "lwf", "statistics": "batch"},
     "lr": {"name": "lr"},
     "lr-images": {"name": "lr", "depth": 0},
     "lr-classifier": {"name": "lr", "depth": 4},
@@ -58,10 +63,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adapter-classifier": {"name": "adapter", "depth": 4},
     "adapter-resnet": {"name": "adapter", "net": "resnet"},
     "lda": {"name": "lda"},
+    "lda-projection": {"name": "lda", "projection_width": 20},
     "separate": {"name": "separate"},
     "separate-full": {"name": "separate", "depth": 0},
     "naive-channels-last": {"name": "naive", "layout": torch.channels_last},
     "ewc-channels-last": {"name": "ewc", "layout": torch.channels_last},
+    "lwf-channels-last": {"name": "lwf", "layout": torch.channels_last},
     "lr-channels-last": {"name": "lr", "layout": torch.channels_last},
     "hn-channels-last": {"name": "hn", "layout": torch.channels_last},
     "separate-channels-last": {"name": "separate", "layout": torch.channels_last},
@@ -153,7 +160,7 @@ def test_predicting_changes_nothing(variant: str) -> None:
 @pytest.mark.parametrize("name", WITH_TRUNK)
 def test_the_trunk_does_not_change_after_the_first_experience(name: Name, depth: int, learns: bool) -> None:
     strategy = build(name, depth=depth, learns=learns)
-    assert isinstance(strategy, LatentReplay | PartialHypernet | Separate)
+    assert isinstance(strategy, LatentReplay | LwF | PartialHypernet | Separate)
     at_first = {key: value.clone() for key, value in strategy.trunk.module.state_dict().items()}
     stream = tiny_stream(3)
     train(strategy, stream.first(1), epochs=1)
@@ -163,7 +170,7 @@ def test_the_trunk_does_not_change_after_the_first_experience(name: Name, depth:
     else:
         assert_same_tensors(at_first, after_one)
     whole = build(name, depth=depth, learns=learns)
-    assert isinstance(whole, LatentReplay | PartialHypernet | Separate)
+    assert isinstance(whole, LatentReplay | LwF | PartialHypernet | Separate)
     train(whole, stream, epochs=1)
     trunk = whole.frozen_trunk
     assert trunk is not None
@@ -171,7 +178,8 @@ def test_the_trunk_does_not_change_after_the_first_experience(name: Name, depth:
 
 
 def _leaves(lesson: Lesson) -> dict[str, torch.Tensor]:
-    assert isinstance(lesson, NaiveLesson | EWCLesson | ReplayLesson | HypernetLesson | SeparateLesson | AdapterLesson)
+    kinds = NaiveLesson | EWCLesson | LwFLesson | ReplayLesson | HypernetLesson | SeparateLesson | AdapterLesson
+    assert isinstance(lesson, kinds)
     return lesson.descent.leaves
 
 
@@ -191,7 +199,7 @@ def test_every_parameter_that_should_learn_moves(name: Name, net: str, depth: in
     assert not still
 
 
-@pytest.mark.parametrize("name", ["lr", "hn", "adapter", "separate"])
+@pytest.mark.parametrize("name", ["lwf", "lr", "hn", "adapter", "separate"])
 def test_every_parameter_of_the_tail_still_learns_in_the_second_experience(name: Name) -> None:
     strategy, stream = build(name, net="resnet"), tiny_stream(2)
     train(strategy, stream.first(1), epochs=1)
@@ -217,7 +225,7 @@ def test_the_cross_entropy_reaches_trunk_and_hypernetwork(depth: int) -> None:
     assert_every_learning_parameter_gets_gradient(loss, _leaves(lesson))
 
 
-@pytest.mark.parametrize("variant", ["naive", "lr", "hn", "separate"])
+@pytest.mark.parametrize("variant", ["naive", "lwf", "lr", "hn", "lda", "lda-projection", "separate"])
 def test_memory_is_counted_in_bytes_of_named_purposes(variant: str) -> None:
     strategy = variant_of(variant)
     result = train(strategy, STREAM, epochs=1)

@@ -15,6 +15,7 @@ from hypertail.strategies import (
     Joint,
     LatentReplay,
     Lda,
+    LwF,
     Naive,
     PartialHypernet,
     Separate,
@@ -29,6 +30,8 @@ STREAM = tiny_stream(3, (2, 3, 2), per_class=6)
 VARIANTS: dict[str, dict[str, Any]] = {
     "naive": {"name": "naive"},
     "ewc": {"name": "ewc"},
+    "lwf": {"name": "lwf"},
+    "lwf-full": {"name": "lwf", "depth": 0},
     "lr": {"name": "lr"},
     "lr-images": {"name": "lr", "depth": 0},
     "lr-batch-statistics": {"name": "lr", "statistics": "batch"},
@@ -39,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hn-batch-statistics": {"name": "hn", "statistics": "batch"},
     "adapter": {"name": "adapter"},
     "lda": {"name": "lda"},
+    "lda-projection": {"name": "lda", "projection_width": 20},
     "separate": {"name": "separate"},
     "joint": {"name": "joint"},
 }
@@ -70,7 +74,7 @@ def modules(strategy: Strategy) -> list[nn.Module]:
         return [strategy.net.trunk, strategy.net.tail]
     if isinstance(strategy, Separate):
         return [strategy.trunk, strategy.tails]
-    if isinstance(strategy, LatentReplay):
+    if isinstance(strategy, LatentReplay | LwF):
         return [strategy.trunk, strategy.tail]
     if isinstance(strategy, Adapters):
         return [strategy.trunk, strategy.body, strategy.tails]

@@ -19,12 +19,21 @@ from support.tiny import Name, backbone, build, tiny_stream
 
 CLASSES = {0: 2, 1: 3, 2: 2, 3: 3}
 STREAM = tiny_stream(4, tuple(CLASSES.values()), per_class=4)
-NAMES: tuple[Name, ...] = ("naive", "ewc", "lr", "hn", "adapter", "lda", "separate", "joint")
+NAMES: tuple[Name, ...] = ("naive", "ewc", "lwf", "lr", "hn", "adapter", "lda", "separate", "joint")
 each_strategy = pytest.mark.parametrize("name", NAMES)
-OWN = {"naive": "head", "ewc": "head", "lr": "head", "joint": "head", "hn": "statistics", "separate": "tail"}
+OWN = {
+    "naive": "head",
+    "ewc": "head",
+    "lwf": "head",
+    "lr": "head",
+    "joint": "head",
+    "hn": "statistics",
+    "separate": "tail",
+}
 OWN |= {"adapter": "adapters", "lda": "moments"}
 PREFIX = {
     **{"naive": "model.heads", "ewc": "naive.model.heads", "joint": "naive.model.heads", "lr": "tail.heads"},
+    **{"lwf": "tail.heads"},
     **{"hn": "net.statistics", "separate": "tails", "adapter": "tails", "lda": "moments"},
 }
 
@@ -147,7 +156,18 @@ def test_a_task_deleted_from_every_list_leaves_the_others_as_they_were(name: Nam
 def test_a_tensor_that_is_missing_or_does_not_fit_is_named(name: Name) -> None:
     """case 35: brothers elsewhere in the state ended in a traceback of torch."""
     state = copied(learn(built(name), (0, 1)).state())
-    parts = ("trunk.", "naive.", "net.", "model.", "tail.", "tails.", "moments.", "buffer.", "curvature.averaged")
+    parts = (
+        "trunk.",
+        "naive.",
+        "net.",
+        "model.",
+        "tail.",
+        "tails.",
+        "moments.",
+        "shared.",
+        "buffer.",
+        "curvature.averaged",
+    )
     keys = [key for key in state if key.startswith(parts)]
     assert len(keys) > 3
     for key in keys:
@@ -277,7 +297,7 @@ def test_heads_count_on_without_ids_and_are_not_replaced() -> None:
     assert_same_tensors(model.state_dict(), other.state_dict())
 
 
-@pytest.mark.parametrize("name", ["naive", "ewc", "lr", "separate", "hn"])
+@pytest.mark.parametrize("name", ["naive", "ewc", "lwf", "lr", "separate", "hn"])
 def test_tasks_are_found_by_name(name: str) -> None:
     """Cases 29 and 35: tasks are known by id or name, and both survive a checkpoint."""
     strategy = build(name, net="cnn", depth=2)

@@ -20,6 +20,7 @@ from hypertail.strategies import (
     Joint,
     LatentReplay,
     Lda,
+    LwF,
     Naive,
     Optimisation,
     OutputPenalty,
@@ -145,9 +146,9 @@ def hypernetwork(tail: nn.Module, tasks: int = 3, seed: int = 0, **options: Any)
         return Hypernetwork.for_tail(tail, tasks, **sizes)
 
 
-Name = Literal["naive", "ewc", "lr", "hn", "adapter", "lda", "separate", "joint"]
-CONTINUAL: tuple[Name, ...] = ("naive", "ewc", "lr", "hn", "adapter", "lda", "separate")
-WITH_TRUNK: tuple[Name, ...] = ("lr", "hn", "separate")
+Name = Literal["naive", "ewc", "lwf", "lr", "hn", "adapter", "lda", "separate", "joint"]
+CONTINUAL: tuple[Name, ...] = ("naive", "ewc", "lwf", "lr", "hn", "adapter", "lda", "separate")
+WITH_TRUNK: tuple[Name, ...] = ("lwf", "lr", "hn", "separate")
 
 
 def build(
@@ -188,6 +189,8 @@ def build(
             return Lda(Trunk(Described(first, body), learns=False), **options)
         return Adapters(given, body, width, optimisation, rank=adapter_rank or 2, seed=0, **options)
     trunk = Trunk(first, learns=learns, statistics=statistics)
+    if name == "lwf":
+        return LwF(trunk, tail, optimisation, **options)
     if name == "lr":
         return LatentReplay(trunk, tail, optimisation, **({"capacity": 12, "replay_batch": 6} | options))
     if name == "separate":

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from hypertail.errors import ConfigError, unknown_name
-from hypertail.recipes import adapter, ewc, head, hypernet, joint, lda, naive, replay, separate
+from hypertail.recipes import adapter, ewc, head, hypernet, joint, lda, lwf, naive, replay, separate
 from hypertail.recipes.options import OptionGroup, Options
 from hypertail.recipes.presets import PRESETS, check_preset
 from hypertail.recipes.recipe import Recipe
@@ -161,5 +161,5 @@ def parse_strategies(names: Sequence[str], depths: Sequence[str]) -> list[tuple[
     return list(dict.fromkeys(pairs))
 
 
-for _module in (naive, ewc, replay, hypernet, adapter, head, lda, separate, joint):
+for _module in (naive, ewc, lwf, replay, hypernet, adapter, head, lda, separate, joint):
     register(_module.RECIPE)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from tyro.conf import arg
 
 from hypertail.errors import check_range
 from hypertail.recipes.options import OptionGroup, Options
@@ -21,18 +23,23 @@ class Covariance(OptionGroup):
 
     ridge: float = 1e-2
     """Share of the mean variance that is added to the diagonal of the covariance."""
+    projection_width: Annotated[int, arg(metavar="N")] = 0
+    """Numbers of a random projection with a ReLU before (RanPAC; the covariance takes 8 N^2 bytes); 0: none."""
 
     def __post_init__(self) -> None:
         check_range("--ridge", self.ridge, 0)
+        check_range("--projection-width", self.projection_width, 0)
 
 
 def _build(parts: Parts) -> Strategy:
     trunk, body, _ = parts.pretrained()
-    return Lda(Trunk(Described(trunk.module, body), learns=False), ridge=parts.options[Covariance].ridge)
+    own = parts.options[Covariance]
+    described = Trunk(Described(trunk.module, body), learns=False)
+    return Lda(described, ridge=own.ridge, projection_width=own.projection_width, seed=parts.seed)
 
 
 def _space(options: Options) -> dict[str, tuple[float, ...]]:
-    return {"ridge": (1e-3, 1e-2, 1e-1)}
+    return {"ridge": (1e-2, 1e-1, 1.0) if options[Covariance].projection_width else (1e-3, 1e-2, 1e-1)}
 
 
 RECIPE = Recipe(

@@ -93,7 +93,7 @@ class ClassifierRate(OptionGroup):
     heading: ClassVar[str] = "classifier"
 
     classifier_lr: float | None = 1e-2
-    """Learning rate where replay or separate learn a classifier alone; None: --lr."""
+    """Learning rate where lwf, replay or separate learn a classifier alone; None: --lr."""
 
     def __post_init__(self) -> None:
         check_range("--classifier-lr", self.classifier_lr, 0, above=True)

@@ -6,6 +6,7 @@ from hypertail.strategies.ewc import EWC
 from hypertail.strategies.joint import Joint
 from hypertail.strategies.latent_replay import LatentReplay
 from hypertail.strategies.lda import Lda
+from hypertail.strategies.lwf import LwF
 from hypertail.strategies.naive import Naive
 from hypertail.strategies.partial_hypernet import PartialHypernet
 from hypertail.strategies.parts.optimisation import Optimisation
@@ -24,6 +25,7 @@ __all__ = [
     "LatentReplay",
     "Lda",
     "Lesson",
+    "LwF",
     "Naive",
     "Optimisation",
     "OutputPenalty",

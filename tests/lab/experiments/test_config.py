@@ -121,7 +121,8 @@ def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
         *(("penalty_weight", -0.1), ("penalty_weight", math.nan), ("penalty_weight", math.inf)),
         *(("output_weight", -1.0), ("output_tasks", 0), ("output_share", 0.0), ("output_share", 1.5)),
         *(("buffer", 0), ("replay_batch", 0), ("replay_coefficient", -1.0), ("ewc_weight", -1.0)),
-        *(("fisher_samples", 0), ("damping", -0.1)),
+        *(("fisher_samples", 0), ("damping", -0.1), ("ridge", -0.1), ("projection_width", -1)),
+        *(("distill_weight", -0.1), ("distill_temperature", 0.0), ("distill_temperature", math.inf)),
     ],
 )
 def test_options_out_of_range(option: str, value: Any) -> None:
@@ -191,7 +192,7 @@ def test_names_of_a_grid_are_distinct() -> None:
         *expand(others, ["full", "1", "2", "3", "4"], range(3), BASE),
         *expand(pretrained, ["1", "2", "3", "4"], range(3), BASE),
     ]
-    assert len({config.run_name for config in configs}) == len(configs) == 3 * (3 + 3 * 5 + 3 * 4)
+    assert len({config.run_name for config in configs}) == len(configs) == 3 * (3 + 4 * 5 + 3 * 4)
 
 
 @pytest.mark.parametrize("strategy", ["adapter", "head", "lda"])

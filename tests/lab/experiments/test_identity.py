@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {
     **{"reduction": "mean", "penalty_form": "direct", "lookahead": "first", "virtual_step": "sgd", "combine": "sum"},
     **{"curvature": False, "damping": 0.7, "output_weight": 0.7, "output_tasks": 3, "output_share": 0.25},
     **{"buffer": 3, "buffer_policy": "reservoir", "replay_batch": 5, "replay_coefficient": 0.5},
+    **{"distill_weight": 0.3, "distill_temperature": 5.0},
     **{"ewc_weight": 7.0, "fisher_samples": 2, "record_cosine": True, "per_sample": True},
     **{"trunk_training": "with-tail", "trunk_statistics": "batch", "standardise": False, "trunk_epochs": 3},
     **{"trunk_rotations": False, "classifier_lr": 0.5, "adapter_rank": 3, "task_lr": 0.5},

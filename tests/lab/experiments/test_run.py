@@ -210,6 +210,9 @@ OPTIONS_TRIED: dict[str, Case] = {
     "replay_coefficient": Case(0.25, "lr", 3),
     "ewc_weight": Case(1e8, "ewc"),
     "fisher_samples": Case(2, "ewc", among=(("ewc_weight", 1e8),)),
+    "distill_weight": Case(50.0, "lwf", 3),
+    "distill_temperature": Case(20.0, "lwf", 3),
+    "projection_width": Case(30, "lda", 3),
 }
 EXAMPLES: set[str] = set()
 """Options of strategies that other tests register."""
@@ -384,7 +387,7 @@ def test_a_run_that_lacks_a_newer_switch_is_reused(tmp_path: Path) -> None:
     first = run(config, tmp_path, tasks=1)
     options = tmp_path / config.run_name / OPTIONS
     content = json.loads(options.read_text())
-    del content["method"]["reference_steps"], content["method"]["views"]
+    del content["method"]["reference_steps"], content["method"]["views"], content["digest"]
     options.write_text(json.dumps(content))
     other = replace(config, options=dict(SHORT, penalty_weight=7.0))  # which does not concern separate tails
     for same in (config, other):

@@ -128,10 +128,15 @@ def test_by_default_what_the_recipe_says_around_its_values() -> None:
     assert default_space(BASE)["penalty_weight"] == (0.006, 0.03, 0.15)
     printed = RunConfig("tiny", "hn", 4, preset="printed")
     assert set(default_space(printed)) == {"lr", "penalty_weight", "embedding"}
-    for strategy, others in {"naive": set(), "ewc": {"ewc_weight"}, "replay": {"replay_coefficient"}}.items():
+    weighed = {"ewc": {"ewc_weight"}, "lwf": {"distill_weight"}, "replay": {"replay_coefficient"}}
+    for strategy, others in {"naive": set(), **weighed}.items():
         config = RunConfig("tiny", strategy, 3)
         assert set(default_space(config)) == {"lr", *others}
         check_space(default_space(config), config)
+    # more numbers to a vector ask for a larger share of the diagonal
+    plain = RunConfig("tiny", "lda", 3)
+    assert default_space(plain) == {"ridge": (0.001, 0.01, 0.1)}
+    assert default_space(plain.with_options(projection_width=50)) == {"ridge": (0.01, 0.1, 1.0)}
     # what is nought stays nought, once
     assert default_space(BASE.with_options(penalty_weight=0.0))["penalty_weight"] == (0.0,)
 

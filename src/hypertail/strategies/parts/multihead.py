@@ -88,6 +88,12 @@ class MultiHead(nn.Module):
             hidden = self.body(inputs)
         return self.heads[str(task)](hidden)  # type: ignore[no-any-return]
 
+    def of_every_task(self, inputs: Tensor) -> dict[int, Tensor]:
+        """Task id -> logits of its head; all heads see the same inputs."""
+        with stage_named("model", self.body, inputs):
+            hidden = self.body(inputs)
+        return {int(task): head(hidden) for task, head in self.heads.items()}
+
     def mixed(self, inputs: Tensor, tasks: Tensor) -> Tensor:
         """Logits for inputs of several tasks; outputs a task does not have are minus infinity."""
         hidden: Tensor = self.body(inputs)
