@@ -149,7 +149,7 @@ def test_a_limit_of_the_process_that_is_reached(room: int) -> None:
 # --- the disk ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["trunk-", "config.json", "checkpoint", "run.json"])
+@pytest.mark.parametrize("what", ["trunk.trained", "config.json", "checkpoint", "run.json"])
 def test_a_full_disk_is_told_in_one_line(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from support.tiny import StopAfter, build, tiny_stream, train
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_waits_only_where_somebody_asks(number: signal.Signals) -> None:
+    # they may be ignored where the tests run in the background
+    before = signal.signal(number, signal.default_int_handler)
     stop, usual = Stop(), signal.getsignal(number)
     with stop.listening():
         with pytest.raises(KeyboardInterrupt):
@@ -26,6 +28,7 @@ def test_a_signal_waits_only_where_somebody_asks(number: signal.Signals) -> None
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
     assert signal.getsignal(number) == usual
+    signal.signal(number, before)
 
 
 def test_a_lesson_that_does_not_say_what_it_changed_begins_again(

@@ -268,7 +268,7 @@ def test_nothing_is_said_of_runs_that_did_not_record_their_data(tmp_path: Path) 
     for name in (OPTIONS, FILE_NAME):
         kept = json.loads((directory / name).read_text())
         del kept["data"]
-        (directory / name).write_text(json.dumps(kept))
+        (directory / name).write_text(json.dumps(sealed(kept)))
     again = run(tmp_path, existing="reuse", stream=lambda: pytest.fail("loaded"))
     assert again == replace(first, data=None)
 

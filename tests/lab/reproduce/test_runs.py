@@ -18,6 +18,7 @@ from hypertail.lab.experiments.library import Library, directory_name, distinct
 from hypertail.lab.experiments.place import Place
 from hypertail.lab.reproduce.reproduce import reproduce
 from hypertail.lab.reproduce.setting import Setting
+from hypertail.storage.seal import sealed
 from support.made_runs import finished
 
 HN = RunConfig("digits", "hn", 3)
@@ -46,7 +47,7 @@ def test_a_library_looks_below_its_folders_and_says_what_it_cannot_use(tmp_path:
     newer = written(replace(HN, seed=1), tmp_path / "b")
     content = json.loads(newer.read_text())
     content["config"]["method"]["flavour"] = 3
-    newer.write_text(json.dumps(content))
+    newer.write_text(json.dumps(sealed(content)))
     library = Library.of([tmp_path / "a", tmp_path / "b", tmp_path / "a" / "deep"])
     (run,) = library.runs
     assert (run.config, run.directory) == (HN, tmp_path / "a" / "deep" / HN.run_name)
@@ -65,7 +66,7 @@ def test_an_older_run_whose_tasks_were_long_counts_as_one_of_now(tmp_path: Path,
     del content["config"]["method"]["reference_steps"]
     for task in content["tasks"]:
         task["train"] = 128
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     library = Library.of([tmp_path])
     assert len(library.finished([config])) == counts
     before = config.with_options(reference_steps=1)

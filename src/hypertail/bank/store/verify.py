@@ -70,13 +70,14 @@ def verify(store: Store) -> Report:
     problems: list[Problem] = []
     current, files, nbytes = store.manifest, 0, 0
     everyone = tuple(task.name for task in current.tasks)
+    newest = current.generation
     try:
-        store.pointer()
+        newest = max(newest, store.pointer()[0])
     except CheckpointError as error:
         problems.append(Problem(POINTER, error.found, everyone))
     manifests: list[Manifest] = []
     for number in store.generations():
-        if number > current.generation:  # of a process that ended before it counted; the next change clears it
+        if number > newest:  # of a process that ended before it counted; the next change clears it
             continue
         place = store.place_of(number)
         files, nbytes = files + 1, nbytes + place.stat().st_size
