@@ -51,12 +51,17 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
         # save_file would write a file of its own first, under a name that nobody can tell is ours after a kill
         write_bytes(path, save(plain, metadata=header))
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"cannot write checkpoint {path}",
-            required="room on the disk, and leave to write there",
-            found=str(error),
-            hint="Free some room, or write elsewhere; the file that was there before is kept.",
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: Exception) -> CheckpointError:
+    """The error to raise where a checkpoint cannot be written."""
+    return CheckpointError(
+        f"cannot write checkpoint {path}",
+        required="room on the disk, and leave to write there",
+        found=str(error),
+        hint="Free some room, or write elsewhere; the file that was there before is kept.",
+    )
 
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

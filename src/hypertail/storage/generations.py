@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hypertail.errors import CheckpointError
 from hypertail.storage.atomic import write_with
-from hypertail.storage.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
+from hypertail.storage.checkpoint import DamagedCheckpointError, cannot_write, load_checkpoint, save_checkpoint
 
 
 def previous_of(path: Path) -> Path:
@@ -41,12 +41,7 @@ def save_generation(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
         try:
             write_with(previous_of(path), lambda part: _same(path, part))
         except OSError as error:
-            raise CheckpointError(
-                f"cannot write checkpoint {previous_of(path)}",
-                required="room on the disk, and leave to write there",
-                found=str(error),
-                hint="Free some room, or write elsewhere; the file that was there before is kept.",
-            ) from error
+            raise cannot_write(previous_of(path), error) from error
     save_checkpoint(path, tensors, facts)
 
 

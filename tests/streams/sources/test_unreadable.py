@@ -118,6 +118,18 @@ def test_rows_of_a_table_are_skipped_with_their_labels(tmp_path: Path) -> None:
     assert any("row 2" in notice for notice in task.notices)
 
 
+def test_the_row_of_a_missing_label_counts_skipped_images(tmp_path: Path) -> None:
+    import datasets
+
+    root = photos(tmp_path / "photos", 2)
+    cells = [{"bytes": path.read_bytes(), "path": None} for path in sorted(root.rglob("*.png"))]
+    cells[0]["bytes"] = b"no image"
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["ant", "bee"])})
+    data = datasets.Dataset.from_dict({"image": cells, "label": [0, 0, -1, 1]}, features=features)
+    with refused(DataError, found="the first in row 2"):
+        open_images(data, PIXELS, on_bad_image="skip")
+
+
 def test_a_failing_disk_or_memory_is_never_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = photos(tmp_path / "photos")
 

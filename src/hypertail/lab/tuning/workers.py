@@ -124,7 +124,7 @@ def _work(work: Work, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
     console = Console(file=_Lines(sender), width=1000, color_system=None, force_terminal=False)
     listener = TrialListener(console, alone=False)
-    with suppress(BrokenPipeError):
+    with suppress(BrokenPipeError, KeyboardInterrupt):  # what was learned is saved
         try:
             study = AskAndTell(work.search, work.experiences, work.out / JOURNAL)
             runner = Runner(work.place, listener)
@@ -133,8 +133,6 @@ def _work(work: Work, sender: Connection) -> None:
                 while (proposal := study.ask()) is not None:
                     trials.run(study, proposal)
                     sender.send(("trial",))
-        except KeyboardInterrupt:
-            pass  # what was learned is saved
         except HypertailError as error:
             sender.send(("error", error.problem, error.required, error.found, error.hint))
         finally:

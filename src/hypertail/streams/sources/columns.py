@@ -173,7 +173,7 @@ def read_split(
     pictures = Pictures()
     labels: list[Any] = []
     unreadable = Unreadable(on_bad_image)
-    row = 0
+    row, rows = 0, list[int]()
 
     def what() -> str:
         return f"image in row {row} of split '{name}' of dataset '{repo}'"
@@ -191,6 +191,7 @@ def read_split(
                 else:
                     pictures.rows.append(decoded)
                     labels.append(label)
+                    rows.append(row)
                 row += 1
     except (DataError, MemoryError):
         raise
@@ -203,7 +204,7 @@ def read_split(
         ) from cause
     if not pictures.rows:
         raise DataError(f"split '{name}' of dataset '{repo}'", required="at least one image", found="none", hint=hint)
-    named, names = _label_names(repo, name, label_feature, labels)
+    named, names = _label_names(repo, name, label_feature, labels, rows)
     # a ClassLabel says -1 of what has no label; without names of classes it is a number as good as others
     minus = isinstance(labels[0], int) and not isinstance(label_feature, datasets.ClassLabel) and -1 in labels
     notices = (f"label -1 in split '{name}' is taken as a class",) if minus else ()
@@ -216,11 +217,17 @@ def _encoded(cell: Mapping[str, Any] | None) -> bytes | Path:
     return Path(cell["path"]) if cell and cell["path"] else b""
 
 
-def _label_names(repo: str, split: str, feature: Any, labels: list[Any]) -> tuple[list[str], tuple[str, ...]]:
+def _label_names(
+    repo: str, split: str, feature: Any, labels: list[Any], rows: list[int]
+) -> tuple[list[str], tuple[str, ...]]:
     import datasets
 
     classes = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-    unlabelled = [row for row, label in enumerate(labels) if label is None or label == "" or (classes and label == -1)]
+    unlabelled = [
+        row
+        for row, label in zip(rows, labels, strict=True)
+        if label is None or label == "" or (classes and label == -1)
+    ]
     if unlabelled:
         raise DataError(
             f"labels of split '{split}' of dataset '{repo}'",
@@ -230,12 +237,12 @@ def _label_names(repo: str, split: str, feature: Any, labels: list[Any]) -> tupl
         )
     if classes is None:
         return [str(label) for label in labels], tuple(str(label) for label in sorted(set(labels)))
-    strange = [row for row, label in enumerate(labels) if not 0 <= label < len(classes)]
+    strange = [(row, label) for row, label in placed if not 0 <= label < len(classes)]
     if strange:
         raise DataError(
             f"labels of split '{split}' of dataset '{repo}'",
             required=f"0 to {len(classes) - 1}, one for each of its {len(classes)} named classes",
-            found=f"{labels[strange[0]]} in row {strange[0]}",
+            found=f"{strange[0][1]} in row {strange[0][0]}",
             hint="Name all classes in the dataset's features.",
         )
     return [classes[label] for label in labels], classes
