@@ -223,11 +223,8 @@ def _label_names(
     import datasets
 
     classes = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-    unlabelled = [
-        row
-        for row, label in zip(rows, labels, strict=True)
-        if label is None or label == "" or (classes and label == -1)
-    ]
+    placed = list(zip(rows, labels, strict=True))
+    unlabelled = [row for row, label in placed if label is None or label == "" or (classes and label == -1)]
     if unlabelled:
         raise DataError(
             f"labels of split '{split}' of dataset '{repo}'",
