@@ -17,6 +17,7 @@ from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHe
 from hypertail.hyper.initial import initial_values, table_start
 from hypertail.nets.adapter import TaskAdapters
 from hypertail.nets.classifier import classifier_of, parameter_at
+from hypertail.nets.tensors import BufferDict
 
 Initialisation = Literal["he", "library"]
 NewEmbedding = Literal["fresh", "copied"]
@@ -34,13 +35,15 @@ class HypernetworkOptions(TypedDict, total=False):
     adapter_rank: int
     classifier_rank: int
     init: Initialisation
+    own_classifier: bool
 
 
 class Hypernetwork(nn.Module):
     """H_psi: generates the named parameters of a tail for each task.
 
     The head of a parameter follows from its shape: `TaskTable` for one dimension or none, `LinearHead` for the weight
-    of the classifier, `ChannelHead` for every other tensor. `for_tail` reads all that follows from a tail.
+    of the classifier, `ChannelHead` for every other tensor. `for_tail` reads all that follows from a tail. With a
+    `base` W it generates what is added to that: theta_j = W + H(e_j) + R_j, H starting at zero.
 
     Args:
         shapes: name -> shape of each tail parameter, in the order of `tail.named_parameters()`.
@@ -56,10 +59,13 @@ class Hypernetwork(nn.Module):
             defaults (generated convolutions then have a standard deviation near 0.41).
         classifier: the name of the weight of the linear layer that gives the logits; None where there is no such layer.
         initial: what task tables start from, by the name of their parameter; zeros for names that are not there.
+        base: weights that channel-wise heads add to, by name: those of a pretrained tail. They are copied and never
+            learned, and are no parameters. Names without a channel-wise head are left out.
+        own_classifier: each task has a classifier weight of its own, which starts at zero, and none is generated.
 
     Raises:
         ConfigError: no parameter to generate, a size below one, a classifier that is no matrix among `shapes`, or an
-            initial value of another size.
+            initial value or a base of another shape.
     """
 
     def __init__(
@@ -77,6 +83,8 @@ class Hypernetwork(nn.Module):
         init: Initialisation = "he",
         classifier: str | None = None,
         initial: Mapping[str, Tensor] | None = None,
+        base: Mapping[str, Tensor] | None = None,
+        own_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_choice("initialisation", init, get_args(Initialisation))
@@ -106,7 +114,7 @@ class Hypernetwork(nn.Module):
         self.tables = nn.ModuleDict()
         self.adapters = nn.ModuleDict()
         for name, shape in self.shapes.items():
-            if len(shape) < 2:
+            if len(shape) < 2 or (own_classifier and name == self.classifier):
                 self.tables[_key(name)] = TaskTable(table_start(name, shape, initial or {}).to(self.embedding), tasks)
             elif name == self.classifier:
                 self.heads[_key(name)] = LinearHead(shape, mlp[1])
@@ -116,12 +124,26 @@ class Hypernetwork(nn.Module):
                 self.heads[_key(name)] = ChannelHead(shape, mlp[1], rank, code, vectors)
                 if adapter_rank:
                     self.adapters[_key(name)] = TaskAdapters(shape, tasks, adapter_rank)
+        if own_classifier and not self.heads:
+            raise ConfigError(
+                "hypernetwork without heads",
+                required="a weight to generate",
+                found="a classifier alone, which is each task's own",
+                hint="Use own_classifier=False, or cut the model earlier.",
+            )
         if init == "he":
             self._scale_to_he()
+        self.base = BufferDict(self._start_from(base or {}))
 
     @classmethod
     def for_tail(
-        cls, tail: nn.Module, tasks: int, *, classifier: str | None = None, **options: Unpack[HypernetworkOptions]
+        cls,
+        tail: nn.Module,
+        tasks: int,
+        *,
+        classifier: str | None = None,
+        base: Mapping[str, Tensor] | None = None,
+        **options: Unpack[HypernetworkOptions],
     ) -> Hypernetwork:
         """A hypernetwork with the shapes, the initial values (`initial_values`) and the classifier of a tail.
 
@@ -129,6 +151,7 @@ class Hypernetwork(nn.Module):
             tail: features -> logits.
             tasks: rows of the embedding and of the task tables.
             classifier: the name of the classifier's weight, where it is not that of the last `nn.Linear`.
+            base: as the constructor takes it: the weights of `tail`, say, where it is pretrained.
             options: sizes, codes and initialisation, as the constructor takes them.
 
         Raises:
@@ -138,7 +161,9 @@ class Hypernetwork(nn.Module):
         if classifier is None and path is not None:
             classifier = parameter_at(path, "weight")
         shapes = {name: tuple(parameter.shape) for name, parameter in tail.named_parameters()}
-        return cls(shapes, tasks, classifier=classifier, initial=initial_values(tail), **options)
+        kept = {name: value for name, value in (base or {}).items() if name != classifier}
+        initial = initial_values(tail, kept)
+        return cls(shapes, tasks, classifier=classifier, initial=initial, base=kept, **options)
 
     @property
     def tasks(self) -> int:
@@ -169,13 +194,15 @@ class Hypernetwork(nn.Module):
         """The weights of several tasks; what heads share between tasks is computed once."""
         hidden = self.mlp(torch.stack([self.embedding[task] for task in tasks]))
         heads, tables, adapters = self.separable_heads(), self.task_tables(), self.task_adapters()
-        generated = {name: head(hidden) for name, head in heads.items()}
+        generated, base = {name: head(hidden) for name, head in heads.items()}, dict(self.base.items())
 
         def weight(name: str, number: int, task: int) -> Tensor:
             if name in tables:
                 row: Tensor = tables[name](task)
                 return row.view(self.shapes[name])
             shared: Tensor = generated[name][number]
+            if name in base:
+                shared = base[name] + shared
             return shared + heads[name].shape_rows(adapters[name](task)) if name in adapters else shared
 
         return [{name: weight(name, *each) for name in self.shapes} for each in enumerate(tasks)]
@@ -185,6 +212,8 @@ class Hypernetwork(nn.Module):
         hidden, numbers = self.hidden(tasks), tasks.tolist()
         heads = self.separable_heads()
         generated = {name: head(hidden) for name, head in heads.items()}
+        for name, fixed in self.base.items():
+            generated[name] = fixed + generated[name]
         for name, adapters in self.task_adapters().items():
             rows = torch.stack([adapters(task) for task in numbers])
             generated[name] = generated[name] + heads[name].shape_rows(rows)
@@ -263,6 +292,27 @@ class Hypernetwork(nn.Module):
                 adapters.grow(tasks)
 
     @torch.no_grad()
+    def _start_from(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies of the base, to which heads add nothing yet."""
+        kept = {}
+        for name, head in self.separable_heads().items():
+            if name not in base or not isinstance(head, ChannelHead):
+                continue
+            if tuple(base[name].shape) != self.shapes[name]:
+                raise ConfigError(
+                    f"base of '{name}'",
+                    required=f"shape {self.shapes[name]}",
+                    found=f"shape {tuple(base[name].shape)}",
+                    hint="Give the weights of the tail that is generated.",
+                )
+            nn.init.zeros_(head.linear.weight)
+            nn.init.zeros_(head.linear.bias)
+            # laid out in memory like what is added to it
+            layout = torch.channels_last if base[name].dim() == 4 else torch.contiguous_format
+            kept[name] = base[name].detach().to(head.linear.weight).clone(memory_format=layout)
+        return kept
+
+    @torch.no_grad()
     def _scale_to_he(self) -> None:
         hidden = self.hidden(torch.arange(min(self.tasks, 32), device=self.embedding.device))
         for name, head in self.separable_heads().items():
@@ -279,6 +329,11 @@ class Hypernetwork(nn.Module):
         for name in [name for name in state_dict if name.startswith(earlier)]:
             state_dict[f"{prefix}adapters.{name.removeprefix(earlier)}"] = state_dict.pop(name)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        # a `BufferDict` takes what there is
+        _, _, missing, unexpected, _ = rest
+        saved = {name.removeprefix(f"{prefix}base.") for name in state_dict if name.startswith(f"{prefix}base.")}
+        missing += [f"{prefix}base.{name}" for name in self.base if name not in saved]
+        unexpected += [f"{prefix}base.{name}" for name in saved if name not in self.base]
 
 
 class _Call(nn.Module):

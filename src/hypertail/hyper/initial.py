@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from jaxtyping import Float
@@ -14,16 +14,21 @@ from hypertail.errors import ConfigError
 from hypertail.nets.classifier import parameter_at
 
 
-def initial_values(tail: nn.Module) -> dict[str, Tensor]:
+def initial_values(tail: nn.Module, base: Collection[str] = ()) -> dict[str, Tensor]:
     """What the task tables of a tail start from: the vectors and scalars that it has.
 
     Biases of linear layers and convolutions are an exception, and start at zero: their weights are generated, and
     start anew whatever the tail had learned, so that a bias fitted to other weights means nothing, as do the random
     ones that torch gives a fresh layer.
+
+    Args:
+        tail: features -> logits.
+        base: names of weights that do not start anew; the biases beside them keep their values.
     """
     values = {name: parameter.detach() for name, parameter in tail.named_parameters() if parameter.dim() < 2}
     for path, layer in tail.named_modules():
-        if isinstance(layer, nn.Linear | _ConvNd) and layer.bias is not None:
+        kept = parameter_at(path, "weight") in base
+        if isinstance(layer, nn.Linear | _ConvNd) and layer.bias is not None and not kept:
             name = parameter_at(path, "bias")
             values[name] = torch.zeros_like(values[name])
     return values

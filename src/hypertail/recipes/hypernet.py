@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import nn
 from tyro.conf import arg
@@ -19,11 +19,13 @@ from hypertail.nets.resnet import Norm
 from hypertail.recipes.optimisation import optimisation
 from hypertail.recipes.options import OptionGroup, Options
 from hypertail.recipes.recipe import Parts, Recipe, around, check_trunk, frozen_trunk_idle
-from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Heads, Optimiser, ShortTasks
+from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Heads, Optimiser, ShortTasks, TailStart
 from hypertail.seeds import seeded
 from hypertail.strategies import OutputPenalty, Pace, PartialHypernet, Strategy
 from hypertail.strategies.partial_hypernet import ChannelVectors, PenaltyForm, VirtualStepName
 from hypertail.strategies.tuned import tail_defaults
+
+ClassifierOf = Literal["generated", "own"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Generator(OptionGroup):
     """Rank of each task's adapters of generated matrices (0: none); None: 16 for one block, 8 for more."""
     classifier_rank: Annotated[int | None, arg(metavar="N")] = None
     """Rank of each task's adapter of the classifier (0: none); None: 2 for a lone classifier, else 0."""
+    classifier: ClassifierOf = "generated"
+    """The classifier weight of a task is generated, or its own, which no later task can change."""
     init: Initialisation = "he"
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
@@ -134,8 +138,15 @@ class Steps(OptionGroup):
     """Keep the cosine between the two gradients at every step (Figure 12)."""
 
 
-def generator_of(options: Options, tail: nn.Module, tasks: int) -> Hypernetwork:
-    """A hypernetwork for `tail` with the sizes that the options, none of them left open, say."""
+def generator_of(options: Options, tail: nn.Module, tasks: int, *, adds: bool = False) -> Hypernetwork:
+    """A hypernetwork for `tail` with the sizes that the options, none of them left open, say.
+
+    Args:
+        options: of the run.
+        tail: gives names, shapes and initial values.
+        tasks: for so many there is room.
+        adds: what is generated is added to the weights of `tail`.
+    """
     sizes = options[Generator]
     return Hypernetwork.for_tail(
         tail,
@@ -148,6 +159,8 @@ def generator_of(options: Options, tail: nn.Module, tasks: int) -> Hypernetwork:
         adapter_rank=sizes.adapter_rank or 0,
         classifier_rank=sizes.classifier_rank or 0,
         init=sizes.init,
+        base=dict(tail.named_parameters()) if adds else {},
+        own_classifier=sizes.classifier == "own",
     )
 
 
@@ -155,8 +168,11 @@ def _build(parts: Parts) -> Strategy:
     trunk, tail, cut = parts.at_cut()
     options, values = parts.options, parts.options.flat()
     generator, regularisation, steps = options[Generator], options[Regularisation], options[Steps]
+    adds = parts.begins_pretrained()
+    if adds:
+        trunk, tail = parts.from_own_tail()
     with seeded(parts.seed, "hypernetwork"):
-        hyper = generator_of(options, tail, len(parts.stream)).to(parts.device)
+        hyper = generator_of(options, tail, len(parts.stream), adds=adds).to(parts.device)
     rates = {"trunk": options[Optimiser].lr}
     # nothing but the bias belongs to a task where a classifier is generated whole
     if generator.task_lr is not None and not (cut.is_classifier and not generator.classifier_rank):
@@ -265,7 +281,7 @@ RECIPE = Recipe(
     ),
     order=3,
     colours=("#6f5fd0", "#5372d6", "#2f83d0", "#1c8cb2", "#16918b"),
-    groups=(Optimiser, FirstExperience, FrozenTrunk, Heads, ShortTasks, Generator, Regularisation, Steps),
+    groups=(Optimiser, FirstExperience, FrozenTrunk, TailStart, Heads, ShortTasks, Generator, Regularisation, Steps),
     build=_build,
     has_depth=True,
     full=True,

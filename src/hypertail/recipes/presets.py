@@ -31,6 +31,7 @@ _PRINTED: dict[str, Any] = {
     "trunk_training": "with-tail",
     "trunk_epochs": None,
     "trunk_rotations": False,
+    "tail_start": "fresh",
     "standardise": False,
     "classifier_lr": None,
     "reference_steps": 1,

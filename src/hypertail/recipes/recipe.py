@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from torch import nn
 from hypertail.errors import ConfigError
 from hypertail.nets.body import headless
 from hypertail.nets.models import Cut
+from hypertail.nets.standardise import Restore
 from hypertail.recipes.options import OptionGroup, Options
 from hypertail.strategies import Strategy, Trunk
 from hypertail.streams import Stream
@@ -56,6 +58,28 @@ class Parts:
         trunk.freeze()
         body, width = headless(tail)
         return trunk, body if self.own_tail is None else self.own_tail, width
+
+    def begins_pretrained(self) -> bool:
+        """Whether the tail begins as it was trained with the trunk."""
+        return can_begin_pretrained(self.options, self.cut) and self.options.get("tail_start") == "pretrained"
+
+    def from_own_tail(self) -> tuple[Trunk, nn.Module]:
+        """A trunk and a tail with the values that it had after the training of the trunk, and a fresh classifier.
+
+        The tail learned from features as they were, which the trunk gives again (`Restore`). Where a strategy is only
+        described, and nothing was trained, the fresh tail stands in.
+        """
+        trunk, tail, _ = self.at_cut()
+        if self.own_tail is None:
+            trunk.freeze()
+            return trunk, tail
+        body, module = self.own_tail, trunk.module
+        if isinstance(body, nn.Sequential) and isinstance(body[0], Restore):
+            restore, body = body
+            module = nn.Sequential(module, restore)
+        begun = copy.deepcopy(tail)
+        begun.load_state_dict(body.state_dict(), strict=False)
+        return Trunk(module, learns=False), begun
 
     def at_cut(self) -> tuple[Trunk, nn.Module, Cut]:
         """Trunk, tail and cut of a strategy that has a depth."""
@@ -131,6 +155,11 @@ def around(value: float, factor: float) -> tuple[float, ...]:
     return tuple(sorted({float(f"{value * by:.3g}") for by in (1 / factor, 1, factor)}))
 
 
+def can_begin_pretrained(options: Options, cut: Cut | None) -> bool:
+    """Whether there is a pretrained tail to begin with: a trunk trained alone, and more than a classifier above it."""
+    return options.get("trunk_training") == "alone" and (cut is None or (cut.has_trunk and not cut.is_classifier))
+
+
 def frozen_trunk_idle(options: Options, cut: Cut | None) -> set[str]:
     """Options of the trunk without effect: all where nothing is frozen, rotations where it learns with the tail."""
     idle: set[str] = set()
@@ -138,6 +167,8 @@ def frozen_trunk_idle(options: Options, cut: Cut | None) -> set[str]:
         idle |= {"trunk_training", "trunk_statistics", "standardise", "trunk_epochs", "trunk_rotations"}
     if options.get("trunk_training") == "with-tail":
         idle.add("trunk_rotations")
+    if not can_begin_pretrained(options, cut):
+        idle.add("tail_start")
     return idle
 
 

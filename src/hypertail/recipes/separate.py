@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from torch import nn
+
+from hypertail.nets.body import headless
 from hypertail.nets.models import Cut
 from hypertail.recipes.optimisation import tail_optimisation
 from hypertail.recipes.options import Options
 from hypertail.recipes.recipe import Parts, Recipe, check_trunk, frozen_trunk_idle
-from hypertail.recipes.shared import ClassifierRate, FirstExperience, FrozenTrunk, Heads, Optimiser, ShortTasks
+from hypertail.recipes.shared import (
+    ClassifierRate,
+    FirstExperience,
+    FrozenTrunk,
+    Heads,
+    Optimiser,
+    ShortTasks,
+    TailStart,
+)
 from hypertail.strategies import Pace, Separate, Strategy
 from hypertail.strategies.tuned import tail_defaults
 
 
 def _build(parts: Parts) -> Strategy:
     trunk, _, cut = parts.at_cut()
-    pace = Pace(parts.options.flat()["reference_steps"])
-    return Separate(trunk, parts.make_tail, tail_optimisation(parts.options, cut), pace=pace)
+    pace, make = Pace(parts.options.flat()["reference_steps"]), parts.make_tail
+    if parts.begins_pretrained():
+        trunk, begun = parts.from_own_tail()
+        learned = headless(begun)[0].state_dict()
+
+        def make(task: int, classes: int) -> nn.Module:
+            tail = parts.make_tail(task, classes)
+            tail.load_state_dict(learned, strict=False)
+            return tail
+
+    return Separate(trunk, make, tail_optimisation(parts.options, cut), pace=pace)
 
 
 def _defaults(cut: Cut | None) -> dict[str, int]:
@@ -32,7 +52,7 @@ RECIPE = Recipe(
     what="the first k blocks are frozen, and every experience gets a stored copy of the rest.",
     order=90,
     colours=("#35944b",),
-    groups=(Optimiser, FirstExperience, FrozenTrunk, ClassifierRate, Heads, ShortTasks),
+    groups=(Optimiser, FirstExperience, FrozenTrunk, TailStart, ClassifierRate, Heads, ShortTasks),
     build=_build,
     has_depth=True,
     role="upper",

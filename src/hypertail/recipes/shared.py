@@ -12,6 +12,7 @@ from hypertail.recipes.options import OptionGroup
 from hypertail.strategies.parts.optimisation import OptimizerState, Schedule
 from hypertail.strategies.parts.trunk import TrunkStatistics
 
+Start = Literal["pretrained", "fresh"]
 TrunkTraining = Literal["alone", "with-tail"]
 
 
@@ -97,6 +98,16 @@ class ClassifierRate(OptionGroup):
 
     def __post_init__(self) -> None:
         check_range("--classifier-lr", self.classifier_lr, 0, above=True)
+
+
+@dataclass(frozen=True)
+class TailStart(OptionGroup):
+    """What a tail begins with."""
+
+    heading: ClassVar[str] = "start of the tail"
+
+    tail_start: Start = "pretrained"
+    """A tail begins pretrained, as it was trained with the trunk (where it was trained alone), or fresh."""
 
 
 @dataclass(frozen=True)

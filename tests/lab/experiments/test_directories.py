@@ -235,3 +235,11 @@ def test_a_directory_that_cannot_be_written(
         with pytest.raises(ConfigError, match=message), claimed(tmp_path / "run"):
             pass
     assert not (tmp_path / "run").exists()
+
+
+def test_states_of_the_trunk_that_could_not_be_removed_go_with_the_next_start(tmp_path: Path) -> None:
+    kept = ("run.json", "checkpoint.safetensors", "checkpoint.previous.safetensors", "config.json")
+    for name in (*kept, "trunk.safetensors", "trunk.unfinished.safetensors"):
+        (tmp_path / name).write_text("there")
+    tidy(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)

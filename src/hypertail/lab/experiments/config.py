@@ -23,6 +23,8 @@ BEFORE: dict[str, Any] = {
     "channel_vectors": "learned",
     "vectors": "gaussian",
     "trunk_rotations": False,
+    "tail_start": "fresh",
+    "classifier": "generated",
     "classifier_lr": None,
     "task_lr": None,
     "adapter_rank": 0,

@@ -41,6 +41,7 @@ _STATES = tuple(
     for checkpoint in (Path(TRUNK), Path(CHECKPOINT))
     for place in (unfinished_of(checkpoint), damaged_of(checkpoint), checkpoint, previous_of(checkpoint))
 )
+_OF_TRUNK = (TRAINED, *(name for name in _STATES if name.startswith(f"{Path(TRUNK).stem}.")))
 _OWN = (RUN, FAILURE, PRUNED, TRAINED, *_STATES, OPTIONS)
 
 
@@ -67,10 +68,9 @@ class Claim:
 
     def forget_trunk(self) -> None:
         """Remove the state of training the trunk, which is done."""
-        for name in (TRAINED, *_STATES):
-            if name.startswith(f"{Path(TRUNK).stem}."):
-                with suppress(OSError):  # nothing depends on it
-                    (self.directory / name).unlink(missing_ok=True)
+        for name in _OF_TRUNK:
+            with suppress(OSError):  # nothing depends on it
+                (self.directory / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what an earlier run left in it.
@@ -162,10 +162,11 @@ def claimed(directory: Path) -> Iterator[Claim]:
 
 
 def tidy(directory: Path) -> None:
-    """Remove what killed processes left in a directory that nothing works in, as far as that can be."""
-    if any(path.name == LOCK or _is_part(path) for path in directory.iterdir()):
-        with suppress(ConfigError, OSError), claimed(directory):
-            pass
+    """Remove what killed processes left in the directory of a finished run, as far as that can be."""
+    names = {path.name for path in directory.iterdir()}
+    if LOCK in names or not names.isdisjoint(_OF_TRUNK) or any(_is_part(directory / name) for name in names):
+        with suppress(ConfigError, OSError), claimed(directory) as claim:
+            claim.forget_trunk()
 
 
 def _lock(directory: Path, *, keep: bool = False) -> int:
