@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.cli.options import options_of, with_groups
 from hypertail.cli.shared import Machine, Reading, listed
+from hypertail.lab.experiments.backbones import digest_of_weights
 from hypertail.lab.experiments.batch import Job, check_places, run_batch
 from hypertail.lab.experiments.config import RunConfig, expand
 from hypertail.lab.experiments.console import ConsoleListener, threads_line
@@ -75,6 +76,8 @@ class Run:
     depth: Annotated[tuple[str, ...], arg(metavar="K [K ...]")] = ("3",)
     """Frozen blocks, for the strategies with a trunk: 0 to 4 of slim ResNet-18; full is 0 (HN-F)."""
     model: Annotated[str, arg(metavar="NAME", help=f"Main model:{listed(model_names())}")] = MAIN_MODEL
+    weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: train it on e_1)")] = None
+    """Weights (safetensors) of a trunk that was trained elsewhere, for the main model."""
     seeds: Annotated[tuple[int, ...], arg(metavar="S [S ...]")] = (0,)
     """Each seed is a run of its own: class order, initialisation, batches and augmentation follow from it."""
     epochs: Annotated[int, arg(metavar="N")] = 10
@@ -123,12 +126,15 @@ def configs_of(command: Run) -> list[RunConfig]:
         images_per_class=measured.images_per_class,
         eval_every=measured.eval_every,
     )
-    return expand(command.strategy, command.depth, command.seeds, base, options_of(command))
+    weights = None if command.weights is None else digest_of_weights(command.weights)
+    configs = expand(command.strategy, command.depth, command.seeds, base, options_of(command))
+    return [replace(config, weights=weights) for config in configs]
 
 
 def execute(command: Run, console: Console, line: str) -> None:
     """Run every strategy, depth and seed; print the table."""
     place = command.machine.place(command.reading.place(command.data), line).settle()
+    place = replace(place, weights=command.weights)
     jobs = [
         Job(config, command.out / config.run_name, f"{config.label} seed {config.seed}", command.existing)
         for config in configs_of(command)

@@ -10,6 +10,7 @@ from typing import Protocol
 from torch import nn
 
 from hypertail.errors import ConfigError, unknown_name
+from hypertail.nets.cifar_resnet import cifar_resnet, stage_of
 from hypertail.nets.decompose import decompose, stage_names
 from hypertail.nets.resnet import Norm, slim_resnet18
 from hypertail.seeds import seeded
@@ -30,11 +31,16 @@ class MainModel:
         name: as on the command line.
         what: one sentence.
         build: (classes, channels, norm) -> the model; `norm` is that of the authors' preset where it is `instance`.
+        expects: mean and standard deviation of each channel, by which images in 0..1 are brought to what pretrained
+            weights of this model were trained on; None where there are none.
+        stage_of: name of a tensor in files of pretrained weights -> its name in the model.
     """
 
     name: str
     what: str
     build: Build
+    expects: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    stage_of: Callable[[str], str] = str
 
     @property
     def deepest(self) -> int:
@@ -135,3 +141,14 @@ def _resnet(width: int) -> Callable[..., nn.Sequential]:
 
 register_model(MainModel(USUAL, "slim ResNet-18 (20 channels in its stem), the paper's", _resnet(20)))
 register_model(MainModel("resnet18", "ResNet-18 for small images (64 channels in its stem)", _resnet(64)))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+for _layers in (20, 56):
+    register_model(
+        MainModel(
+            f"cifar-resnet{_layers}",
+            f"ResNet-{_layers} for CIFAR (He et al., section 4.2), of which pretrained weights exist (--weights)",
+            partial(cifar_resnet, blocks=(_layers - 2) // 6),
+            _IMAGENET,
+            stage_of,
+        )
+    )

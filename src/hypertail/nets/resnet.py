@@ -13,7 +13,8 @@ from torch.nn import functional as F
 Norm = Literal["batch", "instance"]
 
 
-def _norm(kind: Norm, channels: int) -> nn.Module:
+def normalisation(kind: Norm, channels: int) -> nn.Module:
+    """Batch normalisation, or what it is on batches of one image."""
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     return nn.InstanceNorm2d(channels, affine=True, track_running_stats=False)
@@ -25,13 +26,15 @@ class BasicBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.norm1 = _norm(norm, channels)
+        self.norm1 = normalisation(norm, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.norm2 = _norm(norm, channels)
+        self.norm2 = normalisation(norm, channels)
         self.shortcut = nn.Sequential()
         if stride != 1 or channels_in != channels:
             self.shortcut = nn.Sequential(
-                OrderedDict(conv=nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm=_norm(norm, channels))
+                OrderedDict(
+                    conv=nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm=normalisation(norm, channels)
+                )
             )
 
     def forward(self, x: Float[Tensor, "batch in h w"]) -> Float[Tensor, "batch out h2 w2"]:
@@ -57,7 +60,7 @@ def slim_resnet18(classes: int, *, channels: int = 3, width: int = 20, norm: Nor
     stages["stem"] = nn.Sequential(
         OrderedDict(
             conv=nn.Conv2d(channels, width, 3, 1, 1, bias=False),
-            norm=_norm(norm, width),
+            norm=normalisation(norm, width),
             relu=nn.ReLU(inplace=True),
         )
     )

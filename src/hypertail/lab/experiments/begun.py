@@ -95,17 +95,19 @@ def _place_to_json(place: Place) -> dict[str, Any]:
         "cache_bytes": place.cache_bytes,
         "checkpoint_every": str(place.checkpoint_every),
         "command": place.command,
+        "weights": None if place.weights is None else str(place.weights.expanduser().absolute()),
     }
 
 
 def _place_from_json(content: Mapping[str, Any]) -> Place:
     kinds = {"data": str, "cache": bool, "image_column": str, "label_column": str, "device": str, "cache_bytes": int}
+    kinds["weights"] = str
     found = {}
     for name, kind in kinds.items():
         found[name] = content.get(name)
         if not isinstance(found[name], kind | None) or (kind is int and isinstance(found[name], bool)):
             raise TypeError(f"{name} of the place: {str(found[name])[:60]!r}")
-    root = None if found["data"] is None else Path(found["data"])
+    root, weights = (Path(name) if isinstance(name, str) else None for name in (found["data"], found["weights"]))
     bad = content.get("on_bad_image", "error")
     Unreadable(bad)  # refuses what is no policy
     return Place(
@@ -114,6 +116,7 @@ def _place_from_json(content: Mapping[str, Any]) -> Place:
         cache_bytes=found["cache_bytes"],
         command=str(content.get("command", "")),
         checkpoint_every=Interval.parse(str(content.get("checkpoint_every", Interval()))),
+        weights=weights,
     )
 
 

@@ -47,6 +47,7 @@ class RunConfig:
         depth: stages of the main model that are frozen after its first, from 0; None for strategies without a trunk.
             0 with `hn` is HN-F.
         model: name of the main model.
+        weights: digest of the file whose weights the trunk has (`backbones`); None where it is trained on e_1.
         preset: the options that are not given are those of this preset.
         experiences: learn the first so many; None for all.
         images_per_class: learn at most so many training images of each class, chosen by the seed; None for all.
@@ -64,6 +65,7 @@ class RunConfig:
     strategy: str
     depth: int | None = None
     model: str = USUAL
+    weights: str | None = None
     preset: str = "tuned"
     seed: int = 0
     epochs: int = 10
@@ -99,6 +101,13 @@ class RunConfig:
                 hint="Add --validation 0.1, say.",
             )
         recipe.check(options, self.cut, self.image_size)
+        if self.weights is not None and not (self.depth and options.get("trunk_training") == "alone"):
+            raise ConfigError(
+                f"pretrained weights for {self.label}",
+                required="a strategy with a frozen trunk (--depth 1 or more, --trunk-training alone)",
+                found="a strategy that trains all layers itself",
+                hint="Leave --weights out for this strategy.",
+            )
 
     def _check_numbers(self) -> None:
         for name in ("epochs", "experiences"):
@@ -139,6 +148,7 @@ class RunConfig:
         """Name of the run's directory."""
         stream = "".join(c if c.isalnum() or c in "-_." else "-" for c in self.stream).strip("-.")
         model = "" if self.model == USUAL else f"{self.model}-"
+        model += "" if self.weights is None else "pretrained-"
         return f"{stream[:60]}-{model}{self.label.lower()}-{self.preset}-e{self.epochs}-seed{self.seed}"
 
     def with_options(self, **values: Any) -> RunConfig:
@@ -230,7 +240,11 @@ def _identity(config: RunConfig) -> dict[str, Any]:
         del content["images_per_class"]
     if config.model == USUAL:
         del content["model"]
+    if config.weights is None:
+        del content["weights"]
     idle = {*config.recipe.idle(config.options, config.cut), *config.options.recorded}
+    if config.weights is not None:  # nothing is trained on e_1
+        idle |= {"trunk_epochs", "trunk_rotations"}
     if options.get("trunk_epochs", 0) is None:
         options["trunk_epochs"] = config.epochs
     return content | {name: value for name, value in options.items() if name not in idle}

@@ -57,6 +57,7 @@ class Place:
         speed: precision of the forward passes while training: `full`, `mixed`, or `auto` for the rule of
             `choose_precision`. A run that is reused keeps to the precision it began with.
         command: the command line, recorded in every run.
+        weights: file of the weights of a pretrained trunk, for runs that have one.
         checkpoint_every: how often the state of a run within an experience is saved.
     """
 
@@ -67,6 +68,7 @@ class Place:
     speed: Speed = "auto"
     command: str = ""
     checkpoint_every: Interval = Interval()  # noqa: RUF009 - frozen
+    weights: Path | None = None
 
     def settle(self) -> Place:
         """Choose the device, and use as many threads as were asked for; the same place without `auto`.

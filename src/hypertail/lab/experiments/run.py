@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from hypertail.errors import ConfigError
+from hypertail.lab.experiments.backbones import pretrained_trunk
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import (
@@ -121,7 +122,9 @@ def execute(
             notice=listener.notice,
         )
         trunk_seconds, trunk, own_tail = 0.0, None, None
-        if config.depth and config.options.get("trunk_training") == "alone":
+        if config.weights is not None:
+            trunk, trunk_seconds, own_tail = pretrained_trunk(config, learned, place.weights, device)
+        elif config.depth and config.options.get("trunk_training") == "alone":
             folder = directory.parent / "trunks" if trunks is None else trunks
             if not is_trained(config, learned, folder, chosen.trunk):
                 # options that do not fit are refused before, not after, hours of training
