@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from hypertail.errors import ConfigError
-from hypertail.hyper import ChannelHead, Hypernetwork, LinearHead
+from hypertail.hyper import ChannelHead, Hypernetwork, LinearHead, Penalty, direct_penalty
 from hypertail.hyper.heads import CodeName
 from hypertail.nets import decompose, slim_resnet18
 from support import reference
@@ -288,3 +290,80 @@ def test_a_classifier_that_is_not_there_or_no_matrix(name: str) -> None:
     assert str(caught.value) == (
         f"unknown classifier weight '{name}': required one of head.weight; found '{name}'. Did you mean 'head.weight'?"
     )
+
+
+# --- what is generated is added to a base --------------------------------------------------------------------------
+
+
+def with_base(net: str = "resnet", depth: int = 3, **options: Any) -> tuple[Hypernetwork, nn.Module]:
+    tail = decompose(backbone(net), depth)[1]
+    return hypernetwork(tail, base=dict(tail.named_parameters()), adapter_rank=2, **options), tail
+
+
+def moved(hyper: Hypernetwork) -> Hypernetwork:
+    with torch.no_grad():
+        for parameter in hyper.groups(2)["shared"].values():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    return hyper
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("net", BACKBONES)
+def test_it_begins_at_the_base(net: str, own: bool) -> None:
+    hyper, tail = with_base(net, 1 if net == "mlp" else 2, own_classifier=own)
+    hyper.begin_task(1, "fresh", torch.Generator().manual_seed(0))
+    weights = hyper(1)
+    for name, parameter in tail.named_parameters():
+        if not name.startswith((hyper.classifier or "").rpartition(".")[0] + "."):
+            assert torch.equal(weights[name], parameter), name
+    assert (hyper.classifier in hyper.task_tables()) == own
+    if own:
+        assert not weights[str(hyper.classifier)].any()
+
+
+def test_what_is_generated_is_the_base_and_what_it_generates_without() -> None:
+    hyper = moved(with_base()[0]).double()
+    other = copy.deepcopy(hyper)
+    other.base.clear()
+    with_, without = hyper(1), other(1)
+    for name in hyper.base:
+        torch.testing.assert_close(with_[name], hyper.base[name] + without[name])
+    for name in hyper.shapes.keys() - hyper.base.keys():
+        assert torch.equal(with_[name], without[name])
+    assert_same_tensors(hyper(1), {name: value[0] for name, value in hyper.per_sample(torch.tensor([1])).items()})
+
+
+def test_the_base_is_no_parameter_moves_with_the_module_and_is_loaded_with_it() -> None:
+    hyper, tail = with_base()
+    kept = {name: value.clone() for name, value in hyper.base.items()}
+    assert kept
+    assert not {id(value) for value in hyper.base.values()} & {id(p) for p in (*hyper.parameters(), *tail.parameters())}
+    other = hypernetwork(tail, base={name: value + 1 for name, value in kept.items()}, adapter_rank=2)
+    other.load_state_dict(hyper.state_dict())
+    assert_same_tensors(dict(other.base.items()), kept)
+    for first, second in ((hyper, hypernetwork(tail, adapter_rank=2)), (hypernetwork(tail, adapter_rank=2), hyper)):
+        with pytest.raises(RuntimeError, match=r"base\."):
+            second.load_state_dict(first.state_dict())
+
+
+def test_the_penalty_does_not_see_the_base() -> None:
+    with_ = with_base(own_classifier=True)[0]
+    without = copy.deepcopy(with_)
+    without.base.clear()
+    costs = []
+    for hyper in (with_.double(), without.double()):
+        penalty, snapshot = Penalty(hyper, [0, 1]), copy.deepcopy(hyper)
+        moved(hyper)
+        costs.append(penalty(hyper))
+        torch.testing.assert_close(costs[-1], direct_penalty(snapshot, hyper, [0, 1], "sum"))
+    torch.testing.assert_close(costs[0], costs[1])
+    assert costs[0] > 0
+
+
+def test_a_base_of_another_shape_and_a_tail_without_anything_to_generate_are_refused() -> None:
+    tail = decompose(backbone("resnet"), 3)[1]
+    base = {name: value[:1] for name, value in tail.named_parameters()}
+    with pytest.raises(ConfigError, match=r"base of 'block4.*required shape .*found shape"):
+        hypernetwork(tail, base=base)
+    with pytest.raises(ConfigError, match="a classifier alone"):
+        hypernetwork(decompose(backbone("resnet"), 4)[1], own_classifier=True)

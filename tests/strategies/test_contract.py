@@ -57,6 +57,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hn-curvature": {"name": "hn", "curvature": Curvature},
     "hn-adapters": {"name": "hn", "adapter_rank": 2, "curvature": Curvature},
     "hn-adapters-second": {"name": "hn", "adapter_rank": 2, "lookahead": "second", "output_weight": 0.3},
+    "hn-begun": {"name": "hn", "begins": True, "adapter_rank": 2, "curvature": Curvature, "output_weight": 0.3},
+    "hn-begun-direct": {"name": "hn", "begins": True, "penalty_form": "direct", "lookahead": "none"},
     "hn-given-trunk": {"name": "hn", "learns": False},
     "hn-batch-statistics": {"name": "hn", "statistics": "batch"},
     "adapter": {"name": "adapter"},

@@ -166,11 +166,15 @@ def build(
     statistics: Literal["fixed", "batch"] = "fixed",
     code: Literal["additive", "product"] = "additive",
     adapter_rank: int = 0,
+    begins: bool = False,
     output_weight: float = 0.0,
     layout: torch.memory_format = torch.contiguous_format,
     **options: Any,
 ) -> Strategy:
-    """A freshly built strategy; `options` go to its constructor. The same arguments give the same strategy."""
+    """A freshly built strategy; `options` go to its constructor. The same arguments give the same strategy.
+
+    With `begins` a hypernetwork adds to the tail's own weights, and each task has a classifier of its own.
+    """
 
     def model(count: int, seed: int = 0) -> nn.Sequential:
         return backbone(net, count, seed).to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
@@ -196,7 +200,8 @@ def build(
     if name == "separate":
         return Separate(trunk, lambda task, count: decompose(model(count, task), depth)[1], optimisation)
     output = OutputPenalty(output_weight) if output_weight else None
-    hyper = hypernetwork(tail, tasks, code=code, adapter_rank=adapter_rank)
+    base = {"base": dict(tail.named_parameters()), "own_classifier": True} if begins else {}
+    hyper = hypernetwork(tail, tasks, code=code, adapter_rank=adapter_rank, **base)
     chosen: dict[str, Any] = {"penalty_weight": 0.5, "curvature": None, "pace": Pace(), "lookahead": "first"}
     chosen |= {"virtual_step": "sgd", "channel_vectors": "learned"}
     return PartialHypernet(trunk, tail, hyper, optimisation, output=output, **chosen | options)
