@@ -41,6 +41,8 @@ DIGITS = (
     *("hn-f:tuned", "hn-2:tuned", "hn-3:tuned", "hn-4:tuned"),
     *("naive:printed", "lr-2:printed", "lr-0:printed", "separate-2:printed", "hn-f:printed", "hn-2:printed"),
     *("hn-4:printed", "hn-f:released", "hn-2:released", "hn-4:released", "lr-2:released"),
+    *("hn-3:tuned:pretrained", "hn-2:tuned:pretrained", "separate-3:tuned:pretrained"),
+    *("adapter-3:tuned", "head-4:tuned", "lda-4:tuned", "lwf-3:tuned"),
     *("hn-2:tuned:resumed", "lr-2:tuned:resumed", "hn-4:printed:resumed", "ewc:tuned:resumed", "hn-2:tuned:mixed"),
 )
 IMAGES = ("naive:tuned", "separate-3:tuned", "lr-4:tuned", "hn-3:tuned", "hn-2:printed", "hn-4:tuned")
@@ -74,11 +76,13 @@ class _Killer(Listener):
 
 
 def result_of(base: RunConfig, name: str, out: Path, data: DataPlace) -> dict[str, Any]:
-    """What the run `strategy-depth:preset[:resumed|:mixed]` ends with."""
+    """What the run `strategy-depth:preset[:resumed|:mixed|:pretrained]` ends with; tails are fresh unless told."""
     strategy, chosen, *kind = name.split(":")
     [config] = expand([strategy], ["2"], [0], replace(base, preset=chosen))
     if config.options.get("trunk_epochs"):
         config = config.with_options(trunk_epochs=2)
+    if config.options.get("tail_start") and kind != ["pretrained"]:
+        config = config.with_options(tail_start="fresh")
     place = Place(data, speed="mixed" if kind == ["mixed"] else "full")
     directory = out / "run"
     if kind == ["resumed"]:

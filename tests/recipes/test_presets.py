@@ -67,9 +67,17 @@ COMMON = {
     **{"lr": 1e-3, "penalty_weight": 0.5, "lookahead": "first", "virtual_step": "sgd"},
     **{"embedding": 32, "mlp": (50, 32), "rank": 32, "code": "additive", "vectors": "gaussian"},
     **{"schedule": "constant", "trunk_training": "with-tail", "trunk_epochs": None, "trunk_rotations": False},
-    **{"standardise": False, "curvature": False, "output_weight": 0, "hyper_lr": None, "task_lr": None},
+    **{"standardise": False, "curvature": False, "output_weight": 0, "hyper_lr": 1e-3, "task_lr": None},
     **{"adapter_rank": 0, "classifier_rank": 0, "reference_steps": 1, "channel_vectors": "learned"},
-    **{"init": "library", "replay_batch": 64, "replay_coefficient": 1, "ewc_weight": 1, "classifier_lr": None},
+    **{
+        "init": "library",
+        "replay_batch": 64,
+        "replay_coefficient": 1,
+        "tail_start": "fresh",
+        "classifier": "generated",
+        "ewc_weight": 1,
+        "classifier_lr": None,
+    },
 }
 ONE_ONLY = {
     "printed": {"reduction": "sum", "combine": "mean", "norm": "batch", "penalty_form": "closed", "head_width": None},

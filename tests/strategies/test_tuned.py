@@ -11,7 +11,9 @@ import torch
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.run import strategy_of
 from hypertail.nets import decompose, slim_resnet18
+from hypertail.nets.body import headless
 from hypertail.strategies import PartialHypernet, Task, tuned, tuned_hypernet
+from hypertail.strategies.tuned import TailStart
 from hypertail.training import Trainer, train_trunk
 from support.tiny import tiny_stream
 
@@ -23,8 +25,10 @@ def test_case_32_the_python_api_is_the_preset(depth: int) -> None:
     """Case 32: constructor defaults were not the preset whose numbers are quoted."""
     config = RunConfig("digits", "hn", depth, seed=5)
     trunk, tail = decompose(slim_resnet18(STREAM.max_classes, channels=STREAM.image_shape[0]), depth)
-    lab = strategy_of(config, STREAM, trunk)
-    own = tuned_hypernet(trunk, tail, tasks=len(STREAM), seed=5)
+    lab = strategy_of(config, STREAM, trunk, own_tail=headless(tail)[0])
+    start: TailStart = "pretrained" if depth in (1, 2, 3) else "fresh"
+    own = tuned_hypernet(trunk, tail, tasks=len(STREAM), seed=5, tail_start=start)
+    assert bool(own.hyper.base) == (start == "pretrained")
     assert isinstance(lab, PartialHypernet)
     mine, theirs = own.hyper.state_dict(), lab.hyper.state_dict()
     assert list(mine) == list(theirs)
@@ -43,7 +47,7 @@ def test_case_32_the_python_api_is_the_preset(depth: int) -> None:
 
 def test_a_trunk_trained_alone_and_a_tuned_strategy_learn_a_stream() -> None:
     trunk, tail = train_trunk(STREAM[0], classes=STREAM.max_classes, depth=3, epochs=1, batch_size=8)
-    strategy = tuned_hypernet(trunk, tail)
+    strategy = tuned_hypernet(trunk, tail, tail_start="pretrained")
     accuracy = Trainer(STREAM, strategy, epochs=1, batch_size=8).run().accuracy
     assert accuracy[-1].isfinite().all()
     assert strategy.tasks == (0, 1, 2)

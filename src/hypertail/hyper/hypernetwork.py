@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args
 
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 
 from hypertail.errors import ConfigError, check_choice
 from hypertail.hyper.heads import ChannelHead, CodeName, LinearHead, SeparableHead, TaskTable, Vectors
-from hypertail.hyper.initial import initial_values, table_start
+from hypertail.hyper.initial import initial_values, scale_to_he, start_from_base, table_start
 from hypertail.nets.adapter import TaskAdapters
 from hypertail.nets.classifier import classifier_of, parameter_at
 from hypertail.nets.tensors import BufferDict
@@ -110,9 +109,7 @@ class Hypernetwork(nn.Module):
         self.classifier = classifier
         self.embedding = nn.Parameter(torch.randn(tasks, embedding))
         self.mlp = nn.Sequential(nn.Linear(embedding, mlp[0]), nn.ReLU(), nn.Linear(mlp[0], mlp[1]), nn.ReLU())
-        self.heads = nn.ModuleDict()
-        self.tables = nn.ModuleDict()
-        self.adapters = nn.ModuleDict()
+        self.heads, self.tables, self.adapters = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for name, shape in self.shapes.items():
             if len(shape) < 2 or (own_classifier and name == self.classifier):
                 self.tables[_key(name)] = TaskTable(table_start(name, shape, initial or {}).to(self.embedding), tasks)
@@ -128,12 +125,13 @@ class Hypernetwork(nn.Module):
             raise ConfigError(
                 "hypernetwork without heads",
                 required="a weight to generate",
-                found="a classifier alone, which is each task's own",
+                found="a classifier alone, each task's own",
                 hint="Use own_classifier=False, or cut the model earlier.",
             )
         if init == "he":
-            self._scale_to_he()
-        self.base = BufferDict(self._start_from(base or {}))
+            hidden = self.hidden(torch.arange(min(tasks, 32)))
+            scale_to_he(self.separable_heads(), hidden, self.shapes, self.classifier)
+        self.base = BufferDict(start_from_base(self.separable_heads(), self.shapes, base or {}))
 
     @classmethod
     def for_tail(
@@ -290,38 +288,6 @@ class Hypernetwork(nn.Module):
                 table.grow(tasks)
             for adapters in self.task_adapters().values():
                 adapters.grow(tasks)
-
-    @torch.no_grad()
-    def _start_from(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copies of the base, to which heads add nothing yet."""
-        kept = {}
-        for name, head in self.separable_heads().items():
-            if name not in base or not isinstance(head, ChannelHead):
-                continue
-            if tuple(base[name].shape) != self.shapes[name]:
-                raise ConfigError(
-                    f"base of '{name}'",
-                    required=f"shape {self.shapes[name]}",
-                    found=f"shape {tuple(base[name].shape)}",
-                    hint="Give the weights of the tail that is generated.",
-                )
-            nn.init.zeros_(head.linear.weight)
-            nn.init.zeros_(head.linear.bias)
-            # laid out in memory like what is added to it
-            layout = torch.channels_last if base[name].dim() == 4 else torch.contiguous_format
-            kept[name] = base[name].detach().to(head.linear.weight).clone(memory_format=layout)
-        return kept
-
-    @torch.no_grad()
-    def _scale_to_he(self) -> None:
-        hidden = self.hidden(torch.arange(min(self.tasks, 32), device=self.embedding.device))
-        for name, head in self.separable_heads().items():
-            fan_in = math.prod(self.shapes[name][1:])
-            gain = 1.0 if name == self.classifier else math.sqrt(2.0)
-            linear = head.linear
-            scale = gain / math.sqrt(fan_in) / head(hidden).std(correction=0).clamp_min(1e-12)
-            linear.weight.mul_(scale)
-            linear.bias.mul_(scale)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         # adapters were called residuals once

@@ -1,4 +1,4 @@
-"""What the one-dimensional parameters of a generated tail start from."""
+"""What a generated tail starts from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hypertail.errors import ConfigError
+from hypertail.hyper.heads import ChannelHead, SeparableHead
 from hypertail.nets.classifier import parameter_at
 
 
@@ -52,3 +53,59 @@ def table_start(name: str, shape: tuple[int, ...], initial: Mapping[str, Tensor]
             hint="Give the values of the tail that is generated (Hypernetwork.for_tail).",
         )
     return value.flatten()
+
+
+@torch.no_grad()
+def scale_to_he(
+    heads: Mapping[str, SeparableHead],
+    hidden: Float[Tensor, "tasks hidden"],
+    shapes: Mapping[str, tuple[int, ...]],
+    classifier: str | None,
+) -> None:
+    """Scale every head so that what it generates has He variance, 2 / fan-in, or 1 / fan-in for the classifier.
+
+    Args:
+        heads: by the name of what they generate.
+        hidden: of some tasks.
+        shapes: of what is generated.
+        classifier: the name of its weight.
+    """
+    for name, head in heads.items():
+        fan_in = math.prod(shapes[name][1:])
+        gain = 1.0 if name == classifier else math.sqrt(2.0)
+        scale = gain / math.sqrt(fan_in) / head(hidden).std(correction=0).clamp_min(1e-12)
+        head.linear.weight.mul_(scale)
+        head.linear.bias.mul_(scale)
+
+
+@torch.no_grad()
+def start_from_base(
+    heads: Mapping[str, SeparableHead], shapes: Mapping[str, tuple[int, ...]], base: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Set channel-wise heads of what is in `base` to generate zeros, and give copies of the weights they add to.
+
+    Args:
+        heads: by the name of what they generate.
+        shapes: of what is generated.
+        base: weights by name.
+
+    Raises:
+        ConfigError: a weight of another shape.
+    """
+    kept = {}
+    for name, head in heads.items():
+        if name not in base or not isinstance(head, ChannelHead):
+            continue
+        if tuple(base[name].shape) != shapes[name]:
+            raise ConfigError(
+                f"base of '{name}'",
+                required=f"shape {shapes[name]}",
+                found=f"shape {tuple(base[name].shape)}",
+                hint="Give the weights of the tail that is generated.",
+            )
+        nn.init.zeros_(head.linear.weight)
+        nn.init.zeros_(head.linear.bias)
+        # laid out in memory like what is added to it
+        layout = torch.channels_last if base[name].dim() == 4 else torch.contiguous_format
+        kept[name] = base[name].detach().to(head.linear.weight).clone(memory_format=layout)
+    return kept

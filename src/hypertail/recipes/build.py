@@ -31,7 +31,7 @@ def build_model(
 
 def settled(strategy: str, options: Options, model: str, depth: int | None) -> Options:
     """The same options, those that were left open (None) with what they stand for at this cut."""
-    usual = recipe_of(strategy).defaults(None if depth is None else cut_of(model, depth))
+    usual = recipe_of(strategy).defaults(options, None if depth is None else cut_of(model, depth))
     return options.updated({name: value for name, value in usual.items() if options.get(name) is None})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from torch import nn
 from tyro.conf import arg
@@ -18,14 +18,12 @@ from hypertail.nets.models import Cut
 from hypertail.nets.resnet import Norm
 from hypertail.recipes.optimisation import optimisation
 from hypertail.recipes.options import OptionGroup, Options
-from hypertail.recipes.recipe import Parts, Recipe, around, check_trunk, frozen_trunk_idle
+from hypertail.recipes.recipe import Parts, Recipe, around, begins_pretrained, check_trunk, frozen_trunk_idle
 from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Heads, Optimiser, ShortTasks, TailStart
 from hypertail.seeds import seeded
 from hypertail.strategies import OutputPenalty, Pace, PartialHypernet, Strategy
 from hypertail.strategies.partial_hypernet import ChannelVectors, PenaltyForm, VirtualStepName
-from hypertail.strategies.tuned import tail_defaults
-
-ClassifierOf = Literal["generated", "own"]
+from hypertail.strategies.tuned import ClassifierOf, tail_defaults
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class Generator(OptionGroup):
 
     heading: ClassVar[str] = "hypernetwork"
 
-    hyper_lr: float | None = 3e-3
-    """Learning rate of the hypernetwork (beta in Eq. 6); None: --lr."""
+    hyper_lr: float | None = None
+    """Learning rate of the hypernetwork (beta in Eq. 6); None: 3e-3, above a pretrained tail 3e-4."""
     task_lr: float | None = 1e-2
     """Learning rate of what belongs to one task alone, tables and adapters; None: that of the hypernetwork."""
     norm: Norm = "batch"
@@ -56,8 +54,8 @@ class Generator(OptionGroup):
     """Rank of each task's adapters of generated matrices (0: none); None: 16 for one block, 8 for more."""
     classifier_rank: Annotated[int | None, arg(metavar="N")] = None
     """Rank of each task's adapter of the classifier (0: none); None: 2 for a lone classifier, else 0."""
-    classifier: ClassifierOf = "generated"
-    """The classifier weight of a task is generated, or its own, which no later task can change."""
+    classifier: ClassifierOf | None = None
+    """The classifier weight of a task is generated, or its own; None: own above a pretrained tail, else generated."""
     init: Initialisation = "he"
     """Initial scale of generated weights: he (variance 2 / fan-in) or library (torch's defaults)."""
     new_embedding: NewEmbedding = "fresh"
@@ -168,7 +166,7 @@ def _build(parts: Parts) -> Strategy:
     trunk, tail, cut = parts.at_cut()
     options, values = parts.options, parts.options.flat()
     generator, regularisation, steps = options[Generator], options[Regularisation], options[Steps]
-    adds = parts.begins_pretrained()
+    adds = begins_pretrained(options, cut)
     if adds:
         trunk, tail = parts.from_own_tail()
     with seeded(parts.seed, "hypernetwork"):
@@ -200,11 +198,13 @@ def _build(parts: Parts) -> Strategy:
     )
 
 
-def _defaults(cut: Cut | None) -> dict[str, Any]:
+def _defaults(options: Options, cut: Cut | None) -> dict[str, Any]:
     if cut is None:
         return {}
-    usual = tail_defaults(cut.tail)
+    usual = tail_defaults(cut.tail, pretrained=begins_pretrained(options, cut))
     return {
+        "hyper_lr": usual.hyper_lr,
+        "classifier": usual.classifier,
         "penalty_weight": usual.penalty_weight,
         "damping": usual.damping,
         "adapter_rank": usual.adapter_rank,
@@ -239,16 +239,16 @@ def _check(options: Options, cut: Cut | None, pixels: int | None) -> None:
 
 def _space(options: Options) -> dict[str, tuple[Any, ...]]:
     generator, weight = options[Generator], options[Regularisation].penalty_weight
-    rate = "lr" if generator.hyper_lr is None else "hyper_lr"
     sizes = sorted({max(1, generator.embedding // 2), generator.embedding, 2 * generator.embedding})
-    space: dict[str, tuple[Any, ...]] = {rate: around(generator.hyper_lr or options[Optimiser].lr, 3)}
+    space: dict[str, tuple[Any, ...]] = {"hyper_lr": around(generator.hyper_lr or 3e-4, 3)}
     if weight is not None:
         space["penalty_weight"] = around(weight, 5)
     return {**space, "embedding": tuple(sizes)}
 
 
 _PRINTED: dict[str, Any] = {
-    "hyper_lr": None,
+    "hyper_lr": 1e-3,
+    "classifier": "generated",
     "task_lr": None,
     "rank": 32,
     "vectors": "gaussian",

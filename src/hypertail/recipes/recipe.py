@@ -59,10 +59,6 @@ class Parts:
         body, width = headless(tail)
         return trunk, body if self.own_tail is None else self.own_tail, width
 
-    def begins_pretrained(self) -> bool:
-        """Whether the tail begins as it was trained with the trunk."""
-        return can_begin_pretrained(self.options, self.cut) and self.options.get("tail_start") == "pretrained"
-
     def from_own_tail(self) -> tuple[Trunk, nn.Module]:
         """A trunk and a tail with the values that it had after the training of the trunk, and a fresh classifier.
 
@@ -108,7 +104,7 @@ class Recipe:
         norm_follows: the tail takes the normalisation that an option of this name says.
         short: names that stand for it on the command line and in older files, and for depth 0 if they end in `-full`.
         presets: preset -> values of its own options that differ from their defaults.
-        defaults: cut -> what options that are left open (None) stand for.
+        defaults: (options, cut) -> what options that are left open (None) stand for.
         idle: (options, cut) -> names of options that have no effect with these values.
         check: refuses options that do not go together; given options, cut and the side of the images in pixels, where
             these are known.
@@ -129,7 +125,7 @@ class Recipe:
     norm_follows: str = ""
     short: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    defaults: Callable[[Cut | None], Mapping[str, Any]] = lambda cut: {}
+    defaults: Callable[[Options, Cut | None], Mapping[str, Any]] = lambda options, cut: {}
     idle: Callable[[Options, Cut | None], Collection[str]] = lambda options, cut: ()
     check: Callable[[Options, Cut | None, int | None], None] = lambda options, cut, pixels: None
     space: Callable[[Options], Mapping[str, tuple[Any, ...]]] = lambda options: learning_rate(options)
@@ -153,6 +149,11 @@ def learning_rate(options: Options) -> Mapping[str, tuple[Any, ...]]:
 def around(value: float, factor: float) -> tuple[float, ...]:
     """A value, a smaller and a larger one, to be tried."""
     return tuple(sorted({float(f"{value * by:.3g}") for by in (1 / factor, 1, factor)}))
+
+
+def begins_pretrained(options: Options, cut: Cut | None) -> bool:
+    """Whether a tail begins as it was trained with the trunk."""
+    return can_begin_pretrained(options, cut) and options.get("tail_start") == "pretrained"
 
 
 def can_begin_pretrained(options: Options, cut: Cut | None) -> bool:

@@ -8,7 +8,7 @@ from hypertail.nets.body import headless
 from hypertail.nets.models import Cut
 from hypertail.recipes.optimisation import tail_optimisation
 from hypertail.recipes.options import Options
-from hypertail.recipes.recipe import Parts, Recipe, check_trunk, frozen_trunk_idle
+from hypertail.recipes.recipe import Parts, Recipe, begins_pretrained, check_trunk, frozen_trunk_idle
 from hypertail.recipes.shared import (
     ClassifierRate,
     FirstExperience,
@@ -25,7 +25,7 @@ from hypertail.strategies.tuned import tail_defaults
 def _build(parts: Parts) -> Strategy:
     trunk, _, cut = parts.at_cut()
     pace, make = Pace(parts.options.flat()["reference_steps"]), parts.make_tail
-    if parts.begins_pretrained():
+    if begins_pretrained(parts.options, cut):
         trunk, begun = parts.from_own_tail()
         learned = headless(begun)[0].state_dict()
 
@@ -37,7 +37,7 @@ def _build(parts: Parts) -> Strategy:
     return Separate(trunk, make, tail_optimisation(parts.options, cut), pace=pace)
 
 
-def _defaults(cut: Cut | None) -> dict[str, int]:
+def _defaults(options: Options, cut: Cut | None) -> dict[str, int]:
     return {} if cut is None else {"reference_steps": tail_defaults(cut.tail).reference_steps}
 
 

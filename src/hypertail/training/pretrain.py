@@ -29,13 +29,13 @@ def train_trunk(
     device: torch.device | str = "cpu",
     precision: Precision = "full",
     progress: Progress = silent,
-) -> tuple[nn.Module, nn.Sequential]:
-    """`(trunk, tail)` of a slim ResNet-18: the trunk trained on an experience, the tail fresh.
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """`(trunk, tail)` of a slim ResNet-18, both trained on an experience, but for the classifier, which is fresh.
 
     Args:
         first: the experience to train on. Each class is learned at four orientations, in twice the epochs.
         classes: outputs of the tail: the most classes of a task to come; None for those of `first`.
-        depth: residual blocks in the trunk, 1 to 4.
+        depth: residual blocks in the trunk, 1 to 4; at 4 the tail is the classifier, and features are standardised.
         epochs: passes over the training data.
         batch_size: images per step.
         seed: of initialisation, batches and augmentation.
@@ -65,8 +65,11 @@ def train_trunk(
         precision=precision,
         progress=progress,
     )
-    trunk, _ = decompose(naive.model.body, depth)
-    return standardised(trunk, first, seed=seed, device=device), tail
+    trunk, trained = decompose(naive.model.body, depth)
+    if not any(True for _ in trained.parameters()):
+        return standardised(trunk, first, seed=seed, device=device), tail
+    tail.load_state_dict(trained.state_dict(), strict=False)
+    return trunk, tail
 
 
 def train_body(

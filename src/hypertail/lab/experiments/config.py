@@ -181,6 +181,8 @@ class RunConfig:
         method = content.get("method", {})
         _known(method, [*option_types(), *RENAMED])
         values = {RENAMED.get(name, name): _value(value) for name, value in method.items()}
+        if "tail_start" not in values and values.get("hyper_lr", 0) is None:  # which stood for --lr
+            values["hyper_lr"] = values.get("lr", 1e-3)
         if "views" in content:  # where earlier versions had it
             values["views"] = content["views"]
         try:
