@@ -269,8 +269,8 @@ def test_reports(fails: Fails) -> None:
         ("run digits --existing foo", "invalid choice 'foo' for argument '--existing'"),
         ("run digits --epoch 3", "--epochs N"),
         ("run", "STREAM"),
-        ("frob", "run, resume, info, report, quickstart"),
-        ("", "Expected one of {run, resume, info, report, quickstart, bench"),
+        ("frob", "run, resume, info, report, compare, quickstart"),
+        ("", "Expected one of {run, resume, info, report, compare, quickstart, bench"),
     ],
 )
 def test_lines_that_do_not_parse(line: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys)
     assert re.findall(r"• (\w+)", text) == list(COMMANDS)
-    assert list(COMMANDS)[:6] == ["run", "resume", "info", "report", "quickstart", "bench"]
+    assert list(COMMANDS)[:6] == ["run", "resume", "info", "report", "compare", "quickstart"]
 
 
 @pytest.mark.parametrize("spelling", [["--preset", "{}"], ["--preset={}"]])

@@ -6,9 +6,12 @@ import csv
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from hypertail.cli import COMMANDS, main, parse, reproduce
 from hypertail.lab.reproduce.targets import TARGETS
+from hypertail.nets.models import main_model
+from hypertail.seeds import seeded
 from support.commands import told
 
 
@@ -48,6 +51,38 @@ def test_counted_tables_need_nothing(capsys: pytest.CaptureFixture[str]) -> None
     assert names == {f"{stem}.{kind}" for stem in ("table3", "table6-split-cifar100") for kind in ("md", "csv", "tex")}
 
 
+def weights_for_digits(path: Path) -> Path:
+    """Weights of the usual main model for images of one channel."""
+    with seeded(0, "weights"):
+        model = main_model("slim-resnet18").build(7, channels=1, norm="batch")
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
+    return path
+
+
+@pytest.mark.slow
+def test_few_images_and_bytes_from_runs_to_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    weights = weights_for_digits(tmp_path / "weights.safetensors")
+    usual = ["--scale", "smoke", "--strategy", "hn-3", "head-4", "--speed", "full"]
+    main(["reproduce", "fewshot", *usual, "--weights", str(weights)])
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "fewshot: 12 of 12 runs to do" in out
+    assert "HN-3, 5 images a class, pretrained on digits, seed 0" in out
+    for stem in ("fewshot", "fewshot-pretrained"):
+        with Path(f"reproduced/tables/{stem}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["strategy"] for row in rows] == ["Head-4", "HN-3"]
+        assert all(0 < float(row[column]) <= 100 for row in rows for column in ("5", "20", "all"))
+    main(["reproduce", "bytes", *usual])
+    out = capsys.readouterr().out
+    assert "runs to do" not in out  # all images of a class are the ordinary runs
+    assert {path.name for path in Path("reproduced/figures").glob("*.svg")} == {"fewshot.svg", "bytes.svg"}
+    with Path("reproduced/tables/bytes.csv").open(newline="") as file:
+        sizes = {row["strategy"]: row for row in csv.DictReader(file)}
+    assert float(sizes["Head-4"]["1,000 tasks"]) == 500 * float(sizes["Head-4"]["bytes kept"])
+    assert float(sizes["HN-3"]["1,000 tasks"]) < 500 * float(sizes["HN-3"]["bytes kept"])
+
+
 def test_options() -> None:
     line = (
         "reproduce table2 figure8 --preset printed --scale full --seeds 4 5 --epochs 2 --strategy hn --from a b --plan"
@@ -76,6 +111,11 @@ def test_help_lists_every_target(capsys: pytest.CaptureFixture[str]) -> None:
         ("reproduce", {"required": "at least one", "found": "none", "hint": "table2"}),
         ("reproduce table2 --scale ful", {"problem": "scale 'ful'", "hint": "'full'"}),
         ("reproduce table2 --from nowhere", {"problem": "'nowhere'", "required": "finished runs"}),
+        (
+            "reproduce table2 --weights nowhere.safetensors",
+            {"problem": "--weights", "required": "pretrained main model", "found": "table2"},
+        ),
+        ("reproduce fewshot --weights nowhere.safetensors", {"problem": "nowhere.safetensors"}),
         ("reproduce table2 --epochs 0", {"problem": "--epochs", "required": "1 or more", "found": "0"}),
     ],
 )

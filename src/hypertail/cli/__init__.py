@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from hypertail.cli import bench, cache, info, quickstart, report, reproduce, resume, run, tune
+from hypertail.cli import bench, cache, compare, info, quickstart, report, reproduce, resume, run, tune
 from hypertail.cli.bank import (
     certify,
     consolidate,
@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Command[Any]] = {
     "resume": Command(resume.Resume, resume.execute, stopped=resume.stopped),
     "info": Command(info.Info, info.execute),
     "report": Command(report.Report, report.execute),
+    "compare": Command(compare.Compare, compare.execute),
     "quickstart": Command(quickstart.Quickstart, quickstart.execute),
     "bench": Command(bench.Bench, bench.execute),
     "cache": Command(cache.Cache, cache.execute),

@@ -56,6 +56,8 @@ class Reproduce:
     """Passes over each experience; those of the trunk stay the scale's."""
     data: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: $HYPERTAIL_DATA)")] = None
     """Folder of local datasets, DIR/OWNER/NAME as on the hub; what is not there is downloaded."""
+    weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    """Weights (safetensors) of a pretrained cifar-resnet20, for what shows one beside the usual model: fewshot."""
     out: Annotated[Path, arg(metavar="DIR")] = Path("reproduced")
     """Folder of tables, figures and runs."""
     others: Annotated[
@@ -80,6 +82,7 @@ def execute(command: Reproduce, console: Console, line: str) -> None:
         strategies=command.strategy,
         streams=command.stream,
         data=command.data,
+        weights=command.weights,
     )
     place = command.machine.place(DataPlace(command.data), line).settle()
     reproduce(

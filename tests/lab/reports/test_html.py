@@ -189,6 +189,17 @@ def test_odd_runs_are_reported(run: RunFile, tmp_path: Path) -> None:
     assert outline(write_report([run], tmp_path / "report.html")).problems == []
 
 
+def test_the_verdict_has_sentences_and_a_table(tmp_path: Path) -> None:
+    text = write_report(sample_runs(3, seeds=2, joint=True), tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("Which method is best?") == 1
+    assert "<h4>split-cifar100, 3 tasks of 5 classes, 500 images a class, 10 epochs a task</h4>" in text
+    assert "<li>Best of 6 methods: " in text
+    assert "<li>Best hypernetwork: HN-" in text
+    assert ">to the best</th>" in text
+    alone = write_report([sample_run(n=2)], tmp_path / "alone.html").read_text(encoding="utf-8")
+    assert "Which method is best?" not in alone
+
+
 def test_statement_on_the_usual_outcome() -> None:
     naive = [named("Naive", [[0.9, NAN], [0.3, 0.8]], seed) for seed in (0, 1)]
     hypernet = [named("HN-3", [[0.8, NAN], [0.79, 0.8]], seed, "hn") for seed in (0, 1)]

@@ -11,7 +11,7 @@ from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.tables import ablation
 from support.made_runs import all_finished
 
-CPU = Setting()
+CPU = Setting(seeds=(0,))
 
 
 @pytest.mark.parametrize("preset", ["tuned", "printed"])

@@ -18,7 +18,17 @@ from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.records.runfile import Curve
 from hypertail.lab.reports import drawing, figures
 from hypertail.lab.reproduce.captions import caption
-from hypertail.lab.reproduce.figures import figure4, figure6, figure7, figure8, figure11, figure12, samples
+from hypertail.lab.reproduce.figures import (
+    fewshot,
+    figure4,
+    figure6,
+    figure7,
+    figure8,
+    figure11,
+    figure12,
+    memory,
+    samples,
+)
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import Target
 from hypertail.lab.reproduce.timeline import accuracy_line, timeline
@@ -32,8 +42,9 @@ from support.made_runs import all_finished, finished
 from support.sample_runs import tiny_run
 
 NAN = float("nan")
-CPU = Setting()
-TARGETS = {module.TARGET.name: module.TARGET for module in (figure4, figure7, figure8, figure11, figure12)}
+CPU = Setting(seeds=(0,))
+MODULES = (figure4, figure7, figure8, figure11, figure12, fewshot, memory)
+TARGETS = {module.TARGET.name: module.TARGET for module in MODULES}
 STEMS = {name: (name,) for name in TARGETS} | {"figure11": ("figure11-hn-3", "figure11-hn-4")}
 
 each_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -87,8 +98,8 @@ def test_no_runs_give_no_figure(target: Target) -> None:
 
 @each_target
 def test_missing_runs_leave_gaps_and_are_named(target: Target) -> None:
-    planned = target.plan(CPU)
-    output = target.render(CPU, all_finished(planned[:1]))
+    planned = target.plan(Setting())
+    output = target.render(Setting(), all_finished(planned[:1]))
     (draw,) = list(output.figures.values())[:1]
     assert "not finished" in " ".join(texts(draw())).lower()
 
@@ -213,7 +224,7 @@ def test_figure12_shows_the_first_epoch_only() -> None:
     assert values is not None
     np.testing.assert_allclose(values, [-0.5 + 0.001 * step for step in range(40)])
     assert figure12.first_epoch(replace(run, extra={})) is None
-    assert len(figure12.plan(CPU)) == 3
+    assert len(figure12.plan(Setting())) == 3
 
 
 def checkpointed(tmp_path: Path, depth: int = 2) -> tuple[FinishedRun, Hypernetwork]:

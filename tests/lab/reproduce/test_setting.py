@@ -15,7 +15,8 @@ KNOWN = ("naive", "lr-2", "hn-2", "hn-3", "hn-f")
 
 
 def test_the_scale_for_two_cores() -> None:
-    (config,) = Setting().config("split-cifar100", "hn-3")
+    config, *others = Setting().config("split-cifar100", "hn-3")
+    assert [other.seed for other in others] == [1, 2]
     assert (config.stream, config.label, config.seed, config.preset) == ("split-cifar100", "HN-3", 0, "tuned")
     assert (config.epochs, config.options.get("views"), config.batch_size, config.experiences) == (10, 5, 64, None)
     assert config.options == usual_options("hn").replace(trunk_epochs=30)

@@ -17,7 +17,7 @@ from hypertail.lab.reproduce.target import Output
 from hypertail.lab.reproduce.targets import TARGETS
 from support.made_runs import all_finished
 
-CPU = Setting()
+CPU = Setting(seeds=(0,))
 SEEDS = Setting(seeds=(0, 1, 2))
 
 
@@ -125,13 +125,13 @@ def test_table_1_shows_accuracies_right_after_learning() -> None:
 def test_table_2_on_two_cores_and_in_full() -> None:
     labels = [config.label for config in table2.plan(CPU)]
     assert labels == [
-        *("Naive", "EWC", "LR-2", "HN-2", "LR-3", "HN-3", "LR-4", "HN-4"),
+        *("Naive", "HN-2", "LR-3", "HN-3", "HN-4", "LwF-3", "Adapter-2", "Adapter-3", "Head-4", "LDA-4"),
         *("Separate-2", "Separate-3", "Separate-4", "Joint"),
     ]
     full = table2.plan(Setting(scale="full"))
     assert {config.stream for config in full} == {"split-cifar100", "split-tinyimagenet"}
-    assert len(full) == 2 * 3 * 16
-    tiny = Setting(strategies=("hn-3", "lr-3", "separate-3"), streams=("split-tinyimagenet",))
+    assert len(full) == 2 * 3 * 21
+    tiny = Setting(seeds=(0,), strategies=("hn-3", "lr-3", "separate-3"), streams=("split-tinyimagenet",))
     assert [config.label for config in table2.plan(tiny)] == ["LR-3", "HN-3", "Separate-3"]
 
 
@@ -197,7 +197,7 @@ def test_runs_of_another_length_or_preset_are_not_mixed_in() -> None:
 @pytest.mark.parametrize(("name", "orders"), [("table4", ("none", "first")), ("table5", ("first", "second"))])
 @pytest.mark.parametrize("preset", ["tuned", "printed"])
 def test_tables_4_and_5_vary_the_look_ahead_alone(name: str, orders: tuple[str, str], preset: str) -> None:
-    setting = Setting(preset=preset)
+    setting = Setting(preset=preset, seeds=(0,))
     target = TARGETS[name]
     plan = target.plan(setting)
     assert [(config.label, config.options.get("lookahead")) for config in plan] == [

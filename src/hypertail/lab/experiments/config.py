@@ -47,13 +47,13 @@ class RunConfig:
         depth: stages of the main model that are frozen after its first, from 0; None for strategies without a trunk.
             0 with `hn` is HN-F.
         model: name of the main model.
-        weights: digest of the file whose weights the trunk has (`backbones`); None where it is trained on e_1.
         preset: the options that are not given are those of this preset.
         experiences: learn the first so many; None for all.
         images_per_class: learn at most so many training images of each class, chosen by the seed; None for all.
         validation: share of the training data held out, out of the images per class if they are limited.
         measure_on: accuracies are measured on test data, or on validation data to choose hyper-parameters.
         eval_every: also measure every so many epochs; 0: only after each experience.
+        weights: digest of the file whose weights the trunk has (`backbones`); None where it is trained on e_1.
         options: of the strategy; None for those of the preset. Given as a dictionary, values that differ from the
             preset's. What only other strategies have is left out.
 
@@ -65,7 +65,6 @@ class RunConfig:
     strategy: str
     depth: int | None = None
     model: str = USUAL
-    weights: str | None = None
     preset: str = "tuned"
     seed: int = 0
     epochs: int = 10
@@ -77,6 +76,7 @@ class RunConfig:
     image_size: int | None = None
     classes_per_experience: int | None = None
     eval_every: int = 0
+    weights: str | None = None
     options: Options = None  # type: ignore[assignment]  # filled in below
 
     def __post_init__(self) -> None:

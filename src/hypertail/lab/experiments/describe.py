@@ -11,7 +11,7 @@ def described(config: RunConfig) -> str:
     """`HN-3`, or `HN-3 (lookahead first, rank 32)` where options of a learner differ from those of the preset."""
     identity = config.identity()
     usual = RunConfig(
-        config.stream, config.strategy, config.depth, config.model, config.preset, epochs=config.epochs
+        config.stream, config.strategy, config.depth, config.model, preset=config.preset, epochs=config.epochs
     ).settled()
     # an option without effect on either side tells nothing
     effective = {**usual.options.flat(), **usual.identity()}

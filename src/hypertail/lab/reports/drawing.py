@@ -184,22 +184,22 @@ def name_line_ends(axes: Axes, ends: Sequence[LineEnd], height: float, *, width:
         width: characters after which a name continues on a line of its own.
         share: of the axes' width, between the axes and the names.
     """
-    ends = sorted(ends, key=lambda end: end.y)
-    texts = [textwrap.wrap(end.text, width) for end in ends]
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    line = (high - low) * 0.94 * LINE / height  # one line of text, in data units
-    places = spread_out([end.y - low for end in ends], [line * len(text) for text in texts], high - low)
-    gap = share * (right - left)
-    for place, text, end in zip(places, texts, ends, strict=True):
+    to_axes = axes.transScale + axes.transLimits  # axes may be logarithmic
+    placed = sorted(((*to_axes.transform((end.x, end.y)), end) for end in ends), key=lambda item: item[1])
+    texts = [textwrap.wrap(end.text, width) for *_, end in placed]
+    line = 0.94 * LINE / height  # one line of text, as a share of the axes' height
+    places = spread_out([y for _, y, _ in placed], [line * len(text) for text in texts], 1.0)
+    for place, text, (x, y, end) in zip(places, texts, placed, strict=True):
         axes.plot(
-            [end.x, right, right + gap],
-            [end.y, end.y, low + place],
+            [x, 1.0, 1.0 + share],
+            [y, y, place],
             color=end.colour,
             linewidth=0.6,
             clip_on=False,
+            transform=axes.transAxes,
         )
         axes.annotate(
-            "\n".join(text), (right + gap, low + place), (3, 0), textcoords="offset points",
+            "\n".join(text), (1.0 + share, place), (3, 0), xycoords="axes fraction", textcoords="offset points",
             va="center", color=end.colour, weight="bold", annotation_clip=False,
         )  # fmt: skip
 

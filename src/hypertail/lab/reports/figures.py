@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import drawing
 from hypertail.lab.reports.groups import Group, group_runs
-from hypertail.lab.reports.lines import Line, draw_lines
+from hypertail.lab.reports.lines import Line, draw_band, draw_lines
 from hypertail.lab.reports.tables import human_bytes, time_unit, with_spread
 from hypertail.storage.atomic import write_bytes, write_text
 from hypertail.training.metrics import running_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_FEW = 5
+"""Lines of a panel whose bands can be told apart."""
 
 
 def mean_matrix(group: Group) -> NDArray[np.float64]:
@@ -84,10 +88,11 @@ def heatmap_grid(runs: Iterable[RunFile]) -> Figure:
 def retention_curves(runs: Iterable[RunFile]) -> Figure:
     """A panel per strategy, a line per experience: its test accuracy from when it was learned to the end.
 
-    Lines are means over seeds. Strategies measured at the end only, such as `joint`, are left out.
+    Lines are means over seeds, with bands where there are few of them. Strategies measured at the end only, such as
+    `joint`, are left out.
     """
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import BoundaryNorm, ListedColormap
+    from matplotlib.colors import BoundaryNorm, ListedColormap, to_hex
 
     groups = measured_over_time(runs)
     n = max(len(group.first.tasks) for group in groups)
@@ -95,12 +100,15 @@ def retention_curves(runs: Iterable[RunFile]) -> Figure:
         figure, panels, columns = drawing.panels(len(groups), 0.72, [group.name for group in groups])
         shades = ListedColormap([drawing.shade(j / max(n - 1, 1)) for j in range(n)])
         for index, (axes, group) in enumerate(zip(panels, groups, strict=True)):
-            R = 100 * mean_matrix(group)
-            last = len(R)
-            steps = np.arange(1, last + 1)
+            R = 100 * np.array([run.matrix for run in group.runs])
+            last = R.shape[1]
+            steps = np.arange(1.0, last + 1)
             for j in reversed(range(last)):
-                axes.plot(steps[j:], R[j:, j], color=shades(j), linewidth=1.3)
-                axes.plot(steps[j], R[j, j], "o", color=shades(j), markersize=2.6)
+                line = Line(f"experience {j + 1}", steps[j:], R[:, j:, j], to_hex(shades(j)))
+                axes.plot(line.x, line.mean, color=line.colour, linewidth=1.3)
+                axes.plot(line.x[0], line.mean[0], "o", color=line.colour, markersize=2.6)
+                if line.spread is not None and last <= _FEW:
+                    draw_band(axes, line.x, line.reach, line.colour)
             drawing.percent_axis(axes, last, chance_of(group.first))
             drawing.panel_title(axes, group, columns)
             axes.tick_params(labelleft=index % columns == 0)

@@ -18,6 +18,9 @@ from hypertail.lab.reports.summary import percent, statement
 from hypertail.lab.reports.svg import inline_svg, themed
 from hypertail.lab.reports.tables import MISSING, build_tables, human_bytes
 from hypertail.lab.reports.targets import Recorded, read_targets
+from hypertail.lab.reports.verdict import verdicts
+from hypertail.lab.reports.verdicttable import verdict_table
+from hypertail.lab.reports.verdictwords import sentences
 from hypertail.recipes.catalogue import known_recipe
 from hypertail.storage.atomic import write_bytes
 from hypertail.streams.report import DatasetReport
@@ -166,6 +169,11 @@ def _section(index: int, runs: list[RunFile]) -> dict[str, Any]:
     return {
         "stream": runs[0].stream,
         "statement": statement(groups),
+        "verdicts": [
+            {"table": verdict_table(verdict), "sentences": sentences(verdict)}
+            for verdict in verdicts(runs)
+            if len(verdict.methods) > 1
+        ],
         "pictures": pictures,
         "table": table,
         "colours": [colour_of(group.first) for group in groups],

@@ -40,17 +40,33 @@ class Line:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """The mean over seeds at each x."""
-        mean: NDArray[np.float64] = self.values.mean(axis=0)
+        """The mean at each x over the seeds that measured there; NaN where none did."""
+        count = self._count
+        total: NDArray[np.float64] = np.nansum(self.values, axis=0)
+        mean: NDArray[np.float64] = np.divide(total, count, out=np.full(len(self.x), np.nan), where=count > 0)
         return mean
 
     @property
     def spread(self) -> NDArray[np.float64] | None:
-        """The sample standard deviation over seeds at each x; None for one seed."""
+        """The sample standard deviation over seeds at each x, NaN where fewer than two measured; None for one seed."""
+        count = self._count
         if len(self.values) < 2:
             return None
-        spread: NDArray[np.float64] = self.values.std(axis=0, ddof=1)
+        squares: NDArray[np.float64] = np.nansum((self.values - self.mean) ** 2, axis=0)
+        variance = np.divide(squares, count - 1, out=np.full(len(self.x), np.nan), where=count > 1)
+        spread: NDArray[np.float64] = np.sqrt(variance)
         return spread
+
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """The mean and both edges of the band, NaN where there is none: all that its drawing takes up."""
+        spread = np.full(len(self.x), np.nan) if self.spread is None else self.spread
+        return np.stack((self.mean, self.mean - spread, self.mean + spread))
+
+    @property
+    def _count(self) -> NDArray[np.int64]:
+        count: NDArray[np.int64] = (~np.isnan(self.values)).sum(axis=0)
+        return count
 
     @property
     def end(self) -> drawing.LineEnd | None:
@@ -65,7 +81,7 @@ class Line:
 def draw_lines(axes: Axes, lines: Sequence[Line], *, width: float = 1.8) -> list[drawing.LineEnd]:
     """Draw means and, where there are several seeds, ± one standard deviation; return the ends to name.
 
-    A line that was measured at its end only is a diamond.
+    A line that was measured at its end only is a diamond, with a bar.
     """
     ends = []
     for line in lines:
@@ -78,13 +94,18 @@ def draw_lines(axes: Axes, lines: Sequence[Line], *, width: float = 1.8) -> list
             marker=line.marker or None,
             markersize=4.5,
         )
-        if line.spread is not None and line.bars:
+        lone = bool(np.isnan(line.mean[:-1]).all())
+        if line.spread is not None and (line.bars or lone):
             axes.errorbar(line.x, line.mean, line.spread, fmt="none", ecolor=line.colour, elinewidth=1.2, capsize=2)
         elif line.spread is not None:
-            low, high = line.mean - line.spread, line.mean + line.spread
-            axes.fill_between(line.x, low, high, color=line.colour, alpha=0.16, linewidth=0)
-        if np.isnan(line.mean[:-1]).all():
+            draw_band(axes, line.x, line.reach, line.colour)
+        if lone:
             axes.plot(line.x[-1:], line.mean[-1:], "D", color=line.colour, markersize=4.5)
         if line.end is not None:
             ends.append(line.end)
     return ends
+
+
+def draw_band(axes: Axes, x: NDArray[np.float64], reach: NDArray[np.float64], colour: str) -> None:
+    """Fill between the last two rows of `Line.reach`."""
+    axes.fill_between(x, reach[1], reach[2], color=colour, alpha=0.16, linewidth=0)

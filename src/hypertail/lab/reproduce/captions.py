@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reproduce.seeds import named, seeds_by_row, told_seeds
 from hypertail.lab.reproduce.setting import Setting
 
 _MANY = 6  # more missing runs than this are counted, not listed
@@ -27,12 +28,11 @@ def caption(
         spread: said where there are several seeds.
     """
     epochs = sorted({finished.run.epochs for finished in used})
-    seeds = sorted({finished.run.seed for finished in used})
     length = f"{_listed(epochs)} {'epoch' if epochs == [1] else 'epochs'} per experience"
     facts = [f"Preset {setting.preset}", length, *_trunk(used, epochs)]
-    facts += [f"n = {len(seeds)} ({'seed' if len(seeds) == 1 else 'seeds'} {_listed(seeds)})"]
-    lines = [f"{', '.join(facts)}; {machines([finished.run for finished in used])}."]
-    if len(seeds) > 1 and spread:
+    several = any(len(seeds) > 1 for _, seeds in seeds_by_row(used))
+    lines = [f"{', '.join([*facts, told_seeds(used)])}; {machines([finished.run for finished in used])}."]
+    if several and spread:
         lines.append(spread)
     if setting.size.digits:
         lines.append("Made on the embedded digits in place of the paper's data, to show that it works: no result.")
@@ -54,8 +54,8 @@ def machines(runs: Sequence[RunFile]) -> str:
 
 
 def _trunk(used: Sequence[FinishedRun], epochs: Sequence[int]) -> list[str]:
-    lengths = sorted({_passes(finished) for finished in used})
-    return [f"{_listed(lengths)} for the trunk"] if lengths != list(epochs) else []
+    lengths = sorted({_passes(finished) for finished in used if finished.config.weights is None})
+    return [f"{_listed(lengths)} for the trunk"] if lengths and lengths != list(epochs) else []
 
 
 def _passes(finished: FinishedRun) -> int:
@@ -72,8 +72,7 @@ def _missing(planned: Sequence[RunConfig], used: Sequence[FinishedRun]) -> str:
         return ""
     if len(missing) > _MANY:
         return f"{len(missing)} of {len(set(planned))} runs are not finished and not shown."
-    several = len({config.stream for config in planned}) > 1
-    names = [f"{config.label}{f' on {config.stream}' if several else ''}, seed {config.seed}" for config in missing]
+    names = [f"{named(config, planned)}, seed {config.seed}" for config in missing]
     return f"Not finished, so not shown: {'; '.join(names)}."
 
 

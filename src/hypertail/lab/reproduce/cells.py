@@ -8,6 +8,7 @@ from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.library import FinishedRun
 from hypertail.lab.reports.papertable import Number
 from hypertail.lab.reproduce.captions import caption
+from hypertail.lab.reproduce.seeds import seeds_by_row
 from hypertail.lab.reproduce.setting import Setting
 
 SPREAD = "Measured values are means ± sample standard deviation over seeds."
@@ -44,17 +45,32 @@ def count(runs: Sequence[FinishedRun]) -> Number | None:
     return Number(len(runs), digits=0) if runs else None
 
 
-def notes(setting: Setting, planned: Sequence[RunConfig], used: Sequence[FinishedRun], *more: str) -> tuple[str, ...]:
-    """What a reader must know: how it was measured, what is missing, and what the paper says of its own values."""
+def notes(
+    setting: Setting,
+    planned: Sequence[RunConfig],
+    used: Sequence[FinishedRun],
+    *more: str,
+    printed: bool = True,
+) -> tuple[str, ...]:
+    """What a reader must know: how it was measured, what is missing, and what the paper says of its own values.
+
+    Args:
+        setting: what was asked for.
+        planned: all runs it needs.
+        used: those that are shown.
+        more: further notes.
+        printed: whether values of the paper stand beside the measured ones.
+    """
     if not used:
         return (f"None of the {len(planned)} runs is finished: nothing measured is shown.", *more)
-    single = len({run.run.seed for run in used}) == 1
+    counts = {len(seeds) for _, seeds in seeds_by_row(used)}
     return (
         *caption(setting, planned, used, spread=SPREAD),
-        *(("One run per row: its spread over seeds is unknown.",) if single else ()),
+        *(("One run per row: its spread over seeds is unknown.",) if counts == {1} else ()),
+        *(("Where n = 1 the spread is unknown.",) if 1 in counts and counts != {1} else ()),
         *(
             ("The authors' scripts, which made the printed values, learn each experience for 100 epochs.",)
-            if setting.size.epochs != 100
+            if printed and setting.size.epochs != 100
             else ()
         ),
         *_precision(used),

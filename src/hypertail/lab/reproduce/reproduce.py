@@ -23,6 +23,7 @@ from hypertail.lab.reports.targets import Recorded, record_target, relative_name
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import Output, Target
 from hypertail.lab.reproduce.targets import RENAMED, TARGETS
+from hypertail.nets.models import USUAL
 from hypertail.storage.atomic import write_text
 
 _WIDEST = 1000  # columns of a table, with all it holds
@@ -57,6 +58,7 @@ def reproduce(
         HypertailError: from the first run that fails; finished ones stay.
     """
     targets = _targets(names, setting)
+    place = replace(place, weights=setting.weights)
     folder = out / "runs"
     library = Library.of([*([folder] if folder.exists() else []), *others]).at(place.speed)
     for problem in library.unread:
@@ -90,8 +92,16 @@ def reproduce(
 
 
 def _job(config: RunConfig, folder: Path) -> Job:
-    title = f"{described(config)} on {config.stream}, seed {config.seed}"
+    title = f"{_told(config)} on {config.stream}, seed {config.seed}"
     return Job(config, folder / directory_name(config), title)
+
+
+def _told(config: RunConfig) -> str:
+    """The run in a few words, with few images and a main model that is not the usual one."""
+    words = [described(config)]
+    words += [] if config.images_per_class is None else [f"{config.images_per_class} images a class"]
+    words += [] if config.model == USUAL else [config.model]
+    return ", ".join(words + ([] if config.weights is None else ["pretrained"]))
 
 
 def _targets(names: Sequence[str], setting: Setting) -> list[Target]:
@@ -112,7 +122,19 @@ def _targets(names: Sequence[str], setting: Setting) -> list[Target]:
         targets.append(target)
     if not targets:
         raise ConfigError("tables or figures", required="at least one", found="none", hint="Name table2, say.")
+    _check_weights(targets, setting)
     return targets
+
+
+def _check_weights(targets: Sequence[Target], setting: Setting) -> None:
+    without = replace(setting, weights=None)
+    if setting.weights is not None and all(target.plan(setting) == target.plan(without) for target in targets):
+        raise ConfigError(
+            "option --weights",
+            required="a table or figure that shows a pretrained main model: fewshot",
+            found=" ".join(target.name for target in targets),
+            hint="Leave --weights out, or add fewshot.",
+        )
 
 
 def _serving(needed: Sequence[RunConfig], plan: Sequence[RunConfig]) -> list[RunConfig]:
@@ -135,7 +157,7 @@ def _show_plan(needed: Sequence[RunConfig], library: Library, folder: Path, cons
         finished += len(found)
         begun = (folder / directory_name(config)).exists()
         state = f"finished: {found[0].directory}" if found else "begun, will be continued" if begun else "not started"
-        table.add_row(*map(Text, (described(config), config.stream, str(config.seed), str(config.epochs), state)))
+        table.add_row(*map(Text, (_told(config), config.stream, str(config.seed), str(config.epochs), state)))
     _print_whole(table, console)
     console.print(f"{len(needed)} runs, {finished} finished, {len(needed) - finished} not started")
 

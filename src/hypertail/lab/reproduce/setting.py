@@ -52,7 +52,11 @@ SCALES: Mapping[str, Scale] = {
         values={"fisher_samples": 8},
     ),
     "cpu": Scale(
-        "hours on two cores: 10 epochs, 30 for the trunk, one seed", epochs=10, trunk_epochs=30, seeds=(0,), views=5
+        "a night on two cores: 10 epochs, 30 for the trunk, three seeds",
+        epochs=10,
+        trunk_epochs=30,
+        seeds=(0, 1, 2),
+        views=5,
     ),
     "full": Scale("the paper's: 100 epochs, three seeds", epochs=100, trunk_epochs=None, seeds=(0, 1, 2), views=None),
 }
@@ -74,6 +78,7 @@ class Setting:
         strategies: only these rows, `hn-3`, or `lr` for all depths; none: the target's usual ones.
         streams: only these streams, where a target has several; none: all.
         data: root of local datasets, for what is made from images directly.
+        weights: file of the weights of a pretrained main model, for targets that show one beside that of e_1.
     """
 
     preset: str = "tuned"
@@ -83,6 +88,7 @@ class Setting:
     strategies: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
     data: Path | None = None
+    weights: Path | None = None
 
     def __post_init__(self) -> None:
         check_preset(self.preset)

@@ -1,10 +1,20 @@
-"""The tables and figures of the paper, in its order."""
+"""The tables and figures of the paper, in its order, and those that it does not have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hypertail.lab.reproduce.figures import figure4, figure6, figure7, figure8, figure11, figure12, samples
+from hypertail.lab.reproduce.figures import (
+    fewshot,
+    figure4,
+    figure6,
+    figure7,
+    figure8,
+    figure11,
+    figure12,
+    memory,
+    samples,
+)
 from hypertail.lab.reproduce.tables import ablation, table1, table2, table3, table6, updates
 from hypertail.lab.reproduce.target import Target
 
@@ -24,6 +34,8 @@ TARGETS: Mapping[str, Target] = {
         figure8.TARGET,
         figure11.TARGET,
         figure12.TARGET,
+        fewshot.TARGET,
+        memory.TARGET,
         ablation.TARGET,
     )
 }

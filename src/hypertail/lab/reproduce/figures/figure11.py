@@ -73,7 +73,7 @@ def draw(panels: Sequence[Sequence[Line]], notes: Sequence[str]) -> Figure:
         panels: for each experience its lines, named alike in all of them.
         notes: small print.
     """
-    values = np.concatenate([line.values.ravel() for panel in panels for line in panel])
+    values = np.concatenate([line.reach.ravel() for panel in panels for line in panel])
     last = int(max(line.x.max() for panel in panels for line in panel))
     names = {line.name: (line.name, line.colour, line.dashes) for panel in panels for line in panel}
     with drawing.style():

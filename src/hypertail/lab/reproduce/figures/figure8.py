@@ -23,7 +23,7 @@ STREAM = "split-cifar100"
 EXPERIENCES = 3
 HN, LR, PLAIN = "#2f83d0", "#d0632e", "#848993"
 
-# Depth -> name, strategy, options, colour. The paper shows depth 3; the other runs belong to Table 2 anyway.
+# Depth -> name, strategy, options, colour. The paper shows depth 3; Table 2 has most of the other runs anyway.
 _ROWS: Mapping[int, tuple[tuple[str, str, Mapping[str, Any], str], ...]] = {
     depth: (
         ("hypernetwork", f"hn-{depth}", {}, HN),
@@ -35,7 +35,7 @@ _ROWS: Mapping[int, tuple[tuple[str, str, Mapping[str, Any], str], ...]] = {
 
 
 def plan(setting: Setting) -> tuple[RunConfig, ...]:
-    """HN-k and LR-k of Table 2 for k = 2, 3, 4, and LR-3 without replay."""
+    """HN-k and LR-k for k = 2, 3, 4, which Table 2 has too, and LR-3 without replay."""
     return tuple(config for rows in _ROWS.values() for row in rows for config in _configs(setting, row[1], row[2]))
 
 

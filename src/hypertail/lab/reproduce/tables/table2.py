@@ -14,14 +14,16 @@ from hypertail.lab.reproduce.target import Output, Target
 
 STREAMS: Mapping[str, str] = {"split-cifar100": "Split-CIFAR100", "split-tinyimagenet": "Split-TinyImageNet"}
 PRINTED = tuple(TABLE2["split-cifar100"])
+OTHERS = ("lwf-3", "adapter-2", "adapter-3", "head-4", "lda-4")
+"""Rows that the paper lacks: distillation, and what keeps the model of e_1 as it is."""
 REFERENCES = ("separate-1", "separate-2", "separate-3", "separate-4", "joint")
 """Rows that the paper lacks: what could be reached without any forgetting."""
-KNOWN = (*PRINTED, *REFERENCES)
+KNOWN = (*PRINTED, *OTHERS, *REFERENCES)
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     "smoke": ("naive", "lr-3", "hn-3", "hn-f", "separate-3", "joint"),
     "cpu": (
-        *("naive", "ewc", "lr-2", "hn-2", "lr-3", "hn-3", "lr-4", "hn-4"),
+        *("naive", "lr-3", "hn-2", "hn-3", "hn-4", *OTHERS),
         *("separate-2", "separate-3", "separate-4", "joint"),
     ),
     "full": KNOWN,
@@ -88,8 +90,10 @@ def _table(setting: Setting, stream: str, rows: Mapping[str, Sequence[FinishedRu
     planned = [config for name in rows for config in setting.config(stream, name)]
     used = [run for own in rows.values() for run in own]
     more = [
-        "Bytes kept: what is held from one experience to the next, the frozen trunk excepted.",
+        "Bytes kept: what is held from one experience to the next, the frozen trunk excepted; of Adapter, Head and LDA "
+        "the frozen model of the first experience.",
         TIMES,
+        "LwF, Adapter, Head and LDA are not in the paper.",
         "Separate (one stored tail per experience) and Joint (all experiences at once, its bytes without the data) are "
         "references that the paper does not have.",
         "The paper's values are means ± deviation; how many runs it does not say for this table.",

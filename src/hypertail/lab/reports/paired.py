@@ -1,0 +1,132 @@
+"""Paired differences: two groups of runs, seed by seed, where all is equal that is not the strategy."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from hypertail.errors import ConfigError
+from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reports.conditions import Conditions
+from hypertail.lab.reports.groups import Group
+from hypertail.training.metrics import METRICS
+
+_DEVIATIONS = 2
+"""A difference of more standard deviations than this is beyond its spread."""
+_NOTHING = 1e-9
+"""A difference below this is rounding: accuracies are shares of some hundred images."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The differences of one quantity between two groups, a value for each seed that both have.
+
+    Two strategies that learn the same tasks with the same seed meet the same classes, images and trunk. What these do
+    to the accuracy is in both runs, and not in their difference: it tells more than the difference of two means does.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """The number of seeds."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """The mean difference."""
+        return statistics.fmean(self.values)
+
+    @property
+    def std(self) -> float | None:
+        """The sample standard deviation of the differences (n - 1 in the denominator); None for one seed."""
+        return statistics.stdev(self.values) if self.n > 1 else None
+
+    @property
+    def beyond(self) -> bool | None:
+        """Whether the difference is beyond its spread: |mean| is more than two standard deviations of the differences.
+
+        That is a plain rule, not a test: it asks whether a further seed would be likely to show the same sign. None for
+        one seed, whose spread is unknown.
+        """
+        if self.std is None:
+            return None
+        return abs(self.mean) > max(_NOTHING, _DEVIATIONS * self.std)
+
+
+def paired(group: Group, other: Group, quantity: str = "aca") -> Difference | None:
+    """`group` minus `other`, seed by seed; None where no run of one can be compared with a run of the other.
+
+    Runs are a pair where conditions, seed, tasks, data and trunk are the same (`obstacle`). Several runs of one seed
+    count as one, by the mean of their differences.
+
+    Args:
+        group: runs of one strategy.
+        other: runs of another one.
+        quantity: a metric (0..1), `cil` or `seconds`.
+    """
+    values = []
+    for seed in sorted(set(group.seeds) & set(other.seeds)):
+        of_seed = [
+            mine - theirs
+            for run in group.runs
+            for reference in other.runs
+            if run.seed == reference.seed == seed and not obstacle(run, reference)
+            if (mine := _value(run, quantity)) is not None and (theirs := _value(reference, quantity)) is not None
+        ]
+        if of_seed:
+            values.append(statistics.fmean(of_seed))
+    return Difference(tuple(values)) if values else None
+
+
+def why_unpaired(group: Group, other: Group) -> str:
+    """Why `paired` finds no pair, in two or three words; empty where it finds one, or nothing was measured."""
+    shared = set(group.seeds) & set(other.seeds)
+    if not shared:
+        return "other seeds"
+    reasons = [
+        obstacle(run, reference)
+        for run in group.runs
+        for reference in other.runs
+        if run.seed == reference.seed and run.seed in shared
+    ]
+    return "" if "" in reasons else reasons[0]
+
+
+def obstacle(run: RunFile, other: RunFile) -> str:
+    """What makes two runs no pair, in two or three words; empty where they are one.
+
+    The trunk is the same where it was trained alone, on the same data, as long, at the same rate and precision. A trunk
+    that was learned together with the tail is part of the strategy, and so is a model of which nothing is frozen: such
+    runs share all that is outside the strategy with any other.
+    """
+    if run.seed != other.seed:
+        return "other seed"
+    if not Conditions.of(run).alike(Conditions.of(other)):
+        return "other conditions"
+    if run.tasks != other.tasks or (run.data and other.data and run.data.digest != other.data.digest):
+        return "other data"
+    mine, theirs = _trunk(run), _trunk(other)
+    return "other trunk" if mine and theirs and mine != theirs else ""
+
+
+def _trunk(run: RunFile) -> tuple[object, ...]:
+    """What a trunk that was trained alone depends on, beyond seed, data and conditions; empty where there is none."""
+    try:
+        config = RunConfig.from_json(run.config).settled()
+    except ConfigError:  # options of the user's own
+        return ()
+    options = config.options
+    if config.cut is None or not config.cut.has_trunk or options.get("trunk_training") != "alone":
+        return ()
+    if config.to_json().get("weights") is not None:  # of the conditions: nothing is trained
+        return ("weights",)
+    names = ("lr", "schedule", "trunk_rotations")
+    epochs = options.get("trunk_epochs") or config.epochs
+    return (epochs, *map(options.get, names), run.extra.get("precision_of_features"))
+
+
+def _value(run: RunFile, quantity: str) -> float | None:
+    value: float | None = run.metrics[quantity] if quantity in METRICS else getattr(run, quantity)
+    return value
