@@ -76,8 +76,6 @@ class Run:
     depth: Annotated[tuple[str, ...], arg(metavar="K [K ...]")] = ("3",)
     """Frozen blocks, for the strategies with a trunk: 0 to 4 of slim ResNet-18; full is 0 (HN-F)."""
     model: Annotated[str, arg(metavar="NAME", help=f"Main model:{listed(model_names())}")] = MAIN_MODEL
-    weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: train it on e_1)")] = None
-    """Weights (safetensors) of a trunk that was trained elsewhere, for the main model."""
     seeds: Annotated[tuple[int, ...], arg(metavar="S [S ...]")] = (0,)
     """Each seed is a run of its own: class order, initialisation, batches and augmentation follow from it."""
     epochs: Annotated[int, arg(metavar="N")] = 10
@@ -91,6 +89,8 @@ class Run:
     """Folder of the run directories."""
     existing: Existing = "error"
     """If a run directory exists: error; reuse a finished run and continue an unfinished one; replace: start again."""
+    weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: train it on e_1)")] = None
+    """Weights (safetensors) of a trunk that was trained elsewhere, for the main model."""
     measured: Annotated[OmitArgPrefixes[Data], arg(name="data and measurement")] = Data()
     """What is learned of the stream, and what is measured."""
     reading: OmitArgPrefixes[Reading] = Reading()  # noqa: RUF009 - frozen

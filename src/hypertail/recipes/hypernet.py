@@ -219,6 +219,10 @@ def _idle(options: Options, cut: Cut | None) -> set[str]:
         idle.add("virtual_step")
     if not options[Regularisation].curvature:
         idle.add("damping")
+    if options[Generator].classifier == "own":
+        idle.add("classifier_rank")
+        if begins_pretrained(options, cut):  # every head begins at zero
+            idle.add("init")
     if options[Regularisation].output_weight == 0:
         idle |= {"output_tasks", "output_share"}
     if cut is not None and cut.is_classifier:  # no channel-wise head, no adapter of one
