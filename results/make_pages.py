@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,6 +23,7 @@ sys.path.insert(0, str(HERE))
 
 import bank_pages  # noqa: E402
 import safety_pages  # noqa: E402
+import seeds_pages  # noqa: E402
 from page_parts import number, percent, size, table  # noqa: E402
 
 ROOT = HERE.parent
@@ -328,6 +330,7 @@ PAGES = {
     HERE / "tables" / "noise.md": noise,
     HERE / "tables" / "frozen-blocks.md": frozen_blocks,
     HERE / "tables" / "earlier.md": earlier,
+    HERE / "tables" / "three-seeds.md": partial(seeds_pages.three_seeds, NOTE),
 }
 BLOCKS = {
     ROOT / "README.md": {"main-table": main_table},

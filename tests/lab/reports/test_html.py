@@ -208,8 +208,8 @@ def test_statement_on_the_usual_outcome() -> None:
         "Three strategies learned 2 experiences of split-cifar100, one after the other, with 2 seeds. "
         "Naive forgets: on earlier experiences it loses 60.0 points of accuracy, and it ends at 55.0 % on average. "
         "HN-3 loses 1.0 point on earlier experiences. "
-        "The highest mean accuracy at the end is 79.5 % (HN-3), followed by 55.0 % (Naive); the difference of 24.5 "
-        "points is more than both standard deviations together. "
+        "The highest mean accuracy at the end is 79.5 % (HN-3), followed by 55.0 % (Naive); the verdict below says "
+        "whether that is more than the spread. "
         "For reference, Joint (all experiences at once) reaches 90.0 %."
     )
 
@@ -226,7 +226,7 @@ def test_statement_calls_no_winner_within_the_spread() -> None:
     runs += [named("EWC", [[a]], seed) for seed, a in enumerate((0.65, 0.7))]
     text = said(*runs)
     assert text.startswith("Two strategies learned 1 experience of split-cifar100, with 2 seeds. ")
-    assert "their standard deviations over seeds overlap, so neither is ahead for certain." in text
+    assert "followed by 67.5 % (EWC); the verdict below says whether that is more than the spread." in text
     assert "loses" not in text
 
 

@@ -103,16 +103,13 @@ def _leader(groups: Sequence[Group]) -> str:
         )
     ranked.sort(key=lambda item: -item[0].mean)
     (best, first), (next_best, second) = ranked[:2]
-    gap = best.mean - next_best.mean
     text = (
         f"The highest mean accuracy at the end is {percent(best.mean)} ({first.name}), "
         f"followed by {percent(next_best.mean)} ({second.name})"
     )
     if best.std is None or next_best.std is None:
         return f"{text}; without several seeds for both, that difference may be chance."
-    if gap <= best.std + next_best.std:
-        return f"{text}; their standard deviations over seeds overlap, so neither is ahead for certain."
-    return f"{text}; the difference of {points(gap)} is more than both standard deviations together."
+    return f"{text}; the verdict below says whether that is more than the spread."
 
 
 def _references(groups: Sequence[Group]) -> str:

@@ -1,0 +1,129 @@
+"""`tables/three-seeds.md`, made of the runs in three-seeds/: means, spreads and paired differences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from page_parts import number, size, table
+
+HERE = Path(__file__).resolve().parent / "three-seeds"
+Run = dict[str, Any]
+STREAMS = {
+    "split-cifar100": "Split-CIFAR100, 20 experiences of 5 classes, 10 epochs",
+    "split-tinyimagenet": "Split-TinyImageNet, 20 experiences of 10 classes, 32 pixels, 120 images a class, 10 epochs",
+}
+REFERENCE = "HN-3"
+
+
+def _runs(folder: str) -> list[Run]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob(f"{folder}/*/run.json"))]
+
+
+def _name(run: Run) -> str:
+    """The label, with what tells variants of one strategy apart."""
+    method, label = run["config"]["method"], str(run["label"])
+    if label.startswith("Separate") and run["depth"] < 4 and method.get("tail_start") == "fresh":
+        return f"{label}, afresh"
+    return f"{label}, rank {method['task_rank']}" if label.startswith("Adapter") else label
+
+
+def _by_name(runs: Sequence[Run]) -> dict[str, dict[int, Run]]:
+    """Name -> seed -> its run."""
+    found: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        found.setdefault(_name(run), {})[int(run["seed"])] = run
+    return found
+
+
+def _spread(values: Sequence[float], digits: int = 1) -> str:
+    if not values:
+        return ""
+    return number(mean(values), digits) + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def _aca(run: Run) -> float:
+    return 100 * float(run["metrics"]["aca"])
+
+
+def difference(one: Mapping[int, Run], other: Mapping[int, Run]) -> str:
+    """Mean and deviation of the differences of ACA seed by seed; in brackets where they are within two deviations."""
+    gaps = [_aca(one[seed]) - _aca(other[seed]) for seed in sorted(one.keys() & other.keys())]
+    if len(gaps) < 2:
+        return f"({number(gaps[0])})" if gaps else ""
+    text = f"{number(mean(gaps))} ± {stdev(gaps):.1f}"
+    return text if abs(mean(gaps)) > 2 * stdev(gaps) else f"({text})"
+
+
+def _where(runs: Mapping[int, Run]) -> str:
+    return ", ".join(sorted({str(run["hardware"].get("gpu", "CPU")).removeprefix("NVIDIA ") for run in runs.values()}))
+
+
+def _stream(folder: str) -> str:
+    found = _by_name(_runs(folder))
+    body = []
+    for name in sorted(found, key=lambda name: -mean(map(_aca, found[name].values()))):
+        runs = found[name]
+        forgotten = [
+            100 * run["metrics"]["forgetting"] for run in runs.values() if run["metrics"]["forgetting"] is not None
+        ]
+        untold = [(run.get("class_incremental") or {}).get("class_means") for run in runs.values()]
+        kept = next(iter(runs.values()))
+        body.append(
+            [
+                name,
+                _spread([_aca(run) for run in runs.values()]),
+                difference(found[REFERENCE], runs) if name != REFERENCE and REFERENCE in found else "",
+                _spread(forgotten) if name != "Joint" else "",
+                _spread([100 * each["accuracy"] for each in untold if each]),
+                "all data" if name == "Joint" else size(kept["bytes_kept"] / len(kept["tasks"])),
+                str(len(runs)),
+                _where(runs),
+            ]
+        )
+    head = ("", "ACA %", f"{REFERENCE} is ahead by", "forgetting", "CIL %", "bytes a task", "n", "on")
+    return table(head, body)
+
+
+def _few() -> str:
+    found: dict[str, dict[int, dict[int, Run]]] = {}
+    for run in _runs("few-images"):
+        found.setdefault(str(run["label"]), {}).setdefault(int(run["config"]["images_per_class"]), {})[run["seed"]] = (
+            run
+        )
+    numbers = sorted({count for by_count in found.values() for count in by_count})
+    body = []
+    for label in sorted(
+        found, key=lambda label: -mean(_aca(run) for each in found[label].values() for run in each.values())
+    ):
+        cells = [_spread([_aca(run) for run in found[label].get(count, {}).values()]) for count in numbers]
+        body.append([label, *cells])
+    if {"HN-2", "Adapter-2"} <= found.keys():
+        ahead = [difference(found["HN-2"].get(count, {}), found["Adapter-2"].get(count, {})) for count in numbers]
+        body.append(["*HN-2 is ahead of Adapter-2 by*", *ahead])
+    seeds = {count: max(len(by_count.get(count, {})) for by_count in found.values()) for count in numbers}
+    head = ("", *(f"{count} images a class (n = {seeds[count]})" for count in numbers))
+    return table(head, body)
+
+
+def three_seeds(note: str) -> str:
+    """The page."""
+    text = (
+        "# Three seeds\n\n" + note + "\n"
+        "Test data, preset `tuned`; mean ± sample standard deviation over n seeds. Differences are paired: same seed, "
+        "data and trunk; in\nbrackets where they are within two standard deviations of the differences, or of one seed. "
+        "*CIL*: the task is not told, but that of\nthe nearest class mean of trunk features. Runs, with hardware and "
+        "versions: [three-seeds](../three-seeds).\n"
+    )
+    for folder, title in STREAMS.items():
+        if _runs(folder):
+            text += f"\n## {title}\n\n{_stream(folder)}"
+    if _runs("few-images"):
+        text += (
+            "\n## Few images a class, pretrained CIFAR-10 ResNet-20 cut at `layer3`, Split-CIFAR100\n\n"
+            "`hypertail reproduce fewshot --weights cifar10-resnet20.safetensors`, 40 epochs, ACA %.\n\n" + _few()
+        )
+    return text
