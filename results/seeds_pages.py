@@ -114,7 +114,7 @@ def three_seeds(note: str) -> str:
     text = (
         "# Three seeds\n\n" + note + "\n"
         "Test data, preset `tuned`; mean ± sample standard deviation over n seeds. Differences are paired: same seed, "
-        "data and trunk; in\nbrackets where they are within two standard deviations of the differences, or of one seed. "
+        "data and trunk; in\nbrackets where they are within two standard deviations of the differences, or one seed. "
         "*CIL*: the task is not told, but that of\nthe nearest class mean of trunk features. Runs, with hardware and "
         "versions: [three-seeds](../three-seeds).\n"
     )
