@@ -37,6 +37,12 @@ def trials() -> str:
         f"{kills['banks']['kills']} of bank commands; wrong: "
         f"{len(kills['wrong'])}.\n"
     )
+    if (SAFETY / "resume-of-presets.json").is_file():
+        resumed = json.loads((SAFETY / "resume-of-presets.json").read_text(encoding="utf-8"))
+        text += (
+            f"\nStopped within an epoch of experience 1, 2, 3 and resumed: {sum(resumed['tried'].values()):,} stops of "
+            f"{len(resumed['tried'])} pairs of preset and strategy; wrong: {len(resumed['wrong'])}.\n"
+        )
     if (SAFETY / "fuzz.json").is_file():
         fuzz = json.loads((SAFETY / "fuzz.json").read_text(encoding="utf-8"))
         kinds = Counter[str]()

@@ -52,3 +52,13 @@ def test_a_dict_of_buffers_equals_itself_alone() -> None:
 def test_bytes_and_parameters_are_counted() -> None:
     assert nbytes([torch.zeros(3), torch.zeros(2, dtype=torch.float64)]) == 28
     assert count_parameters(nn.Linear(3, 2)) == 8
+
+
+def test_what_is_loaded_lies_in_memory_as_what_was_there() -> None:
+    """A resumed run summed over another layout, and ended with other bits."""
+    values = torch.arange(2 * 3 * 2 * 2.0).view(2, 3, 2, 2)
+    there = BufferDict({"a.b": torch.zeros_like(values).to(memory_format=torch.channels_last)})
+    there.load_state_dict({"a.b": values, "new": values})
+    assert torch.equal(there["a.b"], values)
+    assert there["a.b"].is_contiguous(memory_format=torch.channels_last)
+    assert there["new"].is_contiguous()

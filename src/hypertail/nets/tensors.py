@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 
 class BufferDict(nn.Module, MutableMapping[str, Tensor]):
     """Tensors by name: they move with the module that holds them and are in its state dict.
 
-    Unlike buffers, names may hold dots, and come and go. Loading takes whatever names the state has, as copies.
+    Unlike buffers, names may hold dots, and come and go. Loading takes whatever names the state has, as copies, which
+    lie in memory as the tensors of the same names and shapes did: sums over another layout round in another way.
 
     Args:
         tensors: to begin with; they are not copied.
@@ -46,8 +48,15 @@ class BufferDict(nn.Module, MutableMapping[str, Tensor]):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
         saved = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+        before = dict(self._buffers)
         self.clear()
-        self.update({name: value.detach().clone() for name, value in saved.items()})
+        self.update({name: _copy(value, before.get(name)) for name, value in saved.items()})
+
+
+def _copy(value: Tensor, before: Tensor | None) -> Tensor:
+    if before is None or before.shape != value.shape:
+        return value.detach().clone()
+    return torch.empty_like(before, dtype=value.dtype, device=value.device).copy_(value)
 
 
 class BuffersOfTasks(nn.Module):

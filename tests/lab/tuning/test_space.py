@@ -127,7 +127,7 @@ def test_by_default_what_the_recipe_says_around_its_values() -> None:
     # what is left open has the value that it stands for
     assert default_space(BASE)["penalty_weight"] == (0.006, 0.03, 0.15)
     printed = RunConfig("tiny", "hn", 4, preset="printed")
-    assert set(default_space(printed)) == {"lr", "penalty_weight", "embedding"}
+    assert set(default_space(printed)) == {"hyper_lr", "penalty_weight", "embedding"}
     weighed = {"ewc": {"ewc_weight"}, "lwf": {"distill_weight"}, "replay": {"replay_coefficient"}}
     for strategy, others in {"naive": set(), **weighed}.items():
         config = RunConfig("tiny", strategy, 3)
@@ -170,8 +170,11 @@ def test_an_option_is_fixed_or_tried() -> None:
 
 def test_options_as_words_of_a_command() -> None:
     usual = usual_options("hn")
-    changed = usual.replace(curvature=False, hyper_lr=None, mlp=(20, 10), per_sample=True, norm="instance")
+    changed = usual.replace(
+        curvature=False, task_lr=None, hyper_lr=1e-3, mlp=(20, 10), per_sample=True, norm="instance"
+    )
     assert arguments(usual, usual) == []
     assert arguments(changed, usual) == [
-        *("--hyper-lr", "None", "--norm", "instance", "--mlp", "20", "10", "--per-sample", "--no-curvature")
+        *("--hyper-lr", "0.001", "--task-lr", "None", "--norm", "instance", "--mlp", "20", "10", "--per-sample"),
+        "--no-curvature",
     ]

@@ -107,11 +107,11 @@ def test_the_command_of_the_best_says_all_that_differs_from_the_preset() -> None
         classes_per_experience=2,
         options=usual_options("hn", "printed").replace(curvature=True, views=1),
     )
-    chosen = Trial({"mlp": (20, 10), "standardise": False, "hyper_lr": 1e-3})
+    chosen = Trial({"mlp": (20, 10), "standardise": False, "hyper_lr": 2e-3})
     assert command_for(chosen, Search(base, {}, (0, 2)), DataPlace(Path("my data"), False)) == (
         "hypertail run tiny --strategy hn-4 --preset printed --seeds 0 2 --epochs 1 --batch-size 8 --image-size 16 "
         "--classes-per-experience 2 --data 'my data' --no-cache "
-        "--views 1 --hyper-lr 0.001 --mlp 20 10 --curvature"
+        "--views 1 --hyper-lr 0.002 --mlp 20 10 --curvature"
     )
 
 
