@@ -12,12 +12,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
@@ -29,7 +26,8 @@ from hypertail.lab.experiments.listener import Listener
 from hypertail.lab.experiments.place import Place
 from hypertail.lab.experiments.run import execute
 from hypertail.recipes.presets import PRESETS
-from hypertail.streams import Stream, build_stream
+from hypertail.streams import Stream
+from support.runs import few_digits
 from support.tiny import StopAfter
 
 STRATEGIES = (
@@ -41,13 +39,9 @@ OPTIONS = {"trunk_epochs": 2, "views": 2, "reference_steps": 4}
 
 
 @lru_cache
-def few_digits() -> Stream:
-    """Three experiences with 18 images each: three batches an epoch."""
-    experiences = []
-    for experience in build_stream("digits", experiences=3):
-        rows = torch.arange(18)
-        experiences.append(replace(experience, train=experience.train.subset(rows), test=experience.test.subset(rows)))
-    return Stream("digits", tuple(experiences), experiences[0].image_shape)
+def three_experiences() -> Stream:
+    """Three batches an epoch in each."""
+    return few_digits(3, 18)
 
 
 class Counting(StopAfter):
@@ -66,7 +60,7 @@ def run(config: RunConfig, directory: Path, trunks: Path, stop: StopAfter) -> No
     """Run, or go on."""
     listener = Listener()
     listener.stop = stop
-    execute(config, directory, PLACE, existing="reuse", trunks=trunks, stream=few_digits, listener=listener)
+    execute(config, directory, PLACE, existing="reuse", trunks=trunks, stream=three_experiences, listener=listener)
 
 
 def tried(config: RunConfig, folder: Path, trunks: Path) -> dict[int, list[str]]:

@@ -197,3 +197,12 @@ def test_moments_of_tokens_are_over_channels_however_many_tokens_there_are() -> 
         torch.testing.assert_close(curvature.inputs["0.weight"], rows.T @ rows / len(rows))
         slope = (directions(5, 3) @ own.weights(0)["2.weight"]).detach() / count  # of each token alike
         torch.testing.assert_close(curvature.outputs["0.weight"], count**2 * slope.T @ slope / 5)
+
+
+def test_a_layer_that_sees_nothing_but_zeros_leaves_finite_factors() -> None:
+    """A dead trunk: the second moments of kernel positions are divided by their mean, which is zero."""
+    own, curvature = net(), Curvature()
+    curvature.update(own, 0, torch.zeros(5, 2, 4, 4, dtype=torch.float64), torch.Generator().manual_seed(9))
+    assert not curvature.positions["conv.weight"].any()
+    for factors in (curvature.inputs, curvature.outputs, curvature.positions):
+        assert all(factor.isfinite().all() for factor in factors.values())

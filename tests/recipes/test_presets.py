@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
-import torch
 
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig, expand
 from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names, usual_options
 from hypertail.recipes.presets import PRESETS, check_preset
-from hypertail.streams import Stream, build_stream
-from support.runs import run_in
+from hypertail.streams import Stream
+from support.runs import few_digits, run_in
 
 EVERYONE = (
     *("naive", "ewc", "joint", "lwf-3", "lwf-f", "lr-3", "separate-3", "adapter-3", "head-3", "lda-3"),
@@ -23,13 +21,8 @@ EVERYONE = (
 
 
 @lru_cache
-def few_digits() -> Stream:
-    """The first two experiences of digits with 12 images each: the released preset generates one tail per image."""
-    experiences = []
-    for experience in build_stream("digits", experiences=2):
-        rows = torch.arange(12)
-        experiences.append(replace(experience, train=experience.train.subset(rows), test=experience.test.subset(rows)))
-    return Stream("digits", tuple(experiences), experiences[0].image_shape)
+def two_experiences() -> Stream:
+    return few_digits(2, 12)
 
 
 @pytest.mark.parametrize("strategy", EVERYONE)
@@ -40,7 +33,7 @@ def test_every_preset_runs_with_every_strategy(
     base = RunConfig("digits", "naive", preset=name, epochs=1, batch_size=6)
     out = Path(tmp_path_factory.getbasetemp(), f"presets-{name}")
     (config,) = expand([strategy], [], [0], base, {"trunk_epochs": 1})
-    result = run_in(out, config, stream=few_digits)
+    result = run_in(out, config, stream=two_experiences)
     assert (result.preset, result.strategy) == (name, config.strategy)
     assert result.metrics["aca"] is not None
     assert len(result.accuracy) == 2

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.listener import Listener
 from hypertail.lab.experiments.place import DataPlace, Place
 from hypertail.lab.experiments.run import Existing, execute
 from hypertail.lab.records.runfile import RunFile
-from hypertail.streams import Stream
+from hypertail.streams import Stream, build_stream
 
 
 class Calls(Listener):
@@ -65,3 +67,12 @@ def run_in(
 def changed(config: RunConfig, **options: Any) -> RunConfig:
     """The same run with other values for the options that its strategy has."""
     return replace(config, options=config.options.updated(options))
+
+
+def few_digits(experiences: int, images: int) -> Stream:
+    """The first experiences of digits with a few images each: `released` generates one tail per image."""
+    few = []
+    for experience in build_stream("digits", experiences=experiences):
+        rows = torch.arange(images)
+        few.append(replace(experience, train=experience.train.subset(rows), test=experience.test.subset(rows)))
+    return Stream("digits", tuple(few), few[0].image_shape)

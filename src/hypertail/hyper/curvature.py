@@ -101,9 +101,9 @@ class Curvature(nn.Module):
         self.averaged += 1
         for factors, sums in ((self.inputs, sums_in), (self.outputs, sums_out), (self.positions, sums_positions)):
             for name, value in sums.items():
-                # a dead layer sees nothing but zeros
-                seen_most = value.diagonal().mean().clamp_min(torch.finfo(value.dtype).tiny)
-                mean = value / (seen_most if factors is self.positions else len(features))
+                # the tiniest number for a dead layer, which sees nothing but zeros
+                tiny = torch.finfo(value.dtype).tiny
+                mean = value / (value.diagonal().mean().clamp_min(tiny) if factors is self.positions else len(features))
                 factors[name] = mean if name not in factors else (factors[name] * before + mean) / (before + 1)
 
     def damped(self, factors: BufferDict) -> dict[str, Tensor]:

@@ -243,8 +243,9 @@ def _check(options: Options, cut: Cut | None, pixels: int | None) -> None:
 
 def _space(options: Options) -> dict[str, tuple[Any, ...]]:
     generator, weight = options[Generator], options[Regularisation].penalty_weight
+    rate = generator.hyper_lr
     sizes = sorted({max(1, generator.embedding // 2), generator.embedding, 2 * generator.embedding})
-    space: dict[str, tuple[Any, ...]] = {"hyper_lr": around(generator.hyper_lr or 3e-4, 3)}
+    space: dict[str, tuple[Any, ...]] = {} if rate is None else {"hyper_lr": around(rate, 3)}
     if weight is not None:
         space["penalty_weight"] = around(weight, 5)
     return {**space, "embedding": tuple(sizes)}

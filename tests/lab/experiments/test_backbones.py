@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hypertail.cli import main as cli
 from hypertail.errors import ConfigError, DataError
 from hypertail.lab.experiments.backbones import digest_of_weights, pretrained_trunk
 from hypertail.lab.experiments.begun import read_begun
@@ -20,7 +21,7 @@ from hypertail.lab.experiments.run import strategy_of
 from hypertail.nets.models import main_model
 from hypertail.nets.standardise import Restore, Standardise
 from hypertail.strategies import Task
-from hypertail.streams import Compose, Normalise, Stream
+from hypertail.streams import Compose, Normalise, Stream, build_stream
 from support.runs import run_in
 from support.tiny import tiny_stream
 
@@ -130,3 +131,31 @@ def test_other_files_and_other_strategies_are_refused(tmp_path: Path) -> None:
     for strategy, depth in (("naive", None), ("joint", None), ("hn", 0)):
         with pytest.raises(ConfigError, match="a strategy with a frozen trunk"):
             RunConfig("tiny", strategy, depth, weights="00")
+
+
+def test_images_of_other_channels_are_refused(tmp_path: Path) -> None:
+    path = weights_of(tmp_path / "weights.safetensors", "cifar-resnet20")
+    config = config_of(path, "adapter", model="cifar-resnet20", depth=2)
+    grey = build_stream("digits", experiences=2)
+    with pytest.raises(ConfigError, match=r"images of digits: required 3 channels, .* found 1\. Use a stream of such"):
+        pretrained_trunk(config, grey, path, CPU)
+
+
+def test_as_a_user_runs_it_and_resumes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(main_model("slim-resnet18").build(2, channels=1, norm="batch").state_dict(), path)
+    out = tmp_path / "runs"
+    short = ("--experiences", "2", "--epochs", "1", "--images-per-class", "6", "--image-size", "8")
+    cli(["run", "digits", "--strategy", "adapter-3", "--weights", str(path), *short, "--out", str(out)])
+    (directory,) = (place for place in out.iterdir() if (place / "run.json").is_file())
+    (directory / "run.json").unlink()
+    cli(["resume", str(directory)])
+    assert (directory / "run.json").is_file()
+    path.write_bytes(path.read_bytes() + b" ")
+    (directory / "run.json").unlink()
+    with pytest.raises(SystemExit):
+        cli(["resume", str(directory)])
+    assert "required the file that the run began with" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(SystemExit):
+        cli(["run", "digits", "--strategy", "naive", "--weights", str(path), *short, "--out", str(out)])
+    assert "a strategy with a frozen trunk" in " ".join(capsys.readouterr().err.split())

@@ -50,15 +50,17 @@ def pretrained_trunk(config: RunConfig, stream: Stream, path: Path | None, devic
         device: where the trunk is to work.
 
     Raises:
-        ConfigError: no file was named, or the file is not the one of this run.
+        ConfigError: no file was named, the file is not the one of this run, or images have other channels than those
+            that the weights were trained with.
         DataError: it cannot be read, or holds the weights of another model.
     """
     started = time.perf_counter()
     _check_file(config, path)
     assert path is not None
+    known = main_model(config.model)
+    brought = _brought(known, stream)
     model = build_model(config.model, stream, stream.max_classes, config.seed, "model")
     body, _ = headless(model)
-    known = main_model(config.model)
     wanted = body.state_dict()
     found = {known.stage_of(name): value for name, value in _read(path).items()}
     for name, value in wanted.items():
@@ -74,7 +76,7 @@ def pretrained_trunk(config: RunConfig, stream: Stream, path: Path | None, devic
             )
     body.load_state_dict({name: found[name] for name in wanted})
     trunk, tail = decompose(body.to(device), config.depth)
-    trunk = nn.Sequential(*_brought(known, stream), trunk).to(device)
+    trunk = nn.Sequential(*brought, trunk).to(device)
     if config.options[FrozenTrunk].standardise:
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
         tail = nn.Sequential(Restore(cast(Standardise, trunk[-1])), tail)

@@ -120,7 +120,7 @@ def _trunk(run: RunFile) -> tuple[object, ...]:
     options = config.options
     if config.cut is None or not config.cut.has_trunk or options.get("trunk_training") != "alone":
         return ()
-    if config.to_json().get("weights") is not None:  # of the conditions: nothing is trained
+    if config.weights is not None:  # of the conditions: nothing is trained
         return ("weights",)
     names = ("lr", "schedule", "trunk_rotations")
     epochs = options.get("trunk_epochs") or config.epochs
