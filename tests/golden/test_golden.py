@@ -50,17 +50,47 @@ IMAGES = ("naive:tuned", "separate-3:tuned", "lr-4:tuned", "hn-3:tuned", "hn-2:p
 pytestmark = pytest.mark.slow
 
 
-def machine() -> dict[str, str]:
-    """What decides the last digits."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), processor)
+def machine() -> dict[str, Any]:
+    """What decides the last digits.
+
+    The processor by more than its name, which whole families share; its caches, by which kernels choose their blocks;
+    torch, and what it computes here.
+    """
+    cpuinfo, caches = Path("/proc/cpuinfo"), Path("/sys/devices/system/cpu/cpu0/cache")
+    first = cpuinfo.read_text(encoding="utf-8").split("\n\n")[0] if cpuinfo.is_file() else platform.processor()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
     return {
-        "processor": processor,
+        "processor": [facts.get(name, "") for name in ("model name", "cpu family", "model", "stepping")],
+        "flags": hashlib.blake2b(facts.get("flags", first).encode(), digest_size=8).hexdigest(),
+        "caches": [path.read_text(encoding="utf-8").strip() for path in sorted(caches.glob("index*/size"))],
+        "cores": os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
+        "computes": computed(),
     }
+
+
+def computed() -> str:
+    """Digest of what torch alone makes of convolutions, normalisation and products, forward and backward."""
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 20, 3, padding=1, bias=False),
+        torch.nn.BatchNorm2d(20),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(20, 40, 3, stride=2, padding=1, bias=False),
+        torch.nn.BatchNorm2d(40),
+        torch.nn.Conv2d(40, 160, 1, bias=False),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(160, 10),
+    )
+    optimizer = torch.optim.Adam(layers.parameters(), lr=1e-2)
+    for _ in range(10):
+        images, labels = torch.randn(16, 1, 16, 16), torch.randint(10, (16,))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(layers(images), labels).backward()
+        optimizer.step()
+    return digest(dict(layers.named_parameters()))
 
 
 class _KilledError(BaseException):
@@ -97,7 +127,9 @@ def result_of(base: RunConfig, name: str, out: Path, data: DataPlace) -> dict[st
 def digest(tensors: dict[str, torch.Tensor]) -> str:
     """Of all numbers, whatever the tensors are called and in which order they come."""
     parts = sorted(
-        hashlib.blake2b(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes(), digest_size=16).digest()
+        hashlib.blake2b(
+            tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes(), digest_size=16
+        ).digest()
         for tensor in tensors.values()
         if tensor.is_floating_point() and tensor.numel()
     )
@@ -105,15 +137,18 @@ def digest(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def check(key: str, result: dict[str, Any]) -> None:
-    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.is_file() else {"runs": {}}
+    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.is_file() else {"machines": {}, "runs": {}}
+    here = machine()
+    name = hashlib.blake2b(json.dumps(here, sort_keys=True).encode(), digest_size=4).hexdigest()
     if STORING:
-        runs = stored["runs"] | {key: result}
-        content = {"machine": machine(), "runs": dict(sorted(runs.items()))}
-        lines = json.dumps(content, indent=1).replace("\n    ", " ").replace("\n   ]", "]")
-        STORED.write_text(lines + "\n", encoding="utf-8")
+        runs = stored["runs"] | {key: {"machine": name, **result}}
+        used = {run["machine"] for run in runs.values()}
+        machines = {known: about for known, about in (stored["machines"] | {name: here}).items() if known in used}
+        lines = json.dumps({"machines": machines, "runs": dict(sorted(runs.items()))}, indent=1)
+        STORED.write_text(lines.replace("\n    ", " ").replace("\n   ]", "]") + "\n", encoding="utf-8")
         return
-    expected = stored["runs"][key]
-    if stored["machine"] == machine():
+    expected = dict(stored["runs"][key])
+    if expected.pop("machine") == name:
         assert result == expected
         return
     found, known = ([value for row in rows["accuracy"] for value in row] for rows in (result, expected))
