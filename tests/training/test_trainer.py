@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hypertail.errors import ConfigError, TrainingError
 from hypertail.seeds import seeded
-from hypertail.storage.checkpoint import load_checkpoint
+from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Lesson, Naive, Optimisation, Strategy, Task
 from hypertail.streams import Stream
 from hypertail.training.trainer import Trainer
@@ -175,6 +175,38 @@ def test_what_is_measured_of_every_experience() -> None:
     assert len(result.seconds_per_experience) == 3
     assert set(result.seconds) == {"features", "training", "evaluation"}
     assert 0 < sum(result.seconds.values()) <= sum(result.seconds_per_experience) + 1e-6
+
+
+class Wavering(Recording):
+    """Answers class 1 for the images of the first task above a brightness that falls with every task begun."""
+
+    def predict(self, inputs: Tensor, task: int) -> Tensor:
+        bright = inputs.flatten(1).mean(1) > (1.0 - len(self.begun) if task == 0 else torch.inf)
+        return torch.stack((~bright, bright), 1).float()
+
+
+def test_changed_answers_are_counted_though_accuracy_may_be_the_same() -> None:
+    strategy = Wavering()
+    result = train(strategy, STREAM, epochs=1)
+    images = STREAM[0].test_transform(STREAM[0].test.images, torch.Generator()).flatten(1).mean(1)
+    begun, ended = images > 0.0, images > -2.0
+    assert result.changed == [pytest.approx(float((begun != ended).double().mean())), 0.0, 0.0]
+    assert result.changed[0] > 0
+
+
+def test_no_answers_change_where_all_experiences_are_learned_at_once() -> None:
+    assert train(build("joint", classes=3), STREAM, epochs=1).changed == []
+
+
+def test_a_checkpoint_without_first_answers_goes_on_without_them(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    train(Recording(), tiny_stream(2), epochs=1, checkpoint=path)
+    tensors, facts = load_checkpoint(path)
+    path.unlink()
+    del facts["changed"]
+    save_checkpoint(path, {name: value for name, value in tensors.items() if not name.startswith("answers.")}, facts)
+    result = train(Recording(), tiny_stream(3), epochs=1, checkpoint=path, resume=True)
+    assert result.changed == [None, None, 0.0]
 
 
 def test_progress_counts_optimizer_steps() -> None:

@@ -19,6 +19,8 @@ class Result:
         bytes_per_experience: bytes kept after each experience.
         losses: mean training loss of each epoch of each experience.
         curves: accuracies within experiences, if asked for.
+        changed: share of the answers to the test images of each experience, 0..1, that are no longer those given right
+            after it was learned; None where those are unknown; none where all experiences are learned at once.
     """
 
     accuracy: Tensor
@@ -29,3 +31,4 @@ class Result:
     bytes_per_experience: list[int] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
+    changed: list[float | None] = field(default_factory=list)

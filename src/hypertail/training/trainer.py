@@ -15,7 +15,9 @@ from torch import Tensor
 from hypertail.errors import ConfigError
 from hypertail.storage.generations import is_saved, load_generation, save_generation
 from hypertail.strategies import Lesson, Strategy
+from hypertail.strategies.strategy import below
 from hypertail.streams import Experience, Stream
+from hypertail.training.answers import FirstAnswers, answers_of
 from hypertail.training.features.cache import FeatureCache, warn
 from hypertail.training.interval import Interval
 from hypertail.training.loop import Loop, Position, Progress, check_length, silent
@@ -26,6 +28,10 @@ from hypertail.training.stop import Stop
 from hypertail.training.within import Unfinished, Within
 
 Split = Literal["test", "validation"]
+
+# What a checkpoint says was measured; answers, which older ones lack, lie in its tensors.
+_MEASURED = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
+_FIRST = "answers."
 
 
 def unheard(task: int, accuracies: Tensor) -> None:
@@ -111,6 +117,7 @@ class Trainer:
             kept=self._kept,
         )
         self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
+        self._first = FirstAnswers()
         self._done = 0
         self.stop, self.notice, self.may_save = stop or Stop(), notice, may_save
         self._within = None if checkpoint is None else Within(checkpoint, save_every, notice)
@@ -146,7 +153,7 @@ class Trainer:
             with self.stop.heeded():
                 self._learn(group, unfinished)
                 with self._clock("evaluation"):
-                    self.result.accuracy[last, : last + 1] = self.evaluate(last)
+                    self._measure(last)
                 # experiences learned together share the time they took
                 seconds = self._elapsed() / len(group)
                 self.result.seconds_per_experience += [seconds] * len(group)
@@ -221,18 +228,29 @@ class Trainer:
         there = self.checkpoint is not None and self.checkpoint.is_file()
         return f"The state before this experience is kept in {self.checkpoint}. " if there else ""
 
-    @torch.no_grad()
     def evaluate(self, last: int) -> Tensor:
         """Accuracies (last + 1,) on experiences 0 .. last, in 0..1."""
-        accuracies = []
-        for experience in list(self.stream)[: last + 1]:
-            inputs = self.cache.test(experience, self.split)
+        return self._accuracies(self._answers(last))
+
+    def _answers(self, last: int) -> list[Tensor]:
+        learned = list(self.stream)[: last + 1]
+        return [answers_of(self.strategy, e.task, self.cache.test(e, self.split)) for e in learned]
+
+    def _accuracies(self, answers: list[Tensor]) -> Tensor:
+        right = []
+        for experience, answered in zip(self.stream, answers, strict=False):
             examples = experience.test if self.split == "test" else experience.validation
             assert examples is not None
-            predict = self.strategy.prepare(experience.task)
-            predicted = torch.cat([predict(part).argmax(1) for part in inputs.split(500)])
-            accuracies.append((predicted == examples.labels.to(self.device)).double().mean())
-        return torch.stack(accuracies).cpu()
+            right.append((answered == examples.labels.to(self.device)).double().mean())
+        return torch.stack(right).cpu()
+
+    def _measure(self, last: int) -> None:
+        """After an experience: how many answers are right, and how many are others than they were."""
+        answers = self._answers(last)
+        self.result.accuracy[last, : last + 1] = self._accuracies(answers)
+        if not self.strategy.all_at_once:
+            self._first.record(last, answers[last])
+            self.result.changed = self._first.changed(answers)
 
     @contextmanager
     def _clock(self, phase: str) -> Iterator[None]:
@@ -247,14 +265,15 @@ class Trainer:
         assert self.checkpoint is not None
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
         self.may_save()
+        tensors |= {f"{_FIRST}{name}": answers for name, answers in self._first.state().items()}
         save_generation(self.checkpoint, tensors | {"accuracy": self.result.accuracy}, self._facts(learned))
         if self._within is not None:
             self._within.clear()
 
     def _facts(self, learned: int) -> dict[str, Any]:
         """What a checkpoint says beside its tensors."""
-        measured = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
-        facts = {**self._identity(), "learned": learned, **{name: getattr(self.result, name) for name in measured}}
+        measured = {name: getattr(self.result, name) for name in (*_MEASURED, "changed")}
+        facts = {**self._identity(), "learned": learned, **measured}
         if self.strategy.frozen_trunk is None:
             del facts["views"]  # which decide nothing without one
         return facts
@@ -286,14 +305,15 @@ class Trainer:
         assert self.checkpoint is not None
         tensors, facts = load_generation(self.checkpoint, self.notice, str(self.device))
         check_same_run(self.checkpoint, facts, self._identity(), may_grow=not self.strategy.all_at_once)
-        state = {name.removeprefix("strategy."): value for name, value in tensors.items() if name != "accuracy"}
         with explained(self.checkpoint):
-            self.strategy.load_state(state)
+            self.strategy.load_state(below("strategy.", tensors))
+            self._first.load_state(below(_FIRST, tensors))
         self.result.accuracy = enlarged(tensors["accuracy"].cpu(), len(self.stream))
         self._measured(facts)
         return int(facts["learned"])
 
     def _measured(self, facts: Mapping[str, Any]) -> None:
         """Take over what a checkpoint says was measured, accuracies apart."""
-        for name in ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves"):
+        for name in _MEASURED:
             setattr(self.result, name, facts[name])
+        self.result.changed = facts.get("changed", [])

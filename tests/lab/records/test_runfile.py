@@ -172,6 +172,24 @@ def test_accuracy_without_tasks_that_does_not_fit(value: object, tmp_path: Path)
         RunFile.read(path)
 
 
+def test_changed_answers_are_an_optional_key(tmp_path: Path) -> None:
+    tasks = len(sample_run().tasks)
+    shares = (0.25, *(0.0,) * (tasks - 2), 0.5)
+    run = replace(sample_run(), answers_changed=shares)
+    assert RunFile.read(run.write(tmp_path / "run.json")).answers_changed == shares
+    assert run.changed == pytest.approx(0.25 / (tasks - 1))  # the last task had no time to change
+    assert replace(run, answers_changed=(None, *shares[1:])).changed is None
+    assert sample_run().changed is None
+    assert "answers_changed" not in sample_run().to_json()
+
+
+@pytest.mark.parametrize("value", [{}, 0.5, [1.5], ["a"], [0.5] * 9, None])
+def test_changed_answers_that_do_not_fit(value: object, tmp_path: Path) -> None:
+    path = written(tmp_path, lambda content: content.update(answers_changed=value))
+    with pytest.raises(CheckpointError, match="key 'answers_changed': required"):
+        RunFile.read(path)
+
+
 def test_curves_and_metrics_may_be_missing(tmp_path: Path) -> None:
     def drop(content: dict[str, Any]) -> None:
         del content["curves"], content["metrics"]

@@ -48,7 +48,7 @@ def test_statistics_over_seeds_are_numpys() -> None:
     for group in group_runs(sample_runs(4, seeds=5)):
         for quantity in QUANTITIES:
             stat = group.stat(quantity)
-            if quantity == "cil":  # which these runs did not measure
+            if quantity in ("cil", "changed"):  # which these runs did not measure
                 assert stat is None
                 continue
             values = [getattr(run, quantity, None) or run.metrics.get(quantity, 0) for run in group.runs]
@@ -68,6 +68,13 @@ def test_accuracy_without_tasks_has_a_column_where_a_run_measured_it() -> None:
     assert sorted(row[place] for row in table.rows) == ["62.5", "–"]
     assert any(note.startswith("CIL: the task is not told") for note in table.notes)
     assert "0.625" in to_csv([replace(untold, class_incremental=way)])
+
+
+def test_changed_answers_have_a_column_where_some_changed() -> None:
+    run = tiny_run([[0.9, NAN], [0.9, 0.7]])
+    (still,), (table,) = (build_tables([replace(run, answers_changed=(share, 0.0))]) for share in (0.0, 0.125))
+    assert "answers changed %" not in still.columns
+    assert table.rows[0][table.columns.index("answers changed %")] == "12.5"
 
 
 def test_one_seed_has_no_spread() -> None:

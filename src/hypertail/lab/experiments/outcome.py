@@ -84,5 +84,6 @@ def run_file(
         started=started.isoformat(timespec="seconds"),
         data=begun.data,
         class_incremental=class_incremental or None,
+        answers_changed=tuple(result.changed),
         extra=extra,
     )

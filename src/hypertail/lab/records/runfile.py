@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ class RunFile:
     curves: tuple[Curve, ...] = ()
     data: DataRecord | None = None  # None in files of versions that did not record it
     class_incremental: Mapping[str, Mapping[str, float]] | None = None  # None where it was not measured
+    answers_changed: tuple[float | None, ...] = ()  # a share per experience; none where it was not measured
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of the file that this version does not know
 
     def __post_init__(self) -> None:
@@ -117,6 +119,18 @@ class RunFile:
         found = (self.class_incremental or {}).get("class_means")
         return None if found is None else found["accuracy"]
 
+    @property
+    def changed(self) -> float | None:
+        """Share of earlier answers, in 0..1, that are others at the end: the mean of `answers_changed` over i < N.
+
+        None where it was not measured; 0 for a single experience.
+        """
+        earlier = self.answers_changed[:-1]
+        known = [share for share in earlier if share is not None]
+        if not self.answers_changed or len(known) < len(earlier):
+            return None
+        return fmean(known) if known else 0.0
+
     def to_json(self) -> dict[str, Any]:
         """The content of the file, as plain JSON values."""
         head = {"format": FORMAT, "format_version": FORMAT_VERSION}
@@ -124,8 +138,8 @@ class RunFile:
 
     def _content(self) -> dict[str, Any]:
         content = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "extra"}
-        for name in ("data", "class_incremental"):
-            if content[name] is None:
+        for name in ("data", "class_incremental", "answers_changed"):
+            if content[name] is None or content[name] == []:
                 del content[name]
         return content
 
@@ -149,6 +163,7 @@ class RunFile:
         values["accuracy"] = tuple(tuple(row) for row in content["accuracy"])
         values["seconds_per_experience"] = tuple(content["seconds_per_experience"])
         values["bytes_per_experience"] = tuple(content["bytes_per_experience"])
+        values["answers_changed"] = tuple(content.get("answers_changed", []))
         values["curves"] = tuple(
             Curve(curve["task"], curve["epoch"], tuple(curve["accuracy"])) for curve in content.get("curves", [])
         )

@@ -164,8 +164,10 @@ def check(content: Mapping[str, Any], where: str, error: type[DataError] | type[
     if len(rows) != n or any(len(row) != n for row in rows):
         found = f"{len(rows)} rows of {', '.join(sorted({str(len(row)) for row in rows})) or 'no'} values"
         fail("accuracy", f"a {n} x {n} matrix (one row and one column per task)", found)
-    for key in ("seconds_per_experience", "bytes_per_experience"):
-        if len(content[key]) not in (0, n):
+    if not _list_of(_is_share)(content.get("answers_changed", [])):
+        fail("answers_changed", "a list of numbers in 0..1 or null", short(content["answers_changed"]))
+    for key in ("seconds_per_experience", "bytes_per_experience", "answers_changed"):
+        if len(content.get(key, [])) not in (0, n):
             fail(key, f"{n} values (one per task), or none", f"{len(content[key])}")
     if "metrics" in content:
         _check_metrics(content, fail)

@@ -14,7 +14,7 @@ from hypertail.lab.records.runfile import RunFile
 from hypertail.recipes.catalogue import known_recipe
 from hypertail.training.metrics import METRICS
 
-QUANTITIES = (*METRICS, "cil", "seconds", "bytes_kept")
+QUANTITIES = (*METRICS, "changed", "cil", "seconds", "bytes_kept")
 
 # Options that say where, not what, was run; runs that differ only in them are compared as the same.
 _PLACE = {

@@ -198,7 +198,9 @@ def _details(run: RunFile) -> dict[str, Any]:
     return {
         "name": f"{run.stream}, {_described(run)}, {len(run.tasks)} experiences, seed {run.seed}",
         "result": f"ACA {MISSING if aca is None else percent(aca)}, "
-        f"forgetting {MISSING if forgetting is None else percent(forgetting)}, {run.seconds:.1f} s",
+        f"forgetting {MISSING if forgetting is None else percent(forgetting)}, "
+        + (f"answers changed {percent(run.changed)}, " if run.changed is not None else "")
+        + f"{run.seconds:.1f} s",
         "facts": {name: value for name, value in facts.items() if value},
         "config": json.dumps(run.to_json()["config"], indent=2, ensure_ascii=False),
         "tasks": run.tasks,

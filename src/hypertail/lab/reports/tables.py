@@ -65,7 +65,9 @@ def rich_table(table: Table) -> RichTable:
     )
     shown.add_column(table.columns[0], min_width=12, overflow="fold")
     for column in table.columns[1:]:
-        heading = column.replace("learning accuracy", "learning\naccuracy").replace("bytes ", "bytes\n")
+        heading = column.replace("learning accuracy", "learning\naccuracy")
+        for word in ("bytes ", "answers "):
+            heading = heading.replace(word, f"{word.strip()}\n")
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in table.rows:
         shown.add_row(*map(Text, row))  # Text: names are shown as they are, never read as markup
@@ -182,6 +184,8 @@ def _table(stream: str, groups: list[Group], in_columns: bool, every_metric: boo
     metrics = {"aca": "ACA %", "forgetting": "forgetting %", "learning_accuracy": "learning accuracy %"}
     if every_metric:
         metrics["forgetting_max"] = "forgetting from best %"
+    if any(stat.mean > 0 for group in groups if (stat := group.stat("changed")) is not None):
+        metrics["changed"] = "answers changed %"
     if any(group.stat("cil") is not None for group in groups):
         metrics["cil"] = "CIL %"
     unit, length, digits = time_unit(run.seconds for group in groups for run in group.runs)

@@ -163,6 +163,9 @@ class _Words:
             lost = method.forgetting.mean
             verb = "forgets" if lost > 0 else "gains"
             parts.append("forgets nothing" if abs(lost) < _ZERO else f"{verb} {points(lost)} on earlier tasks")
+            changed = method.group.stat("changed")
+            if changed is not None and changed.mean > 0:
+                parts.append(f"answers {percent(changed.mean)} of their images differently than when they were new")
         own = method.own_bytes
         total = f"keeps {_size(method.bytes_a_task)} a task"
         if own is not None and own < 0.95 * method.bytes_a_task:

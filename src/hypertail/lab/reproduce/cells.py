@@ -19,8 +19,8 @@ TIMES = (
 
 
 def percent(runs: Sequence[FinishedRun], metric: str) -> Number | None:
-    """A metric of the accuracy matrix, such as `aca`, in percent; None without runs or where it is undefined."""
-    values = [run.run.metrics[metric] for run in runs]
+    """A metric such as `aca`, or `changed`, in percent; None without runs or where it is undefined."""
+    values = [run.run.changed if metric == "changed" else run.run.metrics[metric] for run in runs]
     return Number.of([100 * value for value in values if value is not None]) if None not in values else None
 
 
