@@ -107,3 +107,11 @@ def test_experiences_are_frozen_and_can_be_changed_by_copy() -> None:
     assert other.test_transform(other.test.images, generator(0)).max() == 0
     with pytest.raises(AttributeError):
         other.name = "new"  # type: ignore[misc]
+
+
+def test_examples_of_a_split() -> None:
+    held = experience(validation=examples([0, 1]))
+    for split in ("train", "test", "validation"):
+        assert held.examples(split) is getattr(held, split)
+    with refused(DataError, problem="validation split", required="one of train, test", found="none"):
+        experience().examples("validation")

@@ -116,6 +116,23 @@ class Experience:
             if examples is not None:
                 self._check(f"{part} set of {what}", examples)
 
+    def examples(self, split: str) -> Examples:
+        """Those of `train`, `test` or `validation`.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        splits = {"train": self.train, "test": self.test, "validation": self.validation}
+        found = splits.get(split)
+        if found is None:
+            raise DataError(
+                f"the {split} split of experience {self.task} ('{self.name}')",
+                required=f"one of {', '.join(name for name, there in splits.items() if there is not None)}",
+                found="none",
+                hint="Hold some training data out, for example with --validation 0.1.",
+            )
+        return found
+
     def _check(self, what: str, examples: Examples) -> None:
         if len(examples) == 0:
             raise DataError(what, required="at least one image", found="none", hint="Add images to it.")

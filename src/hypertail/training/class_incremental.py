@@ -76,9 +76,7 @@ def _by_class_means(stream: Stream, cache: FeatureCache) -> Callable[[Tensor], T
 def _measured(stream: Stream, split: str, inferred: list[Tensor], answers: list[list[Tensor]]) -> dict[str, float]:
     right, tasks = [], []
     for place, experience in enumerate(stream):
-        examples = experience.test if split == "test" else experience.validation
-        assert examples is not None
-        chosen, labels = inferred[place].cpu(), examples.labels.cpu()
+        chosen, labels = inferred[place].cpu(), experience.examples(split).labels.cpu()
         here = chosen == experience.task
         given = torch.stack([each[place] for each in answers]).gather(0, chosen.unsqueeze(0)).squeeze(0)
         tasks.append(here.double().mean())

@@ -239,9 +239,8 @@ class Trainer:
     def _accuracies(self, answers: list[Tensor]) -> Tensor:
         right = []
         for experience, answered in zip(self.stream, answers, strict=False):
-            examples = experience.test if self.split == "test" else experience.validation
-            assert examples is not None
-            right.append((answered == examples.labels.to(self.device)).double().mean())
+            labels = experience.examples(self.split).labels.to(self.device)
+            right.append((answered == labels).double().mean())
         return torch.stack(right).cpu()
 
     def _measure(self, last: int) -> None:

@@ -133,8 +133,7 @@ class FeatureCache:
 
     def test(self, experience: Experience, split: str = "test") -> Tensor:
         """All test (or validation) inputs of an experience."""
-        examples = experience.test if split == "test" else experience.validation
-        assert examples is not None
+        examples = experience.examples(split)
 
         def compute() -> Tensor:
             random = generator(self.seed, "test", experience.task)

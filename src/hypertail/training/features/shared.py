@@ -64,8 +64,7 @@ def digest_of_trunk(trunk: nn.Module) -> str:
 
 def digest_of_images(experience: Experience, split: str) -> str:
     """Follows from the images of a split and what is done to them."""
-    examples = {"train": experience.train, "test": experience.test, "validation": experience.validation}[split]
-    assert examples is not None
+    examples = experience.examples(split)
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((experience.task, experience.train_transform, experience.test_transform)).encode())
     digest.update(repr(examples.images.shape).encode())
