@@ -59,6 +59,12 @@ def difference(one: Mapping[int, Run], other: Mapping[int, Run]) -> str:
     return text if abs(mean(gaps)) > 2 * stdev(gaps) else f"({text})"
 
 
+def _changed(run: Run) -> float | None:
+    """Percent of the answers for earlier tasks that are others at the end; None where it was not recorded."""
+    earlier = run.get("answers_changed", [])[:-1]
+    return 100 * mean(earlier) if earlier and None not in earlier else None
+
+
 def _where(runs: Mapping[int, Run]) -> str:
     return ", ".join(sorted({str(run["hardware"].get("gpu", "CPU")).removeprefix("NVIDIA ") for run in runs.values()}))
 
@@ -79,13 +85,15 @@ def _stream(folder: str) -> str:
                 _spread([_aca(run) for run in runs.values()]),
                 difference(found[REFERENCE], runs) if name != REFERENCE and REFERENCE in found else "",
                 _spread(forgotten) if name != "Joint" else "",
+                _spread([share for run in runs.values() if (share := _changed(run)) is not None]),
                 *(_spread([100 * each[by]["accuracy"] for each in untold if by in each]) for by in _INFERRED),
                 "all data" if name == "Joint" else size(kept["bytes_kept"] / len(kept["tasks"])),
                 str(len(runs)),
                 _where(runs),
             ]
         )
-    head = ("", "ACA %", f"{REFERENCE} is ahead by", "forgetting", "CIL %", "by confidence", "bytes a task", "n", "on")
+    head = ("", "ACA %", f"{REFERENCE} is ahead by", "forgetting", "answers changed %", "CIL %", "by confidence")
+    head = (*head, "bytes a task", "n", "on")
     return table(head, body)
 
 
@@ -162,7 +170,9 @@ def three_seeds(note: str) -> str:
         "Test data, preset `tuned`; mean ± sample standard deviation over n seeds. Differences are paired: same seed, "
         "data and trunk; in\nbrackets where they are within two standard deviations of the differences, or one seed. "
         "*CIL*: the task is not told, but that of\nthe nearest class mean of trunk features, or of the surest tail\n"
-        "(*by confidence*). Runs, with hardware and versions: [three-seeds](../three-seeds).\n"
+        "(*by confidence*). *Answers changed*: the share of test images of earlier tasks with another answer at the "
+        "end than right after\ntheir task, where it was recorded: gains and losses cancel in forgetting, not here. "
+        "Runs, with hardware and versions: [three-seeds](../three-seeds).\n"
     )
     for folder, title in STREAMS.items():
         if _runs(folder):
