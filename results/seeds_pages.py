@@ -17,7 +17,7 @@ STREAMS = {
     "split-tinyimagenet": "Split-TinyImageNet, 20 experiences of 10 classes, 32 pixels, 120 images a class, 10 epochs",
 }
 REFERENCE = "HN-3"
-_INFERRED = ("class_means", "confidence")
+_INFERRED = ("class_means", "confidence", "combined")
 
 
 def _runs(folder: str) -> list[Run]:
@@ -92,7 +92,16 @@ def _stream(folder: str) -> str:
                 _where(runs),
             ]
         )
-    head = ("", "ACA %", f"{REFERENCE} is ahead by", "forgetting", "answers changed %", "CIL %", "by confidence")
+    head = (
+        "",
+        "ACA %",
+        f"{REFERENCE} is ahead by",
+        "forgetting",
+        "answers changed %",
+        "CIL %",
+        "by confidence",
+        "by both",
+    )
     head = (*head, "bytes a task", "n", "on")
     return table(head, body)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,15 +15,19 @@ from hypertail.training.features.cache import FeatureCache, is_identity
 
 Inference = Mapping[str, Mapping[str, float]]
 CHUNK = 500
+TEMPERATURE = 2.0
+"""Features are not Gaussian: without it the class means are too sure. From held-out data, where 1 to 4 differ by half a
+point (notebook/2026-11-27-a-better-start.md)."""
 
 
 @torch.no_grad()
 def class_incremental(stream: Stream, strategy: Strategy, cache: FeatureCache, split: str = "test") -> Inference:
     """How often class and task are right when the task is inferred, each in 0..1, mean over experiences.
 
-    A task is inferred in two ways: as that of the nearest class mean of trunk features (Mahalanobis distance, one
-    covariance for all classes), and as that whose tail is most confident. The task's own tail then decides the class.
-    What the strategy infers by itself counts as the first.
+    A task is inferred in three ways: as that of the nearest class mean of trunk features (Mahalanobis distance, one
+    covariance for all classes), as that whose tail is most confident, and from both: p(t | x) of the class means times
+    p(c | t, x) of the tail's best class c. The task's own tail then decides the class. What the strategy infers by
+    itself counts as the first.
 
     Args:
         stream: the experiences, all of them learned.
@@ -32,8 +36,8 @@ def class_incremental(stream: Stream, strategy: Strategy, cache: FeatureCache, s
         split: `test`, or `validation`.
 
     Returns:
-        way (`class_means`, `confidence`) -> {`accuracy`, `right_task`}; empty where nothing is frozen, so that no
-        features stay comparable from task to task.
+        way (`class_means`, `confidence`, `combined`) -> {`accuracy`, `right_task`}; empty where nothing is
+        frozen, so that no features stay comparable from task to task.
     """
     trunk = strategy.frozen_trunk
     if trunk is None or is_identity(trunk):
@@ -45,13 +49,16 @@ def class_incremental(stream: Stream, strategy: Strategy, cache: FeatureCache, s
         found = [_answers(strategy.prepare(experience.task), inputs) for inputs in tests]
         answers.append([best for best, _ in found])
         confidences.append([confidence for _, confidence in found])
-    infers = strategy.infer if isinstance(strategy, InfersTask) else _by_class_means(stream, cache)
-    ways: dict[str, list[Tensor]] = {
-        "class_means": [torch.cat([infers(part) for part in inputs.split(CHUNK)]) for inputs in tests],
-        "confidence": [torch.stack([each[place] for each in confidences]).argmax(0) for place in range(len(tests))],
-    }
+    ways: dict[str, list[Tensor]] = {}
     if isinstance(strategy, InfersTask):
-        del ways["confidence"]
+        ways["class_means"] = [torch.cat([strategy.infer(part) for part in inputs.split(CHUNK)]) for inputs in tests]
+    else:
+        means = _ClassMeans.of(stream, cache)
+        shares = [torch.cat([means.posterior(part) for part in inputs.split(CHUNK)]) for inputs in tests]
+        surest = [torch.stack([each[place] for each in confidences], dim=1) for place in range(len(tests))]
+        ways["class_means"] = [torch.cat([means.infer(part) for part in inputs.split(CHUNK)]) for inputs in tests]
+        ways["confidence"] = [each.argmax(1) for each in surest]
+        ways["combined"] = [(share * each).argmax(1) for share, each in zip(shares, surest, strict=True)]
     return {way: _measured(stream, split, inferred, answers) for way, inferred in ways.items()}
 
 
@@ -62,15 +69,34 @@ def _answers(predict: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tenso
     return best.cpu(), confidence.cpu()
 
 
-def _by_class_means(stream: Stream, cache: FeatureCache) -> Callable[[Tensor], Tensor]:
-    """(inputs) -> the task of the nearest class mean, of what was computed from all training images."""
-    every = []
-    for experience in stream:
-        vectors = torch.cat([pooled(part).cpu() for part in cache.plain(experience).split(CHUNK)])
-        every.append(Moments.of(vectors, experience.train.labels.cpu(), len(experience.classes)))
-    discriminant = Discriminant(torch.cat([each.means for each in every]), pooled_covariance(every))
-    owners = torch.cat([torch.full((len(each.means),), task) for task, each in enumerate(every)])
-    return lambda inputs: owners[discriminant.distances(pooled(inputs).cpu()).argmin(1)]
+class _ClassMeans:
+    """Class means of trunk features under one covariance, and the task of each."""
+
+    def __init__(self, every: Sequence[Moments]) -> None:
+        self.tasks = len(every)
+        self.owners = torch.cat([torch.full((len(each.means),), task) for task, each in enumerate(every)])
+        self._discriminant = Discriminant(torch.cat([each.means for each in every]), pooled_covariance(every))
+
+    @classmethod
+    def of(cls, stream: Stream, cache: FeatureCache) -> _ClassMeans:
+        """Those of all training images."""
+        every = []
+        for experience in stream:
+            vectors = torch.cat([pooled(part).cpu() for part in cache.plain(experience).split(CHUNK)])
+            every.append(Moments.of(vectors, experience.train.labels.cpu(), len(experience.classes)))
+        return cls(every)
+
+    def _distances(self, inputs: Tensor) -> Tensor:
+        return self._discriminant.distances(pooled(inputs).cpu())
+
+    def infer(self, inputs: Tensor) -> Tensor:
+        """The task of the nearest mean, (n,)."""
+        return self.owners[self._distances(inputs).argmin(1)]
+
+    def posterior(self, inputs: Tensor) -> Tensor:
+        """p(t | x), (n, tasks): of all its classes, each as likely at first as any other."""
+        classes = torch.softmax(-0.5 * self._distances(inputs) / TEMPERATURE, dim=1)
+        return classes.new_zeros(len(classes), self.tasks).index_add_(1, self.owners, classes)
 
 
 def _measured(stream: Stream, split: str, inferred: list[Tensor], answers: list[list[Tensor]]) -> dict[str, float]:

@@ -190,6 +190,10 @@ def _details(run: RunFile) -> dict[str, Any]:
         "data": " | ".join(line for report in _reports(run) for line in report.lines()),
         "digest of the data": run.data.digest if run.data else "",
         "time": "; ".join(f"{name} {value:.1f} s" for name, value in run.seconds_by_phase.items()),
+        "task not told": "; ".join(
+            f"by {way.replace('_', ' ')} {percent(found['accuracy'])}"
+            for way, found in (run.class_incremental or {}).items()
+        ),
         "bytes kept": "; ".join(f"{name} {human_bytes(value)}" for name, value in run.bytes_kept_parts.items()),
         "parameters": "; ".join(f"{name} {value:,}" for name, value in _parameters(run).items()),
         "versions": "; ".join(f"{name} {value}" for name, value in run.versions.items()),
