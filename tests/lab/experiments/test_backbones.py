@@ -55,6 +55,7 @@ def test_the_trunk_is_that_of_the_file_and_nothing_is_trained_on_e_1(strategy: s
     result = run_in(tmp_path, config, stream=coloured, weights=path)
     assert not (tmp_path / "trunks").exists()
     assert result.config["weights"] == digest_of_weights(path)
+    assert result.extra["trunk"] == digest_of_weights(path)
     assert "pretrained" in config.run_name
     assert read_begun(tmp_path / config.run_name).place.weights == path.absolute()  # type: ignore[union-attr]
     again = run_in(tmp_path, config, stream=coloured, weights=path, existing="reuse")

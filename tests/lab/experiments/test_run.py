@@ -124,6 +124,7 @@ def test_the_trunk_is_trained_once_and_its_seconds_count_in_every_run(tmp_path: 
     seconds = {run.seconds_by_phase["trunk"] for run in runs}
     assert len(seconds) == 1
     assert seconds.pop() > 0
+    assert len({run.extra["trunk"] for run in runs}) == 1
 
 
 @pytest.mark.slow
@@ -146,9 +147,14 @@ def test_one_trunk_whatever_the_depth_and_the_precision(
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 4}, {"options": dict(SHORT, lr=0.01)}])
 def test_another_trunk_where_its_training_differs(change: dict[str, Any], tmp_path: Path) -> None:
-    run(HN, tmp_path, tasks=1)
-    run(replace(HN, **change, epochs=2), tmp_path, tasks=1)
+    one = run(HN, tmp_path, tasks=1)
+    other = run(replace(HN, **change, epochs=2), tmp_path, tasks=1)
     assert len(list((tmp_path / "trunks").iterdir())) == 2
+    assert one.extra["trunk"] != other.extra["trunk"]
+
+
+def test_no_trunk_is_recorded_where_none_was_trained_alone(tmp_path: Path) -> None:
+    assert "trunk" not in run(with_depth("naive"), tmp_path, tasks=1).extra
 
 
 # --- every option does something ---------------------------------------------------------------------------------

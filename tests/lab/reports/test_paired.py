@@ -101,6 +101,13 @@ def test_another_trunk_is_no_pair(options: dict[str, object]) -> None:
     assert why_unpaired(grouped(run_of("hn", 3)), grouped(other)) == "other trunk"
 
 
+def test_a_trunk_that_was_trained_again_is_no_pair() -> None:
+    here, there, older = (replace(run_of("hn", 3), extra=extra) for extra in ({"trunk": "0a"}, {"trunk": "0b"}, {}))
+    assert obstacle(here, there) == "trunk trained again"
+    assert obstacle(here, older) == ""
+    assert obstacle(here, replace(run_of("naive", None), extra={})) == ""
+
+
 def test_a_trunk_learned_with_the_tail_is_part_of_the_strategy() -> None:
     own = run_of("hn", 3, trunk_training="with-tail", standardise=False)
     assert obstacle(run_of("separate", 3), own) == ""

@@ -51,10 +51,10 @@ def noise(examples: Examples | None, *names: object) -> Examples:
 
 
 def learned(out: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """Every tensor that trunks and trials learned, without the accuracies."""
+    """Every tensor that trunks and trials learned, without accuracies and answers."""
     files = {path.relative_to(out): load_checkpoint(path)[0] for path in sorted(out.rglob("*.safetensors"))}
     return {
-        str(path): {name: tensor for name, tensor in tensors.items() if name != "accuracy"}
+        str(path): {name: tensor for name, tensor in tensors.items() if not name.startswith(("accuracy", "answers."))}
         for path, tensors in files.items()
     }
 
@@ -219,14 +219,14 @@ def test_nothing_but_failures(tmp_path: Path) -> None:
 
 def slow(monkeypatch: pytest.MonkeyPatch, worse: float) -> None:
     """Measured accuracies of the trial at that learning rate are nought."""
-    evaluate = Trainer.evaluate
+    measure = Trainer._accuracies
 
-    def measured(self: Trainer, last: int) -> torch.Tensor:
-        accuracies = evaluate(self, last)
+    def measured(self: Trainer, answers: list[torch.Tensor]) -> torch.Tensor:
+        accuracies = measure(self, answers)
         rate = getattr(self.strategy, "optimisation", None)
         return accuracies * 0 if rate is not None and rate.lr == worse else accuracies * 0.5 + 0.5
 
-    monkeypatch.setattr(Trainer, "evaluate", measured)
+    monkeypatch.setattr(Trainer, "_accuracies", measured)
 
 
 @pytest.mark.slow

@@ -57,6 +57,7 @@ def pretrained_trunk(config: RunConfig, stream: Stream, path: Path | None, devic
     started = time.perf_counter()
     _check_file(config, path)
     assert path is not None
+    assert config.weights is not None
     known = main_model(config.model)
     brought = _brought(known, stream)
     model = build_model(config.model, stream, stream.max_classes, config.seed, "model")
@@ -80,7 +81,7 @@ def pretrained_trunk(config: RunConfig, stream: Stream, path: Path | None, devic
     if config.options[FrozenTrunk].standardise:
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
         tail = nn.Sequential(Restore(cast(Standardise, trunk[-1])), tail)
-    return TrainedTrunk(trunk, time.perf_counter() - started, tail)
+    return TrainedTrunk(trunk, time.perf_counter() - started, tail, config.weights)
 
 
 def _check_file(config: RunConfig, path: Path | None) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from hypertail.environment import hardware, versions
 from hypertail.lab.experiments.begun import Begun
+from hypertail.lab.experiments.trunks import TrainedTrunk
 from hypertail.lab.records.runfile import Curve, RunFile, TaskInfo, accuracy_rows
 from hypertail.strategies import PartialHypernet, Strategy
 from hypertail.streams import Stream
@@ -23,7 +24,7 @@ def run_file(
     strategy: Strategy,
     result: Result,
     class_incremental: Inference,
-    trunk_seconds: float,
+    trained: TrainedTrunk | None,
     device: torch.device,
     command: str,
     started: datetime,
@@ -36,7 +37,7 @@ def run_file(
         strategy: what learned it.
         result: what was measured.
         class_incremental: what was measured without telling tasks; empty where nothing was.
-        trunk_seconds: seconds that training a trunk of its own took, possibly in an earlier run.
+        trained: the trunk that was trained alone or read from a file; None where there is none.
         device: where it was trained.
         command: the command that made it.
         started: when.
@@ -48,7 +49,9 @@ def run_file(
         extra = {"precision": begun.precisions.steps, "precision_of_features": begun.precisions.trunk}
     if recorded := strategy.diagnostics():
         extra["diagnostics"] = recorded
-    phases = {"trunk": trunk_seconds, **result.seconds}
+    if trained is not None:
+        extra["trunk"] = trained.digest
+    phases = {"trunk": 0.0 if trained is None else trained.seconds, **result.seconds}
     hypernetwork = tail = trunk = None
     if isinstance(strategy, PartialHypernet):
         hypernetwork = sum(parameter.numel() for parameter in strategy.hyper.parameters())

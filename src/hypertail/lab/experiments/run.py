@@ -32,7 +32,7 @@ from hypertail.lab.experiments.listener import SILENT, Listener
 from hypertail.lab.experiments.outcome import run_file
 from hypertail.lab.experiments.place import Place, stream_of
 from hypertail.lab.experiments.precisions import Precisions, precisions_of, told_precisions
-from hypertail.lab.experiments.trunks import is_trained, trained_trunk, untrained_trunk
+from hypertail.lab.experiments.trunks import TrainedTrunk, is_trained, trained_trunk, untrained_trunk
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.recipes.build import build_strategy
@@ -121,9 +121,9 @@ def execute(
             may_save=claim.check,
             notice=listener.notice,
         )
-        trunk_seconds, trunk, own_tail = 0.0, None, None
+        trained: TrainedTrunk | None = None
         if config.weights is not None:
-            trunk, trunk_seconds, own_tail = pretrained_trunk(config, learned, place.weights, device)
+            trained = pretrained_trunk(config, learned, place.weights, device)
         elif config.depth and config.options.get("trunk_training") == "alone":
             folder = directory.parent / "trunks" if trunks is None else trunks
             if not is_trained(config, learned, folder, chosen.trunk):
@@ -139,10 +139,9 @@ def execute(
                 scratch=directory / TRAINED,
             )
             with _trunk_explained():
-                trunk, trunk_seconds, own_tail = train(config, learned, folder, device)
-        elif config.depth == 0:
-            trunk = nn.Sequential()
-        strategy = strategy_of(config, learned, trunk, device, own_tail)
+                trained = train(config, learned, folder, device)
+        trunk = trained.module if trained is not None else nn.Sequential() if config.depth == 0 else None
+        strategy = strategy_of(config, learned, trunk, device, trained.tail if trained is not None else None)
         trains_trunk = trunk is None
         trainer = make(
             learned,
@@ -171,7 +170,7 @@ def execute(
         begin()
         result = trainer.run(resume=existing == "reuse")
         untold = class_incremental(learned, strategy, trainer.cache, config.measure_on)
-        run = run_file(begun, learned, strategy, result, untold, trunk_seconds, device, place.command, started)
+        run = run_file(begun, learned, strategy, result, untold, trained, device, place.command, started)
         claim.check()
         claim.forget_trunk()
         run.write(directory / FILE_NAME, overwrite=existing != "error")

@@ -23,6 +23,7 @@ from hypertail.storage.atomic import move
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Naive, Optimisation
 from hypertail.streams import Stream
+from hypertail.training.features.shared import digest_of_trunk
 from hypertail.training.loop import Progress, silent
 from hypertail.training.precision import Precision
 from hypertail.training.pretrain import standardised, train_body
@@ -32,12 +33,14 @@ from hypertail.training.trainer import Trainer
 class TrainedTrunk(NamedTuple):
     """A trunk, the seconds it took to train, possibly in an earlier run, and the tail that was trained with it.
 
-    The tail takes what the trunk gives, standardised or not, and has no classifier: it gives vectors.
+    The tail takes what the trunk gives, standardised or not, and has no classifier: it gives vectors. The digest is of
+    both together, whatever the depth: training again on other hardware ends with other bits.
     """
 
     module: nn.Module
     seconds: float
     tail: nn.Module
+    digest: str
 
 
 def trained_trunk(
@@ -93,11 +96,12 @@ def trained_trunk(
         seconds = max(time.perf_counter() - started, result.seconds_per_experience[0])
         facts = {"seconds": seconds, "stream": stream.name, "epochs": 2 * epochs if rotations else epochs}
         _save(path, scratch, body.state_dict(), facts)
+    digest = digest_of_trunk(body)
     trunk, tail = decompose(body, config.depth)
     if options.standardise and config.depth:
         trunk = standardised(trunk, stream[0], seed=config.seed, device=device)
         tail = nn.Sequential(Restore(cast(Standardise, trunk[-1])), tail)
-    return TrainedTrunk(trunk, seconds, tail)
+    return TrainedTrunk(trunk, seconds, tail, digest)
 
 
 def _save(path: Path, scratch: Path | None, state: dict[str, Tensor], facts: dict[str, Any]) -> None:

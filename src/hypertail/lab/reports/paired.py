@@ -97,7 +97,8 @@ def why_unpaired(group: Group, other: Group) -> str:
 def obstacle(run: RunFile, other: RunFile) -> str:
     """What makes two runs no pair, in two or three words; empty where they are one.
 
-    The trunk is the same where it was trained alone, on the same data, as long, at the same rate and precision. A trunk
+    The trunk is the same where it was trained alone, on the same data, as long, at the same rate and precision, and has
+    the same digest where both runs recorded one: training it again elsewhere ends with other bits. A trunk
     that was learned together with the tail is part of the strategy, and so is a model of which nothing is frozen: such
     runs share all that is outside the strategy with any other.
     """
@@ -108,7 +109,10 @@ def obstacle(run: RunFile, other: RunFile) -> str:
     if run.tasks != other.tasks or (run.data and other.data and run.data.digest != other.data.digest):
         return "other data"
     mine, theirs = _trunk(run), _trunk(other)
-    return "other trunk" if mine and theirs and mine != theirs else ""
+    if mine and theirs and mine != theirs:
+        return "other trunk"
+    bits, others = run.extra.get("trunk"), other.extra.get("trunk")
+    return "trunk trained again" if mine and theirs and bits and others and bits != others else ""
 
 
 def _trunk(run: RunFile) -> tuple[object, ...]:
