@@ -38,9 +38,9 @@ Run = dict[str, Any]
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def rows(stem: str) -> list[Row]:
+def rows(stem: str, folder: Path = REPRODUCED) -> list[Row]:
     """The rows of a table of `hypertail reproduce`."""
-    with (REPRODUCED / f"{stem}.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / f"{stem}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -57,52 +57,20 @@ def run_of(pattern: str) -> Run:
 
 # -- tables ----------------------------------------------------------------------------------------------------------
 
-WORDS = {
-    "Naive": "naive training",
-    "LR-3": "latent replay, LR-3",
-    "Separate-2": "one stored tail per task, depth 2",
-    "Separate-3": "one stored tail per task, depth 3",
-    "Separate-4": "one stored tail per task, depth 4",
-    "Joint": "all tasks at once",
-}
-
-
-def today() -> list[Row]:
-    """Table 2 with the row of HN-4 as the defaults of today make it."""
-    found = rows("table2-split-cifar100")
-    hn4 = run_of("defaults/now/c100/split-cifar100-hn-4-tuned-e10-seed0")
-    for row in found:
-        if row["strategy"] == "HN-4":
-            row["ACA %"], row["bytes kept"] = str(100 * hn4["metrics"]["aca"]), str(hn4["bytes_kept"])
-            row["forgetting %"] = str(100 * hn4["metrics"]["forgetting"])
-    return found
-
-
-def main_table() -> str:
-    """The few rows that README shows."""
-    known = {row["strategy"]: row for row in today()}
-    body = []
-    for label in ("Naive", "LR-3", "HN-2", "HN-3", "HN-4", "Separate-2", "Separate-3", "Separate-4", "Joint"):
-        row = known[label]
-        cells = [
-            number(row["ACA %"]),
-            number(row["ACA % paper"]),
-            number(row["forgetting %"]),
-            number(row["forgetting % paper"]),
-            "all data" if label == "Joint" else size(row["bytes kept"]),
-        ]
-        body.append([WORDS.get(label, label), *cells])
-    return table(("", "ACA %", "paper", "forgetting, points", "paper", "kept between tasks"), body)
-
 
 def with_spread() -> str:
-    """The same over three seeds, with the simpler ways, for the first page."""
+    """The rows that the first page shows."""
     return seeds_pages.main_table({row["strategy"]: row for row in rows("table2-split-cifar100")})
+
+
+def _both(row: Row, column: str) -> str:
+    """Mean and deviation."""
+    return number(row[column]) + (f" ± {number(row[f'{column} std'])}" if row.get(f"{column} std") else "")
 
 
 def distance() -> str:
     """How far the hypernetworks are from one stored tail per task."""
-    known = {row["strategy"]: row for row in today()}
+    known = {row["strategy"]: row for row in rows("table2-split-cifar100")}
     body = []
     for depth in (2, 3, 4):
         own, stored = known[f"HN-{depth}"], known[f"Separate-{depth}"]
@@ -110,7 +78,7 @@ def distance() -> str:
         body.append(
             [
                 str(depth),
-                *(number(own["ACA %"]), number(stored["ACA %"]), number(gap), number(own["forgetting %"])),
+                *(_both(own, "ACA %"), _both(stored, "ACA %"), number(gap), _both(own, "forgetting %")),
                 *(size(own["bytes kept"]), size(stored["bytes kept"])),
             ]
         )
@@ -129,14 +97,12 @@ SETTINGS = {
     "c100": "Split-CIFAR100, 10 epochs (400 steps)",
 }
 ORDER = ("HN-2", "Separate-2", "HN-3", "Separate-3", "HN-4", "Separate-4", "Naive")
-REPRODUCED_ROWS = {"c100": "table2-split-cifar100", "tiny": "table2-split-tinyimagenet"}
+EARLIER_ROWS = {"c100": "table2-split-cifar100", "tiny": "table2-split-tinyimagenet"}
 UNCHANGED = ("HN-2", "HN-3", "Separate-2", "Separate-3", "Separate-4")
 REMARKS = {
-    "tiny": (
-        "\n*Before* are runs of [reproduced](../reproduced/tables/table2-split-tinyimagenet.md), on another machine.\n"
-    ),
+    "tiny": ("\n*Before* are runs of [reproduced](../reproduced/runs), on another machine.\n"),
     "c100": (
-        "\nHN-4 was run again; all others are those of [reproduced](../reproduced/tables/table2-split-cifar100.md), "
+        "\nHN-4 was run again; all others are those of [reproduced](../reproduced/runs), "
         "which the change leaves alone:\nat 400 steps a task the pace is 1, and the first two experiences end with "
         "the same bits.\n"
     ),
@@ -149,8 +115,8 @@ def measured(version: str, setting: str) -> dict[str, list[tuple[float, float]]]
     for run in runs(f"defaults/{version}/{setting}/*"):
         metrics = run["metrics"]
         found.setdefault(run["label"], []).append((100 * metrics["aca"], 100 * metrics["forgetting"]))
-    if setting in REPRODUCED_ROWS and (version == "before" or setting == "c100"):
-        for row in rows(REPRODUCED_ROWS[setting]):
+    if setting in EARLIER_ROWS and (version == "before" or setting == "c100"):
+        for row in rows(EARLIER_ROWS[setting], HERE / "defaults" / "before"):
             label = row["strategy"]
             if label in ORDER and label != "Naive" and (version == "before" or label in UNCHANGED):
                 found.setdefault(label, []).append((float(row["ACA %"]), float(row["forgetting %"])))
@@ -339,7 +305,7 @@ PAGES = {
 }
 BLOCKS = {
     ROOT / "README.md": {"main-table": with_spread},
-    HERE / "README.md": {"main-table": main_table, "distance": distance},
+    HERE / "README.md": {"distance": distance},
     HERE / "bank" / "README.md": bank_pages.BLOCKS,
     HERE / "safety" / "README.md": safety_pages.BLOCKS,
     ROOT / "benchmarks" / "README.md": {"step-times": step_times},
