@@ -68,7 +68,7 @@ def printed_against_measured() -> Figure:
         Line2D([], [], marker="o", color=PRINTED, markerfacecolor="white", markeredgewidth=2, linestyle=""),
         Line2D([], [], marker="o", color=MEASURED, linestyle=""),
     ]
-    words = ("printed in the paper, 100 epochs", "measured here, 10 epochs (bars: ± deviation over three seeds)")
+    words = ("printed in the paper, 100 epochs", "measured here, 10 epochs, ± over 3 seeds")
     figure.legend(handles, words, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
