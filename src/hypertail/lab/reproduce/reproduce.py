@@ -164,8 +164,11 @@ def _show_plan(needed: Sequence[RunConfig], library: Library, folder: Path, cons
 
 def _print_whole(table: RichTable, console: Console) -> None:
     # a table too wide for the terminal is better broken at its edge than with its numbers cut off
-    needed = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
-    console.print(table, width=max(console.width, needed), crop=False, soft_wrap=True)
+    options = console.options.update(max_width=_WIDEST)
+    needed = console.measure(table, options=options).maximum
+    lines = console.render_lines(table, options.update(width=max(console.width, needed)), pad=False)
+    for line in lines:
+        console.print(Text.assemble(*((part.text, part.style or "") for part in line)), soft_wrap=True)
 
 
 def write_output(output: Output, out: Path) -> list[Path]:
