@@ -17,6 +17,7 @@ from tyro.conf import Positional, arg
 from hypertail.errors import ConfigError
 from hypertail.lab.records.runfile import find_runs
 from hypertail.lab.reports.tables import rich_table
+from hypertail.lab.reports.terminal import print_table
 from hypertail.lab.reports.verdict import verdicts
 from hypertail.lab.reports.verdicttable import verdict_table
 from hypertail.lab.reports.verdictwords import overview, sentences
@@ -56,7 +57,7 @@ def execute(command: Compare, console: Console, line: str) -> None:
         shown = rich_table(replace(table, title="", columns=columns, notes=()))
         shown.columns[0].min_width, shown.columns[-1].min_width = 10, 7
         shown.columns[-1].no_wrap = False  # words, which may stand below each other
-        console.print(shown)
+        print_table(console, shown)
         _print(console, sentences(verdict))
     if len(found) > 1 and (lines := overview(found)):
         console.print("[bold]Best by data[/bold]")

@@ -16,6 +16,7 @@ from hypertail.lab.experiments.console import ConsoleListener
 from hypertail.lab.experiments.place import Place
 from hypertail.lab.reports.html import write_report
 from hypertail.lab.reports.tables import to_rich
+from hypertail.lab.reports.terminal import print_table
 
 STRATEGIES = ("naive", "ewc", "lr-2", "hn-2", "hn-f", "separate-2")
 
@@ -46,6 +47,6 @@ def execute(command: Quickstart, console: Console, line: str) -> None:
     with ConsoleListener(console) as listener:
         runs = run_batch(jobs, place, listener)
     for table in to_rich(runs):
-        console.print(table)
+        print_table(console, table)
     path = write_report(runs, command.out / "report.html")
     console.print(Text(f"\nreport with pictures: {path.resolve()}"), soft_wrap=True)

@@ -19,6 +19,7 @@ from hypertail.lab.experiments.directories import OPTIONS
 from hypertail.lab.experiments.place import Place
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.tables import to_rich
+from hypertail.lab.reports.terminal import print_table
 
 _AS_BEGUN = "(default: as the run began)"
 
@@ -48,7 +49,7 @@ def execute(command: Resume, console: Console, line: str) -> None:
         for job, place in jobs:
             runs += run_batch([job], place.settle(), listener)
     for table in to_rich(runs):
-        console.print(table)
+        print_table(console, table)
 
 
 def directories(place: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from hypertail.lab.experiments.config import RunConfig, expand
 from hypertail.lab.experiments.console import ConsoleListener, threads_line
 from hypertail.lab.experiments.run import Existing
 from hypertail.lab.reports.tables import to_rich
+from hypertail.lab.reports.terminal import print_table
 from hypertail.nets.models import USUAL as MAIN_MODEL
 from hypertail.nets.models import model_names
 from hypertail.recipes.catalogue import strategy_names
@@ -143,7 +144,7 @@ def execute(command: Run, console: Console, line: str) -> None:
     with ConsoleListener(console, threads_line() if place.device == "cpu" else "") as listener:
         runs = run_batch(jobs, place, listener)
     for table in to_rich(runs):
-        console.print(table)
+        print_table(console, table)
     places = " ".join(shlex.quote(str(job.directory)) for job in jobs)
     console.print(Text(f"pictures: hypertail report {places}"), soft_wrap=True)
 

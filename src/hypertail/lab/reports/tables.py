@@ -65,9 +65,9 @@ def rich_table(table: Table) -> RichTable:
     )
     shown.add_column(table.columns[0], min_width=12, overflow="fold")
     for column in table.columns[1:]:
-        heading = column.replace("learning accuracy", "learning\naccuracy")
-        for word in ("bytes ", "answers "):
-            heading = heading.replace(word, f"{word.strip()}\n")
+        heading = column
+        for word in ("bytes", "answers", "learning", "forgetting", "time"):
+            heading = heading.replace(f"{word} ", f"{word}\n")
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in table.rows:
         shown.add_row(*map(Text, row))  # Text: names are shown as they are, never read as markup

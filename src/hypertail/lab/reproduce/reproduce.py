@@ -20,13 +20,12 @@ from hypertail.lab.experiments.library import FinishedRun, Library, directory_na
 from hypertail.lab.experiments.place import Place
 from hypertail.lab.reports.tables import latex_table, markdown_table, rich_table
 from hypertail.lab.reports.targets import Recorded, record_target, relative_names
+from hypertail.lab.reports.terminal import print_table
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import Output, Target
 from hypertail.lab.reproduce.targets import RENAMED, TARGETS
 from hypertail.nets.models import USUAL
 from hypertail.storage.atomic import write_text
-
-_WIDEST = 1000  # columns of a table, with all it holds
 
 
 def reproduce(
@@ -158,17 +157,8 @@ def _show_plan(needed: Sequence[RunConfig], library: Library, folder: Path, cons
         begun = (folder / directory_name(config)).exists()
         state = f"finished: {found[0].directory}" if found else "begun, will be continued" if begun else "not started"
         table.add_row(*map(Text, (_told(config), config.stream, str(config.seed), str(config.epochs), state)))
-    _print_whole(table, console)
+    print_table(console, table)
     console.print(f"{len(needed)} runs, {finished} finished, {len(needed) - finished} not started")
-
-
-def _print_whole(table: RichTable, console: Console) -> None:
-    # a table too wide for the terminal is better broken at its edge than with its numbers cut off
-    options = console.options.update(max_width=_WIDEST)
-    needed = console.measure(table, options=options).maximum
-    lines = console.render_lines(table, options.update(width=max(console.width, needed)), pad=False)
-    for line in lines:
-        console.print(Text.assemble(*((part.text, part.style or "") for part in line)), soft_wrap=True)
 
 
 def write_output(output: Output, out: Path) -> list[Path]:
@@ -194,7 +184,7 @@ def show_output(target: Target, output: Output, files: Sequence[Path], console: 
     """Print the sentence, the tables, and where the files are."""
     console.print(Text(f"\n{target.sentence}"))
     for table in output.tables:
-        _print_whole(rich_table(table.shown), console)
+        print_table(console, rich_table(table.shown))
     for stem in output.figures:
         for text in output.captions.get(stem, ())[1:]:
             console.print(Text(text))

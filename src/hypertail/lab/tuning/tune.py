@@ -20,6 +20,7 @@ from hypertail.lab.experiments.place import Place
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.tables import rich_table, to_rich
+from hypertail.lab.reports.terminal import print_table
 from hypertail.lab.tuning.importances import importances_of
 from hypertail.lab.tuning.plan import Search
 from hypertail.lab.tuning.record import BEST, TABLE, Found, command_for, write_record
@@ -144,10 +145,10 @@ class _Tuning:
         trials = tuple(find_trials(self.folder, search))
         found = Found(trials, importances_of(trials, search))
         write_record(found, search, self.out, self.data)
-        show = self.listener.console.print
-        show(rich_table(for_terminal(build_table(trials, search))))
+        console = self.listener.console
+        print_table(console, rich_table(for_terminal(build_table(trials, search))))
         if found.importances is not None:
-            show(rich_table(importance_table(found.importances)))
+            print_table(console, rich_table(importance_table(found.importances)))
         best = best_of(trials, search)
         if best is None:
             raise TrainingError(
@@ -156,14 +157,14 @@ class _Tuning:
                 found=f"{len(trials)} that did not",
                 hint=f"See {self.out / TABLE}; try smaller learning rates or penalty weights.",
             )
-        say = partial(show, soft_wrap=True)
+        say = partial(console.print, soft_wrap=True)
         say(Text(f"record: {self.out / TABLE}\nbest: {search.describe(best.changes)}, in {self.out / BEST}"))
         say(Text(f"to use it: {command_for(best, search, self.data)}"))
         if report_on is not None:
             found = replace(found, report=tuple(self._report(best, report_on)))
             write_record(found, search, self.out, self.data)
             for table in to_rich(found.report):
-                show(table)
+                print_table(console, table)
         return found
 
     def _report(self, best: Trial, stream: str) -> list[RunFile]:
