@@ -17,6 +17,8 @@ STREAMS = {
     "split-tinyimagenet": "Split-TinyImageNet, 20 experiences of 10 classes, 32 pixels, 120 images a class, 10 epochs",
 }
 REFERENCES = ("HN-2", "HN-3")
+TRUNKS_FROM_ELSEWHERE = {("HN-3", 0)}
+"""Label and seed of runs on a CPU whose trunk had been trained on the H200, before runs recorded their trunks."""
 _INFERRED = {"class_means": "CIL %", "confidence": "by confidence", "combined": "by both"}
 
 
@@ -60,7 +62,13 @@ def difference(one: Mapping[int, Run], other: Mapping[int, Run]) -> str:
         return f"({number(gaps[0])})" if gaps else ""
     text = f"{number(mean(gaps))} ± {stdev(gaps):.1f}"
     text = text if abs(mean(gaps)) > 2 * stdev(gaps) else f"({text})"
-    return text if _where(one) == _where(other) else f"{text} †"
+    shared = one.keys() & other.keys()
+    return text if all(_trained_on(one[seed]) == _trained_on(other[seed]) for seed in shared) else f"{text} †"
+
+
+def _trained_on(run: Run) -> str:
+    """The hardware on which its trunk was trained."""
+    return "H200" if (run["label"], run["seed"]) in TRUNKS_FROM_ELSEWHERE else _where({0: run})
 
 
 def _changed(run: Run) -> float | None:
