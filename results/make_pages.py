@@ -100,7 +100,7 @@ ORDER = ("HN-2", "Separate-2", "HN-3", "Separate-3", "HN-4", "Separate-4", "Naiv
 EARLIER_ROWS = {"c100": "table2-split-cifar100", "tiny": "table2-split-tinyimagenet"}
 UNCHANGED = ("HN-2", "HN-3", "Separate-2", "Separate-3", "Separate-4")
 REMARKS = {
-    "tiny": ("\n*Before* are runs of [reproduced](../reproduced/runs), on another machine.\n"),
+    "tiny": "\n*Before* are runs of [reproduced](../reproduced/runs), on another machine.\n",
     "c100": (
         "\nHN-4 was run again; all others are those of [reproduced](../reproduced/runs), "
         "which the change leaves alone:\nat 400 steps a task the pace is 1, and the first two experiences end with "

@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from hypertail.cli import COMMANDS, main, parse, reproduce
+from hypertail.lab.records.runfile import find_runs
 from hypertail.lab.reproduce.targets import TARGETS
 from hypertail.nets.models import main_model
 from hypertail.seeds import seeded
@@ -35,6 +36,8 @@ def test_a_table_from_runs_to_files(capsys: pytest.CaptureFixture[str]) -> None:
         rows = list(csv.DictReader(file))
     assert [row["strategy"] for row in rows] == ["HN-3", "Separate-3"]
     assert all(0 < float(row["ACA %"]) <= 100 for row in rows)
+    changed = {run.label: run.changed for run in find_runs(["reproduced/runs"])}
+    assert {row["strategy"]: float(row["answers changed %"]) / 100 for row in rows} == pytest.approx(changed)
     main(command)
     out = capsys.readouterr().out
     assert "written: " in out

@@ -54,11 +54,13 @@ def class_incremental(stream: Stream, strategy: Strategy, cache: FeatureCache, s
         ways["class_means"] = [torch.cat([strategy.infer(part) for part in inputs.split(CHUNK)]) for inputs in tests]
     else:
         means = _ClassMeans.of(stream, cache)
-        shares = [torch.cat([means.posterior(part) for part in inputs.split(CHUNK)]) for inputs in tests]
+        distances = [torch.cat([means.distances(part) for part in inputs.split(CHUNK)]) for inputs in tests]
         surest = [torch.stack([each[place] for each in confidences], dim=1) for place in range(len(tests))]
-        ways["class_means"] = [torch.cat([means.infer(part) for part in inputs.split(CHUNK)]) for inputs in tests]
+        ways["class_means"] = [means.nearest(each) for each in distances]
         ways["confidence"] = [each.argmax(1) for each in surest]
-        ways["combined"] = [(share * each).argmax(1) for share, each in zip(shares, surest, strict=True)]
+        ways["combined"] = [
+            (means.posterior(far) * sure).argmax(1) for far, sure in zip(distances, surest, strict=True)
+        ]
     return {way: _measured(stream, split, inferred, answers) for way, inferred in ways.items()}
 
 
@@ -86,16 +88,17 @@ class _ClassMeans:
             every.append(Moments.of(vectors, experience.train.labels.cpu(), len(experience.classes)))
         return cls(every)
 
-    def _distances(self, inputs: Tensor) -> Tensor:
+    def distances(self, inputs: Tensor) -> Tensor:
+        """To every mean, squared, (n, classes)."""
         return self._discriminant.distances(pooled(inputs).cpu())
 
-    def infer(self, inputs: Tensor) -> Tensor:
+    def nearest(self, distances: Tensor) -> Tensor:
         """The task of the nearest mean, (n,)."""
-        return self.owners[self._distances(inputs).argmin(1)]
+        return self.owners[distances.argmin(1)]
 
-    def posterior(self, inputs: Tensor) -> Tensor:
+    def posterior(self, distances: Tensor) -> Tensor:
         """p(t | x), (n, tasks): of all its classes, each as likely at first as any other."""
-        classes = torch.softmax(-0.5 * self._distances(inputs) / TEMPERATURE, dim=1)
+        classes = torch.softmax(-0.5 * distances / TEMPERATURE, dim=1)
         return classes.new_zeros(len(classes), self.tasks).index_add_(1, self.owners, classes)
 
 

@@ -127,6 +127,19 @@ def test_what_was_read_of_the_data_is_in_the_details(tmp_path: Path) -> None:
     assert "digest of the data" not in write_report([sample_run()], tmp_path / "without.html").read_text()
 
 
+def test_changed_answers_and_answers_without_a_task_are_in_the_details(tmp_path: Path) -> None:
+    run = sample_run()
+    ways = {"class_means": {"accuracy": 0.25, "right_task": 0.5}, "combined": {"accuracy": 0.375, "right_task": 0.5}}
+    shares = (0.125,) * len(run.tasks)
+    page = write_report([replace(run, answers_changed=shares, class_incremental=ways)], tmp_path / "with.html")
+    text = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    assert "answers changed 12.5 %" in text
+    assert "by class means 25.0 %; by combined 37.5 %" in text
+    without = write_report([run], tmp_path / "without.html").read_text(encoding="utf-8")
+    assert "answers changed" not in without
+    assert "task not told" not in without
+
+
 def test_ten_runs_of_twenty_experiences_stay_small(tmp_path: Path) -> None:
     path = write_report(sample_runs(20, seeds=2)[:10], tmp_path / "report.html")
     assert path.stat().st_size < 3_000_000

@@ -67,6 +67,17 @@ def test_what_is_best_and_what_is_not_told_apart() -> None:
     assert [method.name for method in verdict.front] == ["Head-4", "HN-3", "Separate-3"]
 
 
+def test_changed_answers_are_said_where_some_changed() -> None:
+    def of(share: float) -> list[str]:
+        return said(*(replace(run, answers_changed=(share,) * len(run.tasks)) for run in HYPER), *HEAD)
+
+    assert (
+        "forgets 1.0 point on earlier tasks, answers 12.5 % of earlier test images otherwise than at first"
+        in of(0.125)[0]
+    )
+    assert "otherwise than at first" not in "".join(of(0.0))
+
+
 def test_the_sentences() -> None:
     assert said(*HYPER, *HEAD, *SEPARATE, *REPLAY, *JOINT) == [
         "Best of 4 methods: Separate-3 (a stored tail for each task). ACA 81.3 % ± 0.6 over 3 seeds, forgets 1.0 point "

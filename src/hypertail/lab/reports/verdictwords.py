@@ -165,7 +165,7 @@ class _Words:
             parts.append("forgets nothing" if abs(lost) < _ZERO else f"{verb} {points(lost)} on earlier tasks")
             changed = method.group.stat("changed")
             if changed is not None and changed.mean > 0:
-                parts.append(f"answers {percent(changed.mean)} of their images differently than when they were new")
+                parts.append(f"answers {percent(changed.mean)} of earlier test images otherwise than at first")
         own = method.own_bytes
         total = f"keeps {_size(method.bytes_a_task)} a task"
         if own is not None and own < 0.95 * method.bytes_a_task:
