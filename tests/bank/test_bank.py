@@ -50,6 +50,22 @@ def test_what_comes_out_of_the_files_is_what_was_learned(tmp_path: Path) -> None
     assert again.tasks["warm"].classes == tuple(sorted(WARM))
 
 
+@pytest.mark.parametrize("method", ["head", "auto"])
+def test_images_of_a_test_folder_decide_nothing(method: str, tmp_path: Path) -> None:
+    photos, alone = tmp_path / "photos", tmp_path / "alone"
+    folder(photos / "train", WARM, 8)
+    folder(photos / "test", WARM, 8, seed=7)
+    shutil.copytree(photos / "train", alone)
+    one, two = new_bank(tmp_path / "one"), new_bank(tmp_path / "two")
+    learned = [bank.learn("warm", place, epochs=2, method=method) for bank, place in ((one, photos), (two, alone))]
+    assert torch.equal(answers(one, "warm"), answers(two, "warm"))
+    assert learned[0].held_out_accuracy == learned[1].held_out_accuracy
+    records = [bank._contents.record("warm") for bank in (one, two)]
+    assert records[0].calibration == records[1].calibration
+    assert any("24 images of test/" in notice for notice in learned[0].notices)
+    assert one.evaluate("warm", photos) == one.evaluate("warm", photos / "test")
+
+
 def test_learning_follows_from_the_seed_alone(tmp_path: Path) -> None:
     first, second = (new_bank(tmp_path / name) for name in ("one", "two"))
     first.learn("warm", folder(tmp_path / "photos", WARM, 8), epochs=2, seed=3)
@@ -129,6 +145,14 @@ def test_more_images_of_a_class_keep_the_others(tmp_path: Path) -> None:
     assert bank.tasks["warm"].classes == tuple(sorted(WARM))
     assert learned.images == bank.tasks["warm"].images == 36 + 16
     assert bank.evaluate("warm", pictures(WARM, 20, seed=8)) > 0.85
+
+
+def test_origin_is_what_was_asked_for_and_then_what_was_decided(tmp_path: Path) -> None:
+    bank = new_bank(tmp_path / "bank", cut="auto")
+    assert (bank.origin["source"], bank.origin["cut"]) == ("given", "auto")
+    bank.learn("warm", pictures(WARM, 8), epochs=1, method="head")
+    assert bank.origin["cut"] == bank.backbone.cut != "auto"
+    assert bank.origin["preprocessing"]["size"] == PIXELS.size
 
 
 def test_rename_forget_and_roll_back(tmp_path: Path) -> None:

@@ -46,9 +46,11 @@ def learn(*more: str) -> None:
 
 def test_a_bank_from_the_first_folder_to_an_export(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     learn()
-    assert "warm: adapter, 36 images" in capsys.readouterr().out.replace("33 images", "36 images")
-    main(["learn", "cold", *AT, *QUICK, "--method", "head"])
-    assert "1 of 1 tasks answer as they were learned" in capsys.readouterr().out
+    assert "warm: adapter, 33 images" in capsys.readouterr().out
+    main(["learn", "cold", *AT, *OPTIONS, *QUICK, "--method", "head"])
+    said = capsys.readouterr().out
+    assert "1 of 1 tasks answer as they were learned" in said
+    assert "16 images of test/: not learned from" in said
     main(["predict", "warm/red/000.png", "cold/test", *AT, "--json"])
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(answers) == 1 + 16
@@ -101,7 +103,12 @@ def test_refusals(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "learn", "warm", *AT, "--cut", "layr2", "--image-size", "12", hint="layer2")
     assert not (place / "bank").exists()
     learn("--method", "head")
-    told(capsys, "learn", "cold", *AT, "--cut", "layer1", problem="--cut", found="a bank")
+    told(capsys, "learn", "cold", *AT, "--cut", "layer1", problem="--cut layer1", found="layer2 in the bank")
+    told(capsys, "learn", "cold", *AT, "--cut", "auto", problem="--cut auto", found="layer2 in the bank")
+    told(capsys, "learn", "cold", *AT, "--trunk", "slim-resnet18", problem="--trunk", found="given in the bank")
+    told(capsys, "learn", "cold", *AT, "--mean", "0.5", "0.5", "0.4", problem="--mean 0.5 0.5 0.4", found="0.5 0.5 0.5")
+    told(capsys, "learn", "cold", *AT, "--std", "1", "1", "1", problem="--std", found="0.25 0.25 0.25")
+    told(capsys, "learn", "cold", *AT, "--image-size", "13", problem="--image-size 13", found=f"{SIZE} in the bank")
     told(capsys, "predict", "warm", *AT, "--task", "worm", hint="'warm'")
     told(capsys, "predict", "warm", "--bank", "bank", problem="model of this bank", hint="--model")
     told(capsys, "predict", "warm", "--bank", "bnk", problem="no bank", found="nothing there")

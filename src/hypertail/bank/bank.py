@@ -103,6 +103,13 @@ class Bank:
         return self._contents.backbone
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """Where the model is from: `source`, `cut` and `preprocessing`, as decided, or as asked for until they are."""
+        facts = self._contents.manifest.facts
+        said = facts.get("backbone") or facts["founding"]
+        return {name: said[name] for name in ("source", "cut", "preprocessing")}
+
+    @property
     def cut_evidence(self) -> dict[str, Any] | None:
         """Where the first folder decided the cut (`cut="auto"`): what was tried, with its accuracies."""
         found: dict[str, Any] | None = self._contents.manifest.facts.get("cut")
@@ -146,11 +153,10 @@ class Bank:
         Args:
             name: of the task; no other may have it.
             data: a folder of class folders, a `datasets.Dataset` with images and labels, or `(images, labels)`.
-            validation: of the same kinds, to calibrate on; by default a share of `data` is held out.
+            validation: of the same kinds, to calibrate and choose by; by default a share of `data`, never its `test/`.
             method: `adapter`, `head`, `hypernet`, `separate` or `auto` (`methods`).
             options: of the method, such as `{"rank": 4}`.
-            budget: share of an earlier task's answers that may become other ones; the bank stays as it was where they
-                would be more. Only a shared part that moves can change any.
+            budget: share of an earlier task's answers that may change; beyond it the bank stays as it was.
             epochs: passes over the images; by default as many as make 400 steps, 15 at least and 60 at most.
             batch_size: images a step.
             augment: `none`, `crop`, or `crop-flip` where a mirrored image is of the same class.
@@ -186,7 +192,8 @@ class Bank:
     ) -> Learned:
         """More images for a task: of classes that it has, or of new ones. The old images are not needed.
 
-        With a new class, what the task gave for its other classes stays equal to the bit.
+        With a new class, what the task gave for its old ones stays equal to the bit. Without one its head is learned
+        again. Other tasks never change.
 
         Args:
             name: of the task.
@@ -223,12 +230,11 @@ class Bank:
 
         Args:
             name: of the task.
-            data: as for `learn`; class names must be those of the task. Of a folder with `train/` and `test/`, the test
-                images.
+            data: as for `learn`, with class names of the task; of a folder with `train/` and `test/` the latter.
         """
         self._contents.ref(name)
         images = open_images(data, self.backbone.preprocessing, least_classes=1)
-        return answering.accuracy(self._contents, name, images.validation or images)
+        return answering.accuracy(self._contents, name, images.test or images)
 
     def probabilities(self, images: object) -> Iterator[list[dict[str, float]]]:
         """For each image of a batch the probability of every label over all tasks, the task being inferred."""
@@ -245,8 +251,7 @@ class Bank:
     def forget(self, name: str) -> Forgotten:
         """Delete a task, from earlier generations too.
 
-        What other tasks answer stays equal to the bit. Whether anything of it is left in what tasks share says the
-        result.
+        Other tasks stay equal to the bit. The result says whether anything of it is left in what they share.
 
         Raises:
             ConfigError: no such task.
@@ -264,9 +269,7 @@ class Bank:
         return self._contents.certify(accuracies, budget)
 
     def consolidate(self, *, budget: float = 0.0, steps: int = 2000, progress: Progress = silent) -> Certificate:
-        """Let the shared hypernetwork take over what the adapters of its tasks have in common.
-
-        No image is needed. This moves what tasks share, within `budget`.
+        """Let the hypernetwork take over what adapters have in common, within `budget`. No image is needed.
 
         Raises:
             ConfigError: no two tasks of method `hypernet`.

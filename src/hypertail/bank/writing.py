@@ -146,8 +146,6 @@ class Writer:
         images = open_images(data, backbone.preprocessing, on_bad_image=bad)
         if validation is not None:
             return images, open_images(validation, backbone.preprocessing, classes=images.classes, on_bad_image=bad)
-        if images.validation is not None:
-            return images, images.validation
         return self._held_out(name, images)
 
     def _held_out(self, name: str, images: TaskImages) -> tuple[TaskImages, TaskImages | None]:

@@ -53,9 +53,9 @@ def test_a_test_folder_is_what_lies_beside(tmp_path: Path) -> None:
     folder(tmp_path / "x" / "test", WARM[:2], 2, seed=1)
     images = open_images(tmp_path / "x", PIXELS)
     assert len(images) == 12
-    assert images.validation is not None
-    assert len(images.validation) == 4
-    assert images.validation.classes == images.classes
+    assert images.test is not None
+    assert len(images.test) == 4
+    assert images.test.classes == images.classes
     assert any("12 training images" in notice for notice in images.notices)
 
 

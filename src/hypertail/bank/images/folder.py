@@ -16,7 +16,7 @@ from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.streams.digest import content_digest
 from hypertail.streams.names import printable, shown
-from hypertail.streams.report import DatasetReport, counts_of
+from hypertail.streams.report import DatasetReport, counts_of, plural
 from hypertail.streams.sources.brightness import brightness_notices
 from hypertail.streams.sources.decode import Pictures, decode_files, finished
 from hypertail.streams.sources.depth import Deep, rules
@@ -36,7 +36,7 @@ def open_folder(
     memory_bytes: int,
     on_bad_image: OnBadImage = "error",
 ) -> TaskImages:
-    """The training images of a folder (`scan_folder`), with those of its test folder as `validation`.
+    """The training images of a folder (`scan_folder`), with those of its test folder as `test`.
 
     They are held in memory where they fit; else every file is read once to see that it is an image and how deep it is,
     and again whenever it is needed.
@@ -65,9 +65,13 @@ def open_folder(
     }
     left_out = (*found.left_out, *unreadable.left_out())
     report = DatasetReport(found.root.name, shown(found.root.name), counts, left_out=left_out)
-    notices = (*report.lines(), *found.notices, *notices)
-    validation = opened[1] if len(opened) > 1 else None
-    return replace(opened[0], notices=notices, validation=validation)
+    test = opened[1] if len(opened) > 1 else None
+    beside = (
+        ()
+        if test is None
+        else (f"{plural(len(test), 'image')} of test/: not learned from (evaluate and certify take them)",)
+    )
+    return replace(opened[0], notices=(*report.lines(), *found.notices, *notices, *beside), test=test)
 
 
 Listed = list[tuple[int, Path]]

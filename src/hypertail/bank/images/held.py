@@ -33,7 +33,7 @@ class ImagesInMemory(TaskImages):
     def subset(self, rows: Sequence[int]) -> ImagesInMemory:
         """The images at `rows` alone."""
         chosen = torch.tensor(list(rows), dtype=torch.long)
-        return replace(self, data=self.data[chosen], labels=self.labels[chosen], validation=None)
+        return replace(self, data=self.data[chosen], labels=self.labels[chosen], test=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class ImagesOnDisk(TaskImages):
         """The images at `rows` alone."""
         chosen = torch.tensor(list(rows), dtype=torch.long)
         files = tuple(self.files[row] for row in rows)
-        return replace(self, files=files, labels=self.labels[chosen], validation=None)
+        return replace(self, files=files, labels=self.labels[chosen], test=None)
 
 
 def crop_share(preprocessing: Preprocessing) -> float | None:

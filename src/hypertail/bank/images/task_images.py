@@ -19,14 +19,14 @@ class TaskImages(ABC):
         labels: int64 (n,).
         digest: follows from pixels, labels and class names, whatever the place, names and order of files.
         notices: what a reader should know, a sentence each (what was left out, how deep images were scaled).
-        validation: what lay beside them to test on, with the same classes; None where nothing did.
+        test: what lay beside them to test on, with the same classes; None where nothing did.
     """
 
     classes: tuple[str, ...]
     labels: Int64[Tensor, " n"]
     digest: str
     notices: tuple[str, ...] = ()
-    validation: TaskImages | None = None
+    test: TaskImages | None = None
 
     def __len__(self) -> int:
         """Number of images."""

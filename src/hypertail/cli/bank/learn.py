@@ -11,6 +11,7 @@ from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.bank import Bank, Learned, Preprocessing
+from hypertail.bank.founding import AUTO_CUT
 from hypertail.bank.images.features import Augment
 from hypertail.bank.methods.catalogue import method_names
 from hypertail.bank.sources import SOURCES
@@ -29,7 +30,7 @@ class Learn:
     """
 
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
-    """Images, FOLDER/CLASS/IMAGE, or FOLDER/train and FOLDER/test with class folders in them."""
+    """Images, FOLDER/CLASS/IMAGE, or FOLDER/train/CLASS/IMAGE; those of FOLDER/test are not learned from."""
     place: OmitArgPrefixes[BankPlace]
     """The bank and its model."""
     task: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: that of the folder)")] = None
@@ -59,8 +60,6 @@ class Learn:
         None
     )
     """Images to calibrate on."""
-    budget: Annotated[float, arg(metavar="SHARE")] = 0.0
-    """Share of earlier answers that may change, 0 to 1; beyond it the bank stays as it was."""
     epochs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 15 to 60, for 400 steps)")] = None
     """Passes over the images."""
     batch_size: Annotated[int, arg(metavar="N")] = 32
@@ -83,7 +82,6 @@ def execute(command: Learn, console: Console, line: str) -> None:
             command.folder,
             validation=command.validation,
             method=command.method,
-            budget=command.budget,
             epochs=command.epochs,
             batch_size=command.batch_size,
             augment=command.augment,
@@ -114,16 +112,9 @@ def show(console: Console, bank: Bank, learned: Learned) -> None:
 
 def _bank(command: Learn, console: Console) -> Bank:
     if (command.place.bank / "bank.json").exists():
-        decided = {"--trunk": command.trunk, "--cut": command.cut, "--image-size": command.image_size}
-        for option, value in decided.items():
-            if value is not None:
-                raise ConfigError(
-                    f"option {option}",
-                    required="a new bank: the model of one is decided when it is made",
-                    found=f"a bank at {command.place.bank}",
-                    hint=f"Leave {option} out, or give another --bank.",
-                )
-        return command.place.open(console)
+        bank = command.place.open(console)
+        _check_decided(command, bank)
+        return bank
     scan_folder(command.folder)  # before anything is made
     device = command.place.settle()
     model, tail = command.place.modules()
@@ -148,3 +139,29 @@ def _bank(command: Learn, console: Console) -> Bank:
         preprocessing=preprocessing if given else None,
         device=device,
     )
+
+
+def _check_decided(command: Learn, bank: Bank) -> None:
+    """The options of a new bank may be given again as they were, so that one command serves every folder."""
+    origin = bank.origin
+    prepared = origin["preprocessing"] or {}
+    cut = AUTO_CUT if bank.cut_evidence else origin["cut"]
+    decided: dict[str, tuple[object, object]] = {
+        "--trunk": (command.trunk, origin["source"]),
+        "--cut": (command.cut, origin["cut"] if command.cut == origin["cut"] else cut),
+        "--image-size": (command.image_size, prepared.get("size")),
+        "--mean": (command.mean, prepared.get("mean")),
+        "--std": (command.std, prepared.get("std")),
+    }
+    for option, (asked, is_so) in decided.items():
+        if asked is not None and asked != (tuple(is_so) if isinstance(is_so, list) else is_so):
+            raise ConfigError(
+                f"option {option} {_words(asked)}",
+                required="what the bank has: its model is decided when it is made",
+                found=f"{_words(is_so)} in the bank at {command.place.bank}",
+                hint=f"Leave {option} out, or give another --bank.",
+            )
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
