@@ -123,11 +123,7 @@ class Bank:
     @property
     def tasks(self) -> dict[str, TaskInfo]:
         """The tasks by name, in the order in which they were learned."""
-        contents = self._contents
-        return {
-            task.name: TaskInfo.of(task.name, contents.record(task.name), task.file.nbytes)
-            for task in contents.manifest.tasks
-        }
+        return {task.name: self._contents.info(task) for task in self._contents.manifest.tasks}
 
     def learn(
         self,

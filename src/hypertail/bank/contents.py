@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,15 +13,16 @@ from torch import Tensor, nn
 
 from hypertail.bank.accounting import Summary, TaskSize, alternatives, verdict
 from hypertail.bank.backbone import Backbone
-from hypertail.bank.certificate.certificate import Certificate, TaskCheck
+from hypertail.bank.certificate.certificate import Certificate, TaskCheck, damaged
 from hypertail.bank.certificate.compare import Compared, Comparison
 from hypertail.bank.export.served import Served
 from hypertail.bank.founding import Founding, described, made_again
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
 from hypertail.bank.store import Manifest, Store, TaskRef
+from hypertail.bank.task_info import TaskInfo
 from hypertail.environment import hardware, versions
-from hypertail.errors import ConfigError, unknown_name
+from hypertail.errors import CheckpointError, ConfigError, unknown_name
 from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
 
@@ -144,6 +146,23 @@ class Contents:
             self._records[ref.file.digest] = TaskRecord.from_file(*self.store.load(ref.file))
         return self._records[ref.file.digest]
 
+    def readable(self, name: str) -> TaskRecord | None:
+        """What is kept of a task; None where its file is damaged or missing."""
+        with contextlib.suppress(CheckpointError):
+            return self.record(name)
+        return None
+
+    def info(self, ref: TaskRef) -> TaskInfo:
+        """What a task's file says of it; where it is damaged, what the log does."""
+        record = self.readable(ref.name)
+        if record is not None:
+            return TaskInfo.of(ref.name, record, ref.file.nbytes)
+        said = [entry for entry in self.manifest.log if entry.facts.get("id") == ref.id and "method" in entry.facts]
+        facts, when = (said[-1].facts, said[-1].when) if said else ({}, "")
+        return TaskInfo(
+            ref.name, (), str(facts.get("method", "")), int(facts.get("images", 0)), ref.file.nbytes, None, when, True
+        )
+
     @property
     def server(self) -> Server:
         """Answers with the tasks of this generation."""
@@ -161,16 +180,20 @@ class Contents:
 
     def certify(self, accuracies: Mapping[str, float], budget: float, *, anew: bool = True) -> Certificate:
         """Every task beside what was written when it was learned; not `anew` what this process has compared before."""
+        if anew:  # from the files, not from what this process read of them before
+            self._records, self._server = {}, None
         known = {} if anew else self.compared
         comparison = Comparison(self.server, self.backbone, budget, known)
         checks = [
             comparison.check(
                 task.name,
-                self.record(task.name),
+                record,
                 files_identical=self.as_learned(task),
                 accuracy=accuracies.get(task.name),
                 digest=self.answers_with(task),
             )
+            if (record := self.readable(task.name)) is not None
+            else damaged(task.name)
             for task in self.manifest.tasks
         ]
         return self.certificate(tuple(checks), budget)
@@ -218,7 +241,9 @@ class Contents:
         """Bytes of tasks and alternatives."""
         sizes = []
         for task in self.manifest.tasks:
-            record = self.record(task.name)
+            record = self.readable(task.name)
+            if record is None:
+                continue
             sizes.append(
                 TaskSize(
                     task.name,

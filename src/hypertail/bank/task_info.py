@@ -19,6 +19,7 @@ class TaskInfo:
         nbytes: of its file.
         held_out_accuracy: 0..1; None where nothing was held out.
         learned: ISO date and time, UTC.
+        damaged: whether its file cannot be read, so that only the log tells of it; `classes` are empty then.
     """
 
     name: str
@@ -28,6 +29,7 @@ class TaskInfo:
     nbytes: int
     held_out_accuracy: float | None
     learned: str
+    damaged: bool = False
 
     @classmethod
     def of(cls, name: str, record: TaskRecord, nbytes: int) -> TaskInfo:

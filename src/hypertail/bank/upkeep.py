@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from hypertail.bank.certificate.certificate import Certificate
+from hypertail.bank.certificate.certificate import Certificate, damaged
 from hypertail.bank.certificate.compare import Comparison
 from hypertail.bank.contents import HYPERNET, Contents
 from hypertail.bank.founding import SLIM
 from hypertail.bank.learning.consolidate import Consolidated, consolidated
 from hypertail.bank.serving import Server
 from hypertail.bank.store import FileRef, TaskRef
-from hypertail.errors import BudgetError, ConfigError
+from hypertail.bank.store.manifest import FILE_NAME
+from hypertail.errors import BudgetError, CheckpointError, ConfigError
 from hypertail.hyper.generated import shared_parameters
 from hypertail.hyper.heads import ChannelHead
 from hypertail.hyper.hypernetwork import Hypernetwork
@@ -71,10 +73,15 @@ class Upkeep:
             exact = not reasons
             tasks = tuple(task for task in contents.manifest.tasks if task.id != ref.id)
             erased = self._files_of(ref.id)
+            seen = [f"'{task.name}'" for task in tasks if task.id > ref.id]
             change.commit("forget", task=name, entry_facts={"id": ref.id, "exact": exact}, tasks=tasks, erase=erased)
         contents.refresh()
         if exact:
             words = "Nothing that is left in the bank learned from it."
+            if seen:
+                words += (
+                    f" One number did see it: the threshold for unknown images of {', '.join(seen)}, learned after it."
+                )
         else:
             words = f"Its own files are gone, but {' and '.join(reasons)} learned from it, and cannot be cleared of it."
         return Forgotten(name, exact, words)
@@ -84,7 +91,7 @@ class Upkeep:
         contents = self.contents
         with contents.store.change() as change:
             contents.refresh()
-            names = [task.name for task in contents.manifest.tasks if contents.record(task.name).method == HYPERNET]
+            names = [task.name for task in contents.manifest.tasks if contents.info(task).method == HYPERNET]
             hyper = contents.hyper
             if hyper is None or len(names) < 2:
                 raise ConfigError(
@@ -96,6 +103,7 @@ class Upkeep:
             records = {name: contents.record(name) for name in names}
             result = consolidated(records, contents.backbone, hyper, steps, self.progress)
             certificate = self._consolidation(result, budget)
+            hold(certificate, contents.certify({}, budget, anew=False), "consolidation")
             put = change.put(HYPERNET, shared_tensors(result.hyper), hypernet_facts(result.hyper))
             tasks = []
             entry: dict[str, Any] = {"tasks": {}}
@@ -113,27 +121,29 @@ class Upkeep:
 
     def _consolidation(self, result: Consolidated, budget: float) -> Certificate:
         contents = self.contents
-        records = {**{t.name: contents.record(t.name) for t in contents.manifest.tasks}, **result.records}
+        found = {task.name: contents.readable(task.name) for task in contents.manifest.tasks}
+        records = {name: record for name, record in found.items() if record is not None} | result.records
         after = Server(contents.backbone, lambda name: records[name], records, result.hyper, contents.device)
         comparison = Comparison(after, contents.backbone, budget)
         checks = []
-        for name in records:
+        for name in found:
+            if name not in records:
+                checks.append(damaged(name))
+                continue
             before = contents.server.tail(name).tensors
             same = name not in result.records
             checks.append(comparison.check(name, contents.record(name), files_identical=same, before=before))
-        certificate = contents.certificate(tuple(checks), budget)
-        hold(certificate, "consolidation")
-        return certificate
+        return contents.certificate(tuple(checks), budget)
 
     def _left_behind(self, ref: TaskRef) -> list[str]:
         """What in the bank learned from a task beside its own files."""
-        record, log = self.contents.record(ref.name), self.contents.manifest.log
+        log = self.contents.manifest.log
         reasons = []
         first = next((entry for entry in log if entry.event in ("learn", "consolidate")), None)
         trained = self.contents.manifest.facts["backbone"]["source"] == SLIM
         if trained and first is not None and first.facts.get("id") == ref.id:
             reasons.append("the model below all tasks, which was trained on its images,")
-        if record.method == HYPERNET:
+        if self.contents.info(ref).method == HYPERNET:
             taught = [entry for entry in log if entry.facts.get("taught_shared") and entry.facts.get("id") == ref.id]
             consolidated_with = [e for e in log if e.event == "consolidate" and str(ref.id) in e.facts.get("tasks", {})]
             if taught or consolidated_with:
@@ -141,10 +151,15 @@ class Upkeep:
         return reasons
 
     def _files_of(self, number: int) -> list[FileRef]:
-        """All files that any kept generation has of a task."""
+        """All files of a task: those that lie there, by their name, and those that any readable generation has."""
         store = self.contents.store
-        manifests = [store.read(generation, None) for generation in store.generations()]
-        found = {task.file.name: task.file for each in manifests for task in each.tasks if task.id == number}
+        there = sorted((store.path / "files").glob(f"task-{number}-*.safetensors"))
+        found = {name: FileRef(name, "", 0) for name in (f"files/{place.name}" for place in there)}
+        found = {name: ref for name, ref in found.items() if FILE_NAME.fullmatch(name)}
+        for generation in store.generations():
+            with suppress(CheckpointError):
+                tasks = store.read(generation, None).tasks
+                found |= {task.file.name: task.file for task in tasks if task.id == number}
         return list(found.values())
 
 
@@ -182,18 +197,24 @@ def shared_tensors(hyper: Hypernetwork) -> dict[str, torch.Tensor]:
     return {name: halved(value.detach()).cpu() for name, value in shared_parameters(hyper).items()}
 
 
-def hold(certificate: Certificate, what: str) -> None:
-    """Refuse a change by which earlier tasks would fail.
+def hold(after: Certificate, before: Certificate, what: str) -> None:
+    """Refuse a change by which earlier tasks would fail, or fail by more than they do.
+
+    Args:
+        after: what a certificate would say if the change were made.
+        before: what it says without.
+        what: the change, for the message.
 
     Raises:
         BudgetError: naming the one that would change most.
     """
-    failed = [check for check in certificate.checks if not check.passed]
+    so_far = {check.task: check.answers_changed for check in before.checks}
+    failed = [each for each in after.checks if not each.passed and each.answers_changed > so_far.get(each.task, 0)]
     if failed:
         worst = max(failed, key=lambda check: check.answers_changed / max(1, check.probes))
         raise BudgetError(
             what,
-            required=f"at most {100 * certificate.budget:g} % of an earlier task's answers changed",
+            required=f"at most {100 * after.budget:g} % of an earlier task's answers changed",
             found=f"{worst.answers_changed} of {worst.probes} for task '{worst.task}'",
             hint="The bank is as it was. Give a larger budget, or a method that shares only fixed parts.",
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hypertail.bank.backbone import Backbone
-from hypertail.bank.certificate.certificate import Certificate
+from hypertail.bank.certificate.certificate import Certificate, damaged
 from hypertail.bank.certificate.compare import Comparison
 from hypertail.bank.contents import BACKBONE, HYPERNET, Contents, now
 from hypertail.bank.founding import described
@@ -21,7 +21,7 @@ from hypertail.bank.learning.choice import Candidate, choose
 from hypertail.bank.learning.extend import extended
 from hypertail.bank.learning.found import found_backbone
 from hypertail.bank.learning.task import Lessons, Material, accuracy_of, held_out_logits, learn_task, record_of
-from hypertail.bank.methods.catalogue import AUTO, METHODS, make_method, tail_of
+from hypertail.bank.methods.catalogue import AUTO, METHODS, check_method, make_method, tail_of
 from hypertail.bank.methods.hypernet import HypernetMethod
 from hypertail.bank.methods.method import Method
 from hypertail.bank.record import TaskRecord
@@ -29,6 +29,7 @@ from hypertail.bank.serving import Server
 from hypertail.bank.store import Change, FileRef, TaskRef
 from hypertail.bank.upkeep import check_name, hold, hypernet_facts, shared_tensors
 from hypertail.environment import own_version
+from hypertail.errors import ConfigError, check_range
 from hypertail.hyper.generated import GeneratedWeights
 from hypertail.nets.compact import halved
 from hypertail.nets.task_tail import TaskTail
@@ -85,14 +86,15 @@ class Writer:
         with contents.store.change() as change:
             contents.refresh()
             check_name(name, contents)
-            if method not in METHODS and method != AUTO:
-                make_method(method)
+            check_method(method, options)
+            check_range("budget", budget, 0, 1)
             backbone, shared = self._backbone(change, data)
             train, held = self._images(name, data, validation, backbone)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
             candidate, verdict = self._learned(method, options, material, backbone)
             facts = self._facts(train, started)
-            earlier = {task.name: contents.record(task.name).moments for task in contents.manifest.tasks}
+            records = {task.name: contents.readable(task.name) for task in contents.manifest.tasks}
+            earlier = {each: found.moments for each, found in records.items() if found is not None}
             record = record_of(candidate.tail, candidate.method, material, backbone, earlier, self.lessons, facts)
             certificate = self._put_shared(change, candidate.method, shared, budget, backbone)
             taught = isinstance(candidate.method, HypernetMethod) and candidate.method.learns_shared
@@ -163,22 +165,29 @@ class Writer:
             tail = learn_task(backbone, method, material, self.lessons, self.progress)
             own = [halved(value) for value in (*tail.weights.parameters(), *tail.head.parameters())]
             accuracy = accuracy_of(held_out_logits(tail, material), material.held_labels)
-            return Candidate(method, tail, nbytes(own), accuracy or 0.0)
+            return Candidate(method, tail, nbytes(own), accuracy)
 
         if name != AUTO:
             given = dict(options)
             if name == HypernetMethod.name and not given.get("sealed", True):
                 given["earlier"] = self._embeddings()
             return learn(make_method(name, given, hyper)), ""
+        if material.held is None:
+            raise ConfigError(
+                "method 'auto'",
+                required="held-out images, by which it chooses",
+                found="none",
+                hint="Give validation images, or name a method: head, adapter or separate.",
+            )
         tried = [make_method(each, None, hyper) for each in METHODS if each != HypernetMethod.name or hyper is not None]
         return choose(tried, learn)
 
     def _embeddings(self) -> Tensor | None:
         """Of the tasks that share the hypernetwork, (tasks, embedding)."""
         contents = self.contents
-        records = [contents.record(task.name) for task in contents.manifest.tasks]
+        records = [contents.readable(task.name) for task in contents.manifest.tasks]
         tails = [tail_of(record, contents.backbone, contents.hyper) for record in records
-                 if record.method == HypernetMethod.name]  # fmt: skip
+                 if record is not None and record.method == HypernetMethod.name]  # fmt: skip
         found = [tail.weights.embedding.detach() for tail in tails if isinstance(tail.weights, GeneratedWeights)]
         return torch.stack(found).to(contents.device) if found else None
 
@@ -211,12 +220,16 @@ class Writer:
         comparison, moved = Comparison(server, backbone, budget, contents.compared), hyper is not contents.hyper
         checks = []
         for task in contents.manifest.tasks:
-            record = contents.record(task.name)
+            record = contents.readable(task.name)
+            if record is None:
+                checks.append(damaged(task.name))
+                continue
             same = contents.as_learned(task) and not (moved and record.method == HYPERNET)
             digest = None if moved else contents.answers_with(task)
             checks.append(comparison.check(task.name, record, files_identical=same, digest=digest))
         certificate = contents.certificate(tuple(checks), budget)
-        hold(certificate, "learning this task")
+        if moved:
+            hold(certificate, contents.certify({}, budget, anew=False), "learning this task")
         return certificate
 
     def _commit(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hypertail.bank.certificate.page import certificate_page
 
-Standing = Literal["identical", "rounding", "moved"]
+Standing = Literal["identical", "rounding", "moved", "damaged"]
 
 ROUNDING = 1e-4
 """Logits that differ by no more on another machine or number of threads are called equal but for rounding."""
@@ -21,7 +21,7 @@ class TaskCheck:
         task: its name.
         standing: `identical`: every stored bit that answers for it is as it was when it was last learned, and its
             answers to the probes are equal to the bit; `rounding`: the bits are, and the answers differ by rounding
-            alone, as on another machine; `moved`: something shared has changed.
+            alone, as on another machine; `moved`: something shared has changed; `damaged`: its file cannot be read.
         files_identical: whether the stored bits are those.
         probes: how many inputs were compared.
         answers_changed: for how many the first answer is another one.
@@ -42,6 +42,11 @@ class TaskCheck:
     accuracy: float | None
     accuracy_then: float | None
     passed: bool
+
+
+def damaged(task: str) -> TaskCheck:
+    """The check of a task whose file is damaged or missing: nothing answers for it."""
+    return TaskCheck(task, "damaged", False, 0, 0, 0.0, 0.0, None, None, False)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Certificate:
     def __str__(self) -> str:
         """One line."""
         count = len(self.checks)
-        unchanged = sum(check.standing != "moved" for check in self.checks)
+        unchanged = sum(check.standing not in ("moved", "damaged") for check in self.checks)
         words = "passed" if self.passed else "FAILED"
         return f"{words}: {unchanged} of {count} tasks answer as they were learned (generation {self.generation})"
 

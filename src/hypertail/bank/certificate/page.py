@@ -10,6 +10,7 @@ WORDS = {
     "identical": "unchanged to the bit",
     "rounding": "unchanged, but for rounding",
     "moved": "moved",
+    "damaged": "damaged: its file cannot be read",
 }
 
 

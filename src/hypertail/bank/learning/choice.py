@@ -20,13 +20,13 @@ class Candidate:
         method: how.
         tail: what came of it.
         nbytes: of the task's own weights as they are stored.
-        accuracy: on held-out images.
+        accuracy: on held-out images; None without any.
     """
 
     method: Method
     tail: TaskTail
     nbytes: int
-    accuracy: float
+    accuracy: float | None
 
 
 def choose(
@@ -42,11 +42,11 @@ def choose(
         tolerance: in accuracy, 0..1.
     """
     tried = [learn(method) for method in methods]
-    best = max(candidate.accuracy for candidate in tried)
-    good = [candidate for candidate in tried if candidate.accuracy >= best - tolerance]
+    right = {candidate.method.name: candidate.accuracy or 0.0 for candidate in tried}
+    good = [candidate for candidate in tried if right[candidate.method.name] >= max(right.values()) - tolerance]
     chosen = min(good, key=lambda candidate: candidate.nbytes)
     figures = ", ".join(
-        f"{each.method.name} {100 * each.accuracy:.1f} % in {each.nbytes / 1000:.0f} kB" for each in tried
+        f"{each.method.name} {100 * right[each.method.name]:.1f} % in {each.nbytes / 1000:.0f} kB" for each in tried
     )
     line = f"{chosen.method.name}: the cheapest within {100 * tolerance:g} points of the best on held-out images"
     return chosen, f"{line} ({figures})"

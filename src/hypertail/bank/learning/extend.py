@@ -14,7 +14,7 @@ from hypertail.bank.backbone import Backbone
 from hypertail.bank.inference import Descriptor
 from hypertail.bank.learning.calibration import temperature_of
 from hypertail.bank.learning.lesson import embeddings
-from hypertail.bank.learning.task import Material, hidden_moments
+from hypertail.bank.learning.task import Material, accuracy_of, hidden_moments
 from hypertail.bank.record import TaskRecord
 from hypertail.nets.compact import flattened, round_to_half
 from hypertail.nets.moments import Moments, packed, unpacked
@@ -54,7 +54,8 @@ def extended(
 
     Nothing above the cut changes but the head. New classes get a block of their own, learned against the classes that
     were there, of which the mean and the variance of what the head is given are kept: what the task answers for those
-    stays equal to the bit. Where there is no new class, the head is learned again in the same way.
+    stays equal to the bit. Where there is no new class, the head is learned again in the same way. Accuracy is measured
+    anew on what is held out of the new images; with a new class nothing is, and it is unknown.
 
     Args:
         record: of the task; it is not changed.
@@ -81,11 +82,12 @@ def extended(
     round_to_half(tail.head)
     hidden = _merged_hidden(record.hidden, embeddings(tail, plain).cpu(), labels, len(growth.classes))
     fresh = Moments.of(Descriptor(backbone)(plain).cpu(), material.labels.cpu(), len(material.classes))
-    temperature = record.calibration["temperature"]
+    temperature, accuracy, count = record.calibration["temperature"], None, 0
     if material.held is not None and not growth.added:
         held = tail.head(embeddings(tail, material.held)).cpu()
         known = torch.tensor(growth.rows)[material.held_labels.cpu()]
-        temperature = max(temperature, temperature_of(held, known))
+        temperature, count = max(temperature, temperature_of(held, known)), len(known)
+        accuracy = accuracy_of(held, known)
     return replace(
         record,
         classes=growth.classes,
@@ -94,7 +96,7 @@ def extended(
         moments=unpacked(packed(record.moments.merged(fresh, growth.rows))),
         hidden=hidden,
         calibration={**record.calibration, "temperature": temperature},
-        facts={**record.facts, **facts},
+        facts={**record.facts, **facts, "held_out_accuracy": accuracy, "held_out_images": count},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from hypertail.bank.learning.calibration import temperature_of
 from hypertail.bank.learning.lesson import Schedule, embeddings, learn_tail
 from hypertail.bank.methods.method import Method
 from hypertail.bank.record import TaskRecord
+from hypertail.errors import check_choice, check_range
 from hypertail.nets.compact import flattened, fold_statistics, foldable, round_to_half
 from hypertail.nets.moments import Moments, packed, unpacked
 from hypertail.nets.task_tail import TaskTail
@@ -26,6 +27,8 @@ from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.loop import Progress, silent
 
 Augment = Literal["none", "crop", "crop-flip"]
+MOST_HELD_OUT = 0.9
+"""Share of images that may be held out at most: the rest is learned."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Lessons:
             the default, since features say something about single images.
         memory_bytes: for features while a task is learned; more goes to unnamed temporary files.
         on_bad_image: what to do with an image that cannot be read.
+
+    Raises:
+        ConfigError: a number out of its range, or an unknown word.
     """
 
     schedule: Schedule = Schedule()  # noqa: RUF009 -- immutable
@@ -52,6 +58,13 @@ class Lessons:
     keep_probes: int = 0
     memory_bytes: int = 2 << 30
     on_bad_image: OnBadImage = "error"
+
+    def __post_init__(self) -> None:
+        check_range("views", self.views, 1)
+        check_range("hold_out", self.hold_out, 0, MOST_HELD_OUT)
+        check_range("keep_probes", self.keep_probes, 0)
+        check_choice("augmentation", self.augment, get_args(Augment))
+        check_choice("way with a bad image", self.on_bad_image, get_args(OnBadImage))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from hypertail.bank.methods.hypernet import HypernetMethod
 from hypertail.bank.methods.method import Method
 from hypertail.bank.methods.separate import SeparateMethod
 from hypertail.bank.record import TaskRecord
-from hypertail.errors import CheckpointError, unknown_name
+from hypertail.errors import CheckpointError, ConfigError, unknown_name
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.nets.compact import foldable, set_folded, unflatten
 from hypertail.nets.task_head import TaskHead
@@ -23,6 +24,7 @@ from hypertail.nets.task_tail import TaskTail
 METHODS: dict[str, type[Method]] = {
     method.name: method for method in (HeadMethod, AdapterMethod, HypernetMethod, SeparateMethod)
 }
+_OWN = ("hyper", "earlier")  # arguments that a bank gives, not its user
 AUTO = "auto"
 """Not a method: tries several and keeps the cheapest that is good enough (`learning.choice`)."""
 
@@ -31,6 +33,27 @@ def method_names() -> dict[str, str]:
     """Name -> what it is, `auto` included."""
     words = {name: method.what for name, method in METHODS.items()}
     return words | {AUTO: "the cheapest of them whose held-out accuracy is within a tolerance of the best"}
+
+
+def check_method(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse a method, or options of it, that there are not.
+
+    Raises:
+        ConfigError: an unknown name or option, naming the nearest; or options of `auto`, which takes none.
+    """
+    if name not in METHODS and name != AUTO:
+        raise unknown_name("method of a bank", name, method_names())
+    if name == AUTO and settings:
+        raise ConfigError(
+            "options of method 'auto'",
+            required="none: it tries every method as it usually is",
+            found=", ".join(settings),
+            hint="Name the method that they belong to.",
+        )
+    known = [] if name == AUTO else [each for each in signature(METHODS[name]).parameters if each not in _OWN]
+    for option in settings:
+        if option not in known:
+            raise unknown_name(f"option of method '{name}'", option, known)
 
 
 def make_method(name: str, settings: Mapping[str, Any] | None = None, hyper: Hypernetwork | None = None) -> Method:

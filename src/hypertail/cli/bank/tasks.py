@@ -37,6 +37,7 @@ def execute(command: Tasks, console: Console, line: str) -> None:
     table = Table("task", "method", "classes", "images", "kB", "held-out", "learned")
     for info in bank.tasks.values():
         right = "" if info.held_out_accuracy is None else f"{100 * info.held_out_accuracy:.1f} %"
+        right = "damaged" if info.damaged else right
         classes = ", ".join(info.classes[:6]) + (", ..." if len(info.classes) > 6 else "")
         row = (info.name, info.method, classes, str(info.images), f"{info.nbytes / 1000:.1f}", right, info.learned[:10])
         table.add_row(*row)
