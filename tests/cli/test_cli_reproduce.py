@@ -119,12 +119,25 @@ def test_help_lists_every_target(capsys: pytest.CaptureFixture[str]) -> None:
             {"problem": "--weights", "required": "pretrained main model", "found": "table2"},
         ),
         ("reproduce fewshot --weights nowhere.safetensors", {"problem": "nowhere.safetensors"}),
+        (
+            "reproduce --from a b table2 --plan",
+            {"problem": "--from", "found": "--from a b table2", "hint": "Name targets before --from"},
+        ),
+        ("reproduce table1 --from a ledger", {"problem": "--from", "hint": "Name targets before --from"}),
+        ("reproduce --strategy hn-3 figure8", {"problem": "--strategy", "hint": "Name targets before --strategy"}),
+        ("reproduce --stream split-cifar100 fewshot", {"problem": "--stream", "hint": "before --stream"}),
         ("reproduce table2 --epochs 0", {"problem": "--epochs", "required": "1 or more", "found": "0"}),
     ],
 )
 def test_mistakes(line: str, fields: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     told(capsys, *line.split(), **fields)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_runs_may_have_the_name_of_a_target(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "table2").mkdir()
+    main(["reproduce", "table1", "--from", "table2", "--plan"])
+    assert "0 finished" in capsys.readouterr().out
 
 
 def test_what_is_said_of_an_interrupted_command() -> None:

@@ -16,7 +16,7 @@ from hypertail.cli.shared import Machine, listed
 from hypertail.lab.experiments.place import DataPlace
 from hypertail.lab.reproduce.reproduce import reproduce
 from hypertail.lab.reproduce.setting import SCALES, Setting
-from hypertail.lab.reproduce.targets import TARGETS
+from hypertail.lab.reproduce.targets import TARGETS, check_order
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,17 @@ class Reproduce:
 
 
 def execute(command: Reproduce, console: Console, line: str) -> None:
-    """Make what was asked for."""
+    """Make what was asked for.
+
+    Raises:
+        ConfigError: a target stands among the values of an option.
+    """
+    lists: dict[str, Sequence[str | Path]] = {
+        "--strategy": command.strategy,
+        "--stream": command.stream,
+        "--from": command.others,
+    }
+    check_order(command.targets, lists)
     setting = Setting(
         preset=command.preset,
         scale=command.scale,

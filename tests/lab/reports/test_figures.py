@@ -182,3 +182,12 @@ def test_zoomed_axis_holds_its_values(values: list[float], limits: tuple[float, 
 
 def test_labels_with_room_stay_where_they_are() -> None:
     assert drawing.spread_out([10, 50, 90], [5, 5, 5]) == [10, 50, 90]
+
+
+def test_a_seed_that_occurs_twice_is_one_row_of_a_line() -> None:
+    runs = [tiny_run([[a, NAN], [a, a]], seed=seed) for seed, a in ((0, 0.5), (0, 0.7), (1, 0.8))]
+    (group,) = group_runs(runs)
+    assert np.allclose(group.rows(lambda run: run.matrix[-1]), [[0.6, 0.6], [0.8, 0.8]])
+    assert np.allclose(figures.mean_matrix(group)[-1], 0.7)
+    drawn = [line.get_ydata() for line in figures.aca_curve(runs).axes[0].lines]
+    assert any(len(line) == 2 and np.allclose(line, 70) for line in drawn)

@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -241,6 +242,17 @@ def test_statement_calls_no_winner_within_the_spread() -> None:
     assert text.startswith("Two strategies learned 1 experience of split-cifar100, with 2 seeds. ")
     assert "followed by 67.5 % (EWC); the verdict below says whether that is more than the spread." in text
     assert "loses" not in text
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 2}, {"config": {"model": "other"}}])
+def test_statement_ranks_no_runs_that_are_not_compared(changes: dict[str, Any], tmp_path: Path) -> None:
+    runs = [named("EWC", [[a, NAN], [a, a]], seed) for seed, a in enumerate((0.6, 0.8))]
+    runs += [replace(named("HN-3", [[a, NAN], [a, a]], seed, "hn"), **changes) for seed, a in enumerate((0.5, 0.6))]
+    text = said(*runs)
+    assert "ends at 70.0 %." in text
+    assert "ends at 55.0 %." in text
+    assert "The highest mean accuracy" not in text
+    assert "Which method is best?" not in write_report(runs, tmp_path).read_text(encoding="utf-8")
 
 
 def test_statement_names_what_is_missing_or_not_test_data() -> None:

@@ -121,6 +121,60 @@ def test_an_option_that_an_older_run_lacks_splits_no_group() -> None:
     assert [group.variant for group in group_runs([*runs, few])] == ["images_per_class=9", "images_per_class=None"]
 
 
+def test_options_that_decide_nothing_split_no_group() -> None:
+    usual = RunConfig("split-cifar100", "hn", 4)
+    recorded = usual.with_options(record_cosine=True, lookahead="first")
+    first = usual.with_options(lookahead="first")
+    configs = [
+        (usual, 0),
+        (replace(usual, eval_every=5), 1),
+        (usual.with_options(rank=99), 2),  # nothing has a rank at depth 4
+        (replace(usual, experiences=2), 3),  # all there are
+        (first, 0),
+        (recorded, 1),
+    ]
+    run = sample_run("hn", 4, n=2)
+    runs = [replace(run, seed=seed, config=replace(one, seed=seed).settled().to_json()) for one, seed in configs]
+    assert [(group.name, group.seeds) for group in group_runs(runs)] == [
+        ("HN-4 (lookahead=first)", (0, 1)),
+        (f"HN-4 (lookahead={usual.options.get('lookahead')})", (0, 1, 2, 3)),
+    ]
+
+
+def test_an_older_run_without_an_option_that_changed_nothing_splits_no_group() -> None:
+    """Before there were `reference_steps`, tasks of as many steps learned as they do with them."""
+    config = RunConfig("split-cifar100", "hn", 3).settled().to_json()
+    older = {**config, "method": {name: v for name, v in config["method"].items() if name != "reference_steps"}}
+    long = replace(sample_run("hn", 3, n=2), epochs=10)
+    assert [
+        group.seeds for group in group_runs([replace(long, config=config), replace(long, seed=1, config=older)])
+    ] == [(0, 1)]
+    tasks = tuple(replace(task, train=100) for task in long.tasks)
+    short = [replace(long, tasks=tasks, config=config), replace(long, tasks=tasks, seed=1, config=older)]
+    assert [group.variant for group in group_runs(short)] == ["reference_steps=1", "reference_steps=400"]
+
+
+@pytest.mark.parametrize(
+    ("options", "others", "names"),
+    [
+        ({"model": {"name": "a"}}, {"model": {"name": "b"}}, ["HN-3 (name=a)", "HN-3 (name=b)"]),
+        ({"loader": {"cache": 1}}, {"loader": {"cache": 2}}, ["HN-3 (cache=1)", "HN-3 (cache=2)"]),
+        ({"data": "clean"}, {"data": "noisy"}, ["HN-3 (data=clean)", "HN-3 (data=noisy)"]),
+        ({"data": {"name": "x"}}, {"data": {"name": "y"}}, ["HN-3 (name=x)", "HN-3 (name=y)"]),
+        ({"data": "/disk/a"}, {"data": "C:\\a"}, ["HN-3"]),
+        ({"name": "a", "cache": "x"}, {"name": "b", "cache": "y"}, ["HN-3"]),
+        ({"training": {"seed": 0}}, {"training": {"seed": 1}}, ["HN-3"]),
+        ({"training": {"seed": 7}}, {"training": {"seed": 8}}, ["HN-3 (seed=7)", "HN-3 (seed=8)"]),
+    ],
+)
+def test_which_options_of_ones_own_are_places(
+    options: dict[str, object], others: dict[str, object], names: list[str]
+) -> None:
+    run = sample_run("hn", 3, n=2)
+    groups = group_runs([replace(run, config=options), replace(run, seed=1, config=others)])
+    assert [group.name for group in groups] == names
+
+
 def test_options_whose_last_part_is_ambiguous_keep_their_whole_name() -> None:
     run = sample_run("hn", 3, n=2)
     runs = [replace(run, config={"a": {"lr": x}, "b": {"lr": y}}) for x, y in ((1, 1), (1, 2), (2, 1))]
@@ -153,6 +207,25 @@ def test_streams_get_tables_of_their_own() -> None:
     ]
 
 
+def test_a_seed_that_occurs_twice_counts_once() -> None:
+    first, again, second = (tiny_run([[a]], seed=seed, seconds=10 * a) for a, seed in ((0.5, 0), (0.7, 0), (0.9, 1)))
+    (group,) = group_runs([first, again, second])
+    assert group.seeds == (0, 1)
+    assert group.repeated
+    assert group.stat("aca") == Stat(pytest.approx(0.75), pytest.approx(np.std([0.6, 0.9], ddof=1)), 2)
+    assert group.stat("seconds") == Stat(pytest.approx(7.5), pytest.approx(np.std([6, 9], ddof=1)), 2)
+    (table,) = build_tables([first, again, second])
+    assert (table.rows[0][1], table.rows[0][-1]) == ("75.0 ± 21.2", "2")
+    (row,) = csv.DictReader(io.StringIO(to_csv([first, again, second])))
+    assert (row["n"], row["seeds"]) == ("2", "0 1")
+
+
+def test_of_a_seed_counts_what_one_of_its_runs_measured() -> None:
+    older, newer = tiny_run([[0.9, NAN], [0.9, 0.7]]), tiny_run([[0.9, NAN], [0.9, 0.7]], answers_changed=(0.25, 0.0))
+    (group,) = group_runs([older, newer])
+    assert group.stat("changed") == Stat(0.25, None, 1)
+
+
 def test_markdown() -> None:
     assert to_markdown(example()) == (
         "**split-cifar100: 2 experiences, preset tuned, 10 epochs per experience**\n\n"
@@ -161,7 +234,7 @@ def test_markdown() -> None:
         "| Naive | 65.0 ± 7.1 | 40.0 ± 14.1 | 85.0 ± 0.0 | 11.0 ± 1.4 | 0 B | 2 |\n"
         "| HN-3 | 75.0 | -10.0 | 70.0 | 30.0 | 1.23 MB | 1 |\n"
         "| Joint | 85.0 | – | – | 20.0 | 0 B | 1 |\n\n"
-        "- Mean ± sample standard deviation over n runs with different seeds. One run only, spread unknown: "
+        "- Mean ± sample standard deviation over n seeds. One seed only, spread unknown: "
         "HN-3, Joint.\n"
         "- The rows do not share the same seeds (most: 0; Naive: 0, 1).\n"
         "- Joint trains on all experiences at once (its bytes leave out the data it stores): shown for reference.\n"
@@ -246,7 +319,7 @@ def notes_of(*runs: RunFile) -> str:
 def test_notes_say_what_limits_the_comparison() -> None:
     run = sample_run("hn", 3, n=2)
     other = sample_run("naive", None, n=2)
-    assert notes_of(run, other) == "One run per row (n = 1): the spread over seeds is unknown."
+    assert notes_of(run, other) == "One seed per row (n = 1): the spread over seeds is unknown."
     tasks = (TaskInfo("x", ("a",), 1, 1), TaskInfo("y", ("b",), 1, 1))
     for changed, note in (
         (replace(other, tasks=tasks), "Not all runs learned the same experiences (seed 0): compare with care."),
@@ -270,7 +343,7 @@ def test_notes_say_what_limits_the_comparison() -> None:
     ):
         assert note in notes_of(run, changed).splitlines()
         assert note not in notes_of(run, other).splitlines()
-    note = "A seed occurs more than once, so the runs are not independent: HN-3."
+    note = "A seed that occurs more than once counts once, by the mean of its runs: HN-3."
     assert note in notes_of(run, run).splitlines()
 
 

@@ -104,6 +104,22 @@ def test_one_seed_knows_no_spread() -> None:
     assert any(note.startswith("One seed: the spread is unknown") for note in verdict_table(verdict).notes)
 
 
+def test_a_seed_that_lies_in_two_folders_moves_no_mean() -> None:
+    """HN-3 is a point better seed by seed, and has a worse seed three times."""
+    hyper = runs_of("hn", 3, "HN-3", (0.61, 0.81), 40_000)
+    verdict = verdict_of(*[hyper[0]] * 3, hyper[1], *runs_of("head", 4, "Head-4", (0.60, 0.80), 2_000))
+    table = verdict_table(verdict)
+    assert [row[:3] for row in table.rows] == [("HN-3", "2", "71.0 ± 14.1"), ("Head-4", "2", "70.0 ± 14.1")]
+    assert "A seed that occurs more than once counts once, by the mean of its runs: HN-3." in sentences(verdict)
+    assert verdict.to_json()["methods"][0]["seeds"] == [0, 1]
+
+
+def test_runs_of_one_seed_have_no_spread() -> None:
+    again = replace(HEAD[0], accuracy=((0.75, None), (0.75, 0.75)))
+    assert "over 2 seeds" not in " ".join(said(HEAD[0], again))
+    assert verdict_table(verdict_of(HEAD[0], again)).rows[0][2] == "72.5"
+
+
 def test_old_data_is_said_to_be_stored_where_it_is_best() -> None:
     best = [replace(run, accuracy=((0.9, None), (0.9, 0.9))) for run in REPLAY]
     first, *_ = said(*best, *HEAD)
@@ -169,6 +185,26 @@ def test_names_have_the_options_that_tell_them_apart() -> None:
         runs.append(replace(HYPER[0], config=config.settled().to_json()))
     names = {method.name for method in verdict_of(*runs, HEAD[0]).methods}
     assert names == {"HN-3", "HN-3 (rank 32)", "HN-3 (rank 32, lookahead first)", "Head-4"}
+
+
+def test_pairs_of_numbers_in_names() -> None:
+    configs = [RunConfig("split-cifar100", "hn", 3, options={"mlp": pair}) for pair in ((64, 32), (128, 32))]
+    runs = [replace(HYPER[0], config=config.settled().to_json()) for config in configs]
+    assert {method.name for method in verdict_of(*runs).methods} == {"HN-3 (mlp 64x32)", "HN-3 (mlp 128x32)"}
+
+
+def test_other_limits_of_images_are_not_compared() -> None:
+    def limited(run: RunFile, images: int | None) -> RunFile:
+        config = RunConfig("split-cifar100", run.strategy, 3, images_per_class=images).settled().to_json()
+        return replace(few(run, images or 25), config=config)
+
+    found = verdicts([limited(HYPER[0], 20), limited(SEPARATE[0], 25), limited(SEPARATE[0], None)])
+    assert [(v.conditions.images, [m.name.partition(" ")[0] for m in v.methods]) for v in found] == [
+        (20, ["HN-3"]),
+        (25, ["Separate-3", "Separate-3"]),
+    ]
+    uneven = [few(limited(HYPER[0], 25), 24), few(limited(SEPARATE[0], 25), 25)]  # a class had fewer
+    assert len(verdicts(uneven)) == 1
 
 
 def test_odd_runs() -> None:

@@ -53,8 +53,23 @@ def test_bands_are_mean_and_deviation_of_the_runs() -> None:
 
 
 def test_figure7_takes_of_each_seed_the_run_there_is() -> None:
-    setting = Setting(seeds=(0, 1), strategies=("lr-3",))
+    setting = Setting(seeds=(0, 1), strategies=("lr-3",), streams=("noisy-cifar100",))
     first, second = setting.config("noisy-cifar100", "lr-3", eval_every=1)
     runs = [finished(first), finished(replace(second, eval_every=0))]
     written = " ".join(texts(figure7.render(setting, runs).figures["figure7"]()))
     assert "n = 2 (seeds 0, 1)" in written
+    assert "not finished" not in written.lower()
+    assert "Measured after each experience only, not within: LR-3." in written
+
+
+def test_figure7_names_only_lines_without_points_within() -> None:
+    setting = Setting(seeds=(0,), strategies=("lr-3", "hn-2"))
+    fine = all_finished(figure7.plan(setting))
+    assert "Measured after" not in " ".join(figure7.render(setting, fine).captions["figure7"])
+    coarse = [run if run.config.strategy == "hn" else finished(replace(run.config, eval_every=0)) for run in fine]
+    words = " ".join(figure7.render(setting, coarse).captions["figure7"])
+    assert "Measured after each experience only, not within: LR-3 on noisy-cifar100-clean, LR-3 on noisy" in words
+    assert "HN-2" not in words
+    assert "Not finished" not in words
+    some = " ".join(figure7.render(setting, coarse[:1]).captions["figure7"])
+    assert "Not finished, so not shown: " in some

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from rich.console import Console
 
 from hypertail.errors import ConfigError
@@ -97,9 +98,55 @@ def test_what_is_missing_is_a_gap_that_is_named() -> None:
     runs = [run for run in all_finished(fewshot.plan(setting)) if run.config.images_per_class != 50]
     output = fewshot.render(setting, runs)
     (table,) = output.tables
-    assert table.rows[0][3] is None
     assert "HN-3 with 50 images a class, seed 0" in " ".join(output.captions["fewshot"])
     assert not fewshot.render(setting, ()).figures
+    assert table.columns == ("strategy", "10", "20", "100", "500", "n")
+    assert "No run is finished with 50 images of each class: not shown." in table.notes
+    (nothing,) = fewshot.render(setting, ()).tables
+    assert nothing.columns == ("strategy", "10", "20", "50", "100", "500", "n")
+
+
+def test_cells_with_fewer_seeds_are_named() -> None:
+    setting = Setting(strategies=("hn-3", "head-4"))
+    seeds = {("HN-3", 50): 2, ("HN-3", 10): 1, ("Head-4", 10): 1, ("Head-4", 20): 0}
+    runs = [
+        run
+        for run in all_finished(fewshot.plan(setting))
+        if run.run.seed < seeds.get((run.run.label, run.config.images_per_class or 500), 3)
+    ]
+    (table,) = fewshot.render(setting, runs).tables
+    assert [(row[0], str(row[-1])) for row in table.rows] == [("Head-4", "3"), ("HN-3", "3")]
+    assert table.rows[0][2] is None
+    assert "n is the most of a row. Fewer seeds: all with 10 images, n = 1; HN-3 with 50 images, n = 2." in table.notes
+    complete = fewshot.render(setting, all_finished(fewshot.plan(setting)))
+    assert not any("Fewer seeds" in note for note in complete.tables[0].notes)
+
+
+def test_a_spread_between_single_seeds_is_a_bar() -> None:
+    setting = Setting(strategies=("hn-3",))
+    runs = [r for r in all_finished(fewshot.plan(setting)) if r.run.seed == 0 or r.config.images_per_class == 50]
+    axes = fewshot.render(setting, runs).figures["fewshot"]().axes[0]
+    values = [100 * float(run.run.metrics["aca"] or 0) for run in runs if run.config.images_per_class == 50]
+    (bar,) = (line for line in axes.collections if isinstance(line, LineCollection))
+    ((low, high),) = bar.get_segments()
+    mean, spread = np.mean(values), np.std(values, ddof=1)
+    assert np.allclose((low, high), ((50, mean - spread), (50, mean + spread)))
+
+
+def test_one_number_of_images_is_drawn_side_by_side(tmp_path: Path) -> None:
+    setting = Setting(weights=weights(tmp_path), strategies=("hn-3", "head-4", "lda-4"))
+    few = [
+        run
+        for run in all_finished(fewshot.plan(setting))
+        if run.config.images_per_class == (20 if run.config.weights else None)
+    ]
+    figure = fewshot.render(setting, few).figures["fewshot"]()
+    for axes, place in zip(figure.axes, (500, 20), strict=True):
+        assert list(axes.get_xticks()) == [place]
+        marked = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("o", "v", "D")]
+        assert len(set(marked)) == len(marked) == 3
+        low, high = axes.get_xlim()
+        assert all(low < x < high for x in marked)
 
 
 def test_weights_that_nothing_uses_are_refused(tmp_path: Path) -> None:

@@ -165,6 +165,16 @@ def test_a_plan_says_what_is_finished_and_does_nothing(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_a_plan_counts_what_is_begun(tmp_path: Path) -> None:
+    setting = Setting(scale="smoke", strategies=("naive", "separate-4", "joint"))
+    naive, separate = (setting.config("split-cifar100", name)[0] for name in ("naive", "separate-4"))
+    finished(naive).run.write(tmp_path / "runs" / directory_name(naive) / "run.json")
+    (tmp_path / "runs" / directory_name(separate)).mkdir()
+    console = quiet()
+    reproduce(["table2"], setting, tmp_path, console, plan_only=True)
+    assert "3 runs, 1 finished, 1 begun, 1 not started" in text_of(console)
+
+
 def test_without_running_there_are_gaps(tmp_path: Path) -> None:
     reproduce(["table2"], SMOKE, tmp_path, quiet(), run=False)
     assert not (tmp_path / "runs").exists()
@@ -183,6 +193,8 @@ def test_without_running_there_are_gaps(tmp_path: Path) -> None:
             "Ask for other ones, or leave these options out.",
         ),
         (["table1"], Setting(streams=("split-cifar100",)), r"rows of table1: .* none for --stream split-cifar100"),
+        (["table6"], Setting(streams=("noisy-cifar100",)), r"rows of table6: .* none for --stream noisy-cifar100"),
+        (["samples"], Setting(streams=("split-cifar100",)), r"rows of samples: .* none for --stream split-cifar100"),
     ],
 )
 def test_what_cannot_be_made(names: list[str], setting: Setting, message: str, tmp_path: Path) -> None:

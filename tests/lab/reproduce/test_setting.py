@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from hypertail.errors import HypertailError
+from hypertail.lab.experiments.config import expand_strategies
 from hypertail.lab.reproduce.setting import SCALES, Setting
+from hypertail.lab.reproduce.target import Output
+from hypertail.lab.reproduce.targets import TARGETS
 from hypertail.recipes.catalogue import usual_options
 from hypertail.recipes.presets import PRESETS
+from support.made_runs import all_finished
 
 KNOWN = ("naive", "lr-2", "hn-2", "hn-3", "hn-f")
 
@@ -49,6 +53,10 @@ def test_what_is_asked_for_goes_before_the_scale() -> None:
     configs = setting.config("split-cifar100", "lr-2", eval_every=1, values={"buffer": 9})
     assert [(config.seed, config.epochs, config.eval_every) for config in configs] == [(5, 3, 1), (7, 3, 1)]
     assert {(config.options.get("buffer"), config.options.get("trunk_epochs")) for config in configs} == {(9, 30)}
+
+
+def test_a_seed_asked_for_twice_is_one_run() -> None:
+    assert [config.seed for config in Setting(seeds=(1, 0, 1)).config("split-cifar100", "naive")] == [1, 0]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -97,3 +105,24 @@ def test_streams() -> None:
 def test_settings_that_mean_nothing(options: dict[str, Any], message: str) -> None:
     with pytest.raises(HypertailError, match=message):
         Setting(**options)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *[Setting(streams=(stream,)) for stream in ("split-cifar100", "split-tinyimagenet", "noisy-cifar100")],
+        *[Setting(streams=(stream,)) for stream in ("noisy-cifar100-clean", "pair:cifar10,cifar100")],
+        *[Setting(strategies=(strategy,)) for strategy in ("ewc", "hn-2", "hn-4", "lr-3", "head")],
+    ],
+    ids=lambda setting: "".join((*setting.streams, *setting.strategies)),
+)
+def test_no_target_plans_what_was_not_asked_for(name: str, setting: Setting) -> None:
+    target = TARGETS[name]
+    planned = target.plan(setting)
+    assert {config.stream for config in planned} <= set(setting.streams) or not setting.streams
+    asked = set(expand_strategies(setting.strategies or ("ewc",), ("4",)))
+    assert {(config.strategy, config.depth) for config in planned} <= asked or not setting.strategies
+    if planned:
+        assert target.shows(setting)
+        assert target.render(setting, all_finished(planned)) != Output() or name == "figure6"  # which has no checkpoint

@@ -8,13 +8,14 @@ from typing import Any
 
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import options_of
 from hypertail.lab.records.runfile import RunFile
 
 _OF_THE_STRATEGY = {"strategy", "depth", "preset", "options"}
 _TOLD_APART = {"stream", "epochs", "images_per_class", "experiences", "classes_per_experience"}
 """Said by a field of `Conditions`, by what the tasks hold."""
 _ALIKE = 1.25
-"""Means of images a class that differ by this factor are as many: seeds draw classes of different sizes."""
+"""Means of images a class that differ by this factor are as many: a seed draws classes of other sizes than another."""
 _WITHOUT_EFFECT = {"seed", "eval_every"}
 _USUAL = {item.name: item.default for item in fields(RunConfig) if item.default is not MISSING}
 
@@ -29,6 +30,7 @@ class Conditions:
         classes: numbers of classes that tasks have, in ascending order; one number where all have as many.
         epochs: per experience.
         images: training images a class, the mean over all classes.
+        limit: at most so many of each class were asked for; None for all.
         others: options that are not as usual (model, share held out, size of images), by name.
     """
 
@@ -37,6 +39,7 @@ class Conditions:
     classes: tuple[int, ...]
     epochs: int
     images: float
+    limit: int | None
     others: tuple[tuple[str, str], ...]
 
     @classmethod
@@ -52,13 +55,19 @@ class Conditions:
             tuple(sorted({len(task.classes) for task in run.tasks})),
             run.epochs,
             sum(task.train for task in run.tasks) / max(1, classes),
+            config.get("images_per_class"),
             tuple((name, str(value)) for name, value in sorted(others.items())),
         )
 
     def alike(self, other: Conditions) -> bool:
-        """Whether runs of both may be compared: all is equal, and there are about as many images a class."""
+        """Whether runs of both may be compared: all is equal, and there are as many images a class.
+
+        Where as many of each were asked for, or all, there may be some more: classes differ in size.
+        """
+        if replace(self, images=other.images, limit=other.limit) != other:
+            return False
         few, many = sorted((self.images, other.images))
-        return replace(self, images=other.images) == other and many <= _ALIKE * few
+        return few == many or (self.limit == other.limit and many <= _ALIKE * few)
 
     def words(self, runs: Sequence[RunFile]) -> str:
         """`split-cifar100, 20 tasks of 5 classes, 500 images a class, 10 epochs a task`, for runs of these."""
@@ -80,20 +89,22 @@ def by_conditions(runs: Iterable[RunFile]) -> list[tuple[Conditions, list[RunFil
     streams = list(dict.fromkeys(conditions.stream for conditions, _ in of))
 
     def order(conditions: Conditions) -> tuple[Any, ...]:
-        kind = (conditions.classes, conditions.others, conditions.epochs, conditions.images)
+        limit = conditions.limit or 0
+        kind = (conditions.classes, conditions.others, conditions.epochs, limit, conditions.images)
         return (streams.index(conditions.stream), conditions.tasks, *kind)
 
     found: list[tuple[Conditions, list[RunFile]]] = []
     for conditions, run in sorted(of, key=lambda item: order(item[0])):  # a stable sort
-        if found and found[-1][0].alike(conditions):
-            found[-1][1].append(run)
-        else:
+        alike = next((own for other, own in found if other.alike(conditions)), None)
+        if alike is None:
             found.append((conditions, [run]))
+        else:
+            alike.append(run)
     return sorted(found, key=lambda item: (order(item[0])[:4], item[0].images, item[0].epochs))
 
 
 def _today(run: RunFile) -> Mapping[str, Any]:
     try:
-        return RunConfig.from_json(run.config).to_json()
+        return options_of(run).to_json()
     except ConfigError:  # options of the user's own
         return run.config

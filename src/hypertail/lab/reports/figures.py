@@ -31,8 +31,8 @@ _FEW = 5
 
 
 def mean_matrix(group: Group) -> NDArray[np.float64]:
-    """The accuracy matrix averaged over the group's runs; NaN where one of them did not measure."""
-    mean: NDArray[np.float64] = np.mean([run.matrix for run in group.runs], axis=0)
+    """The accuracy matrix averaged over the group's seeds; NaN where one of them did not measure."""
+    mean: NDArray[np.float64] = np.mean(group.rows(lambda run: run.matrix), axis=0)
     return mean
 
 
@@ -100,7 +100,7 @@ def retention_curves(runs: Iterable[RunFile]) -> Figure:
         figure, panels, columns = drawing.panels(len(groups), 0.72, [group.name for group in groups])
         shades = ListedColormap([drawing.shade(j / max(n - 1, 1)) for j in range(n)])
         for index, (axes, group) in enumerate(zip(panels, groups, strict=True)):
-            R = 100 * np.array([run.matrix for run in group.runs])
+            R = 100 * group.rows(lambda run: run.matrix)
             last = R.shape[1]
             steps = np.arange(1.0, last + 1)
             for j in reversed(range(last)):
@@ -150,7 +150,7 @@ def _curves(
         drawing.percent_axis(axes, n, chance_of(groups[0].first))
         lines = []
         for group, dashes in zip(groups, drawing.dashes_of(groups), strict=True):
-            values = 100 * np.array([values_of(run.matrix) for run in group.runs])
+            values = 100 * group.rows(lambda run: values_of(run.matrix))
             steps = np.arange(1.0, values.shape[1] + 1)
             lines.append(Line(group.name, steps, values, drawing.colour_of(group.first), dashes))
         ends = draw_lines(axes, lines)

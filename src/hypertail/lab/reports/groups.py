@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypertail.errors import ConfigError
-from hypertail.lab.experiments.config import RunConfig
+import numpy as np
+from numpy.typing import NDArray
+
 from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reports.deciding import Deciding
 from hypertail.recipes.catalogue import known_recipe
 from hypertail.training.metrics import METRICS
 
 QUANTITIES = (*METRICS, "changed", "cil", "seconds", "bytes_kept")
 
-# Options that say where, not what, was run; runs that differ only in them are compared as the same.
-_PLACE = {
-    "seed",
-    "seeds",
-    "out",
-    "output",
-    "data",
-    "root",
-    "cache",
-    "device",
-    "threads",
-    "workers",
-    "num_workers",
-}
-_PLACE |= {"resume", "overwrite", "progress", "quiet", "verbose", "command", "name", "tags"}
 _UNKNOWN = 50.0
 """Order of strategies that are not known here: behind learners, before references."""
 
@@ -68,39 +55,76 @@ class Group:
         return self.runs[0]
 
     @property
+    def by_seed(self) -> dict[int, tuple[RunFile, ...]]:
+        """Seed -> its runs, in ascending order. Two runs of one seed repeat each other: a seed counts once."""
+        return {seed: tuple(run for run in self.runs if run.seed == seed) for seed in self.seeds}
+
+    @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds, in ascending order; one that occurs twice is listed twice."""
-        return tuple(sorted(run.seed for run in self.runs))
+        """The seeds, in ascending order."""
+        return tuple(sorted({run.seed for run in self.runs}))
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a seed has several runs."""
+        return len(self.seeds) < len(self.runs)
+
+    def values(self, quantity: str) -> list[float] | None:
+        """A value for each seed, the mean of its runs; None if a seed has none.
+
+        Args:
+            quantity: a metric (0..1) or another of `QUANTITIES`.
+        """
+        values: list[float] = []
+        for runs in self.by_seed.values():
+            found = [value for run in runs if (value := value_of(run, quantity)) is not None]
+            if not found:
+                return None
+            values.append(statistics.fmean(found))
+        return values
 
     def stat(self, quantity: str) -> Stat | None:
-        """Mean and spread of a metric (0..1), `seconds` or `bytes_kept`; None if one of the runs lacks it."""
-        values: list[float] = []
-        for run in self.runs:
-            value = run.metrics[quantity] if quantity in METRICS else getattr(run, quantity)
-            if value is None:
-                return None
-            values.append(value)
-        return Stat.of(values)
+        """Mean and spread over seeds of a metric (0..1) or another of `QUANTITIES`; None if a seed lacks it."""
+        values = self.values(quantity)
+        return None if values is None else Stat.of(values)
+
+    def mean(self, value_of: Callable[[RunFile], float]) -> float:
+        """The mean over seeds of a number that every run has."""
+        return statistics.fmean(statistics.fmean(map(value_of, runs)) for runs in self.by_seed.values())
+
+    def rows(self, row_of: Callable[[RunFile], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """An array for each seed, the mean of those of its runs; NaN where one of them has none."""
+        return np.array([np.mean([row_of(run) for run in runs], axis=0) for runs in self.by_seed.values()])
+
+
+def value_of(run: RunFile, quantity: str) -> float | None:
+    """A metric of a run (0..1) or another of `QUANTITIES`; None where it was not measured."""
+    value: float | None = run.metrics[quantity] if quantity in METRICS else getattr(run, quantity)
+    return value
 
 
 def group_runs(runs: Iterable[RunFile]) -> list[Group]:
     """Group runs over seeds; sorted: naive, EWC, latent replay and hypernetworks by depth, your own, bounds.
 
-    Runs belong together when stream, number of experiences, label, preset, epochs and every option agree,
-    other than the seed and options that say where to run (folders, device, threads).
+    Runs belong together when stream, number of experiences, label, preset, epochs and every option that decides
+    something agree (`Deciding`).
     """
     runs = list(runs)
     streams = list(dict.fromkeys(run.stream for run in runs))
-    by_key: dict[tuple[Any, ...], list[RunFile]] = {}
+    by_key: dict[tuple[Any, ...], tuple[list[RunFile], Deciding]] = {}
     for run in runs:
-        by_key.setdefault((*_family(run), tuple(_options(run).items())), []).append(run)
-    members = sorted(by_key.values(), key=lambda m: (streams.index(m[0].stream), *_sort_key(m[0])))
-    firsts = [group[0] for group in members]
+        options = Deciding.of(run)
+        by_key.setdefault((*_family(run), options.key), ([], options))[0].append(run)
+    members = sorted(
+        by_key.values(), key=lambda member: (streams.index(member[0][0].stream), *_sort_key(member[0][0], member[1]))
+    )
+    firsts = [own[0] for own, _ in members]
     groups = []
-    for group in members:
-        group.sort(key=lambda run: run.seed)
-        variant = _variant(group[0], [other for other in firsts if _family(other) == _family(group[0])])
-        groups.append(Group(tuple(group), variant, _name(group[0], variant, firsts)))
+    for own, options in members:
+        family = _family(own[0])
+        variant = options.variant([others for group, others in members if _family(group[0]) == family])
+        ordered = tuple(sorted(own, key=lambda run: run.seed))
+        groups.append(Group(ordered, variant, _name(own[0], variant, firsts)))
     return groups
 
 
@@ -109,43 +133,11 @@ def _family(run: RunFile) -> tuple[Any, ...]:
     return (run.stream, len(run.tasks), run.label, run.preset, run.epochs)
 
 
-def _sort_key(run: RunFile) -> tuple[Any, ...]:
+def _sort_key(run: RunFile, options: Deciding) -> tuple[Any, ...]:
     recipe = known_recipe(run.strategy)
     place = _UNKNOWN if recipe is None else recipe.order
     depth = float(run.depth) if isinstance(run.depth, int) else math.inf if run.depth == "full" else -1.0
-    return (place, depth, run.label, len(run.tasks), run.preset, run.epochs, str(_options(run)))
-
-
-def _options(run: RunFile) -> dict[str, str]:
-    """The options of a run that matter, flat, sorted by name."""
-
-    def flat(value: object, name: str) -> Iterable[tuple[str, str]]:
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                if key not in _PLACE:
-                    yield from flat(item, f"{name}.{key}" if name else key)
-        else:
-            yield name, str(value)
-
-    return dict(sorted(flat(_today(run.config), "")))
-
-
-def _today(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options of a run as this version writes them: one that an older version lacks sets no group apart."""
-    try:
-        return RunConfig.from_json(config).settled().to_json()
-    except ConfigError:  # options of the user's own
-        return config
-
-
-def _variant(run: RunFile, siblings: Sequence[RunFile]) -> str:
-    """The options in which `run` differs from some sibling, by the last part of their names where that is clear."""
-    mine, others = _options(run), [_options(other) for other in siblings]
-    names = sorted({name for other in (mine, *others) for name in other})
-    differing = [name for name in names if any(other.get(name) != mine.get(name) for other in others)]
-    last = [name.rpartition(".")[2] for name in differing]
-    short = {name: part if last.count(part) == 1 else name for name, part in zip(differing, last, strict=True)}
-    return ", ".join(f"{short[name]}={mine.get(name, 'unset')}" for name in differing)
+    return (place, depth, run.label, len(run.tasks), run.preset, run.epochs, str(options.key))
 
 
 def _name(run: RunFile, variant: str, all_runs: Sequence[RunFile]) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypertail.errors import ConfigError, DataError
-from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.describe import described
+from hypertail.lab.experiments.library import options_of
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import figures
 from hypertail.lab.reports.drawing import colour_of
@@ -160,7 +160,7 @@ def _section(index: int, runs: list[RunFile]) -> dict[str, Any]:
     for name, (heading, sentence, draw) in drawn.items():
         if one and name in _OVER_TIME:
             continue
-        if name == "aca" and any(len(group.runs) > 1 for group in groups):
+        if name == "aca" and any(len(group.seeds) > 1 for group in groups):
             sentence += " Bands: ± one standard deviation over seeds."
         if name in ("retention", "matrix") and len(figures.measured_over_time(runs)) < len(groups):
             sentence += " Strategies that were measured at the end only are left out."
@@ -215,7 +215,7 @@ def _details(run: RunFile) -> dict[str, Any]:
 def _described(run: RunFile) -> str:
     """The label with the options that differ from the preset's, where the options are this version's."""
     try:
-        return described(RunConfig.from_json(run.config))
+        return described(options_of(run))
     except ConfigError:
         return run.label
 

@@ -81,7 +81,8 @@ class Line:
 def draw_lines(axes: Axes, lines: Sequence[Line], *, width: float = 1.8) -> list[drawing.LineEnd]:
     """Draw means and, where there are several seeds, ± one standard deviation; return the ends to name.
 
-    A line that was measured at its end only is a diamond, with a bar.
+    A place with several seeds between others with one has a bar. A line that was measured at its end only has a bar,
+    and if no marker of its own a diamond.
     """
     ends = []
     for line in lines:
@@ -95,15 +96,32 @@ def draw_lines(axes: Axes, lines: Sequence[Line], *, width: float = 1.8) -> list
             markersize=4.5,
         )
         lone = bool(np.isnan(line.mean[:-1]).all())
-        if line.spread is not None and (line.bars or lone):
-            axes.errorbar(line.x, line.mean, line.spread, fmt="none", ecolor=line.colour, elinewidth=1.2, capsize=2)
-        elif line.spread is not None:
-            draw_band(axes, line.x, line.reach, line.colour)
-        if lone:
+        if line.spread is not None:
+            if not (line.bars or lone):
+                draw_band(axes, line.x, line.reach, line.colour)
+            at = np.isfinite(line.spread) if line.bars or lone else _alone(line.spread)
+            if at.any():
+                axes.errorbar(
+                    line.x[at],
+                    line.mean[at],
+                    line.spread[at],
+                    fmt="none",
+                    ecolor=line.colour,
+                    elinewidth=1.2,
+                    capsize=2,
+                )
+        if lone and not line.marker:
             axes.plot(line.x[-1:], line.mean[-1:], "D", color=line.colour, markersize=4.5)
         if line.end is not None:
             ends.append(line.end)
     return ends
+
+
+def _alone(spread: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where the spread is known and that of both neighbours is not: a band has no width there."""
+    known = np.pad(np.isfinite(spread), 1)
+    alone: NDArray[np.bool_] = known[1:-1] & ~known[:-2] & ~known[2:]
+    return alone
 
 
 def draw_band(axes: Axes, x: NDArray[np.float64], reach: NDArray[np.float64], colour: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hypertail.lab.reports.groups import Group
 from hypertail.recipes.catalogue import known_recipe
@@ -14,7 +14,7 @@ def notes(groups: Sequence[Group]) -> tuple[str, ...]:
         _spread(groups),
         validation(groups),
         _untold(groups),
-        _repeated(groups),
+        repeated((group.name, group) for group in groups),
         _seeds(groups),
         _tasks(groups),
         _machines(groups),
@@ -32,12 +32,20 @@ def validation(groups: Sequence[Group]) -> str:
     return f"Measured on held-out training data, not on the test set: {', '.join(names)}."
 
 
+def repeated(groups: Iterable[tuple[str, Group]]) -> str:
+    """Which of the named groups have several runs of one seed; empty if none has."""
+    names = [name for name, group in groups if group.repeated]
+    if not names:
+        return ""
+    return f"A seed that occurs more than once counts once, by the mean of its runs: {', '.join(names)}."
+
+
 def _spread(groups: Sequence[Group]) -> str:
-    single = [group.name for group in groups if len(group.runs) == 1]
+    single = [group.name for group in groups if len(group.seeds) == 1]
     if len(single) == len(groups):
-        return "One run per row (n = 1): the spread over seeds is unknown."
-    text = "Mean ± sample standard deviation over n runs with different seeds."
-    return f"{text} One run only, spread unknown: {', '.join(single)}." if single else text
+        return "One seed per row (n = 1): the spread over seeds is unknown."
+    text = "Mean ± sample standard deviation over n seeds."
+    return f"{text} One seed only, spread unknown: {', '.join(single)}." if single else text
 
 
 def _untold(groups: Sequence[Group]) -> str:
@@ -46,15 +54,8 @@ def _untold(groups: Sequence[Group]) -> str:
     return "CIL: the task is not told, but that of the nearest class mean of trunk features. ACA: it is told."
 
 
-def _repeated(groups: Sequence[Group]) -> str:
-    names = [group.name for group in groups if len(set(group.seeds)) < len(group.runs)]
-    if not names:
-        return ""
-    return f"A seed occurs more than once, so the runs are not independent: {', '.join(names)}."
-
-
 def _seeds(groups: Sequence[Group]) -> str:
-    seeds = [tuple(sorted(set(group.seeds))) for group in groups]
+    seeds = [group.seeds for group in groups]
     usual = max(seeds, key=seeds.count)
     others = [(group.name, own) for group, own in zip(groups, seeds, strict=True) if own != usual]
     if not others:

@@ -6,11 +6,10 @@ import statistics
 from dataclasses import dataclass
 
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.library import options_of
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.conditions import Conditions
-from hypertail.lab.reports.groups import Group
-from hypertail.training.metrics import METRICS
+from hypertail.lab.reports.groups import Group, value_of
 
 _DEVIATIONS = 2
 """A difference of more standard deviations than this is beyond its spread."""
@@ -67,13 +66,13 @@ def paired(group: Group, other: Group, quantity: str = "aca") -> Difference | No
         quantity: a metric (0..1), `cil` or `seconds`.
     """
     values = []
-    for seed in sorted(set(group.seeds) & set(other.seeds)):
+    for seed, runs in group.by_seed.items():
         of_seed = [
             mine - theirs
-            for run in group.runs
-            for reference in other.runs
-            if run.seed == reference.seed == seed and not obstacle(run, reference)
-            if (mine := _value(run, quantity)) is not None and (theirs := _value(reference, quantity)) is not None
+            for run in runs
+            for reference in other.by_seed.get(seed, ())
+            if not obstacle(run, reference)
+            if (mine := value_of(run, quantity)) is not None and (theirs := value_of(reference, quantity)) is not None
         ]
         if of_seed:
             values.append(statistics.fmean(of_seed))
@@ -118,7 +117,7 @@ def obstacle(run: RunFile, other: RunFile) -> str:
 def _trunk(run: RunFile) -> tuple[object, ...]:
     """What a trunk that was trained alone depends on, beyond seed, data and conditions; empty where there is none."""
     try:
-        config = RunConfig.from_json(run.config).settled()
+        config = options_of(run).settled()
     except ConfigError:  # options of the user's own
         return ()
     options = config.options
@@ -129,8 +128,3 @@ def _trunk(run: RunFile) -> tuple[object, ...]:
     names = ("lr", "schedule", "trunk_rotations")
     epochs = options.get("trunk_epochs") or config.epochs
     return (epochs, *map(options.get, names), run.extra.get("precision_of_features"))
-
-
-def _value(run: RunFile, quantity: str) -> float | None:
-    value: float | None = run.metrics[quantity] if quantity in METRICS else getattr(run, quantity)
-    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hypertail.lab.reports.conditions import by_conditions
 from hypertail.lab.reports.groups import Group, Stat
 from hypertail.lab.reports.notes import validation
 from hypertail.recipes.catalogue import known_recipe
@@ -96,8 +97,7 @@ def _losses(groups: Sequence[Group]) -> str:
 
 def _leader(groups: Sequence[Group]) -> str:
     ranked = [(stat, group) for group in _learners(groups) if (stat := group.stat("aca"))]
-    comparable = {(len(group.first.tasks), str(group.first.config.get("measure_on"))) for _, group in ranked}
-    if len(ranked) < 2 or len(comparable) > 1:
+    if len(ranked) < 2 or len(by_conditions(run for _, group in ranked for run in group.runs)) > 1:
         return " ".join(
             f"{group.name} ends at {percent(stat.mean)}." for stat, group in ranked if _role(group) != "lower"
         )

@@ -123,7 +123,7 @@ def to_csv(runs: Iterable[RunFile]) -> str:
     for group in group_runs(runs):
         run = group.first
         cells: list[object] = [run.stream, len(run.tasks), run.label, run.strategy, run.depth, run.preset]
-        cells += [run.epochs, group.variant, len(group.runs), " ".join(map(str, group.seeds))]
+        cells += [run.epochs, group.variant, len(group.seeds), " ".join(map(str, group.seeds))]
         for quantity in QUANTITIES:
             stat = group.stat(quantity)
             cells += [f"{v:.8g}" if v is not None else "" for v in ((stat.mean, stat.std) if stat else (None, None))]
@@ -196,7 +196,7 @@ def _table(stream: str, groups: list[Group], in_columns: bool, every_metric: boo
         cells = [label if in_columns else group.name, *(values[index] for values in varying.values())]
         cells += [with_spread(group.stat(metric), 100.0) for metric in metrics]
         cells += [with_spread(group.stat("seconds"), 1 / length, digits)]
-        rows.append((*cells, human_bytes(kept.mean) if kept else MISSING, f"{len(group.runs)}"))
+        rows.append((*cells, human_bytes(kept.mean) if kept else MISSING, f"{len(group.seeds)}"))
     columns = ("strategy", *varying, *metrics.values(), f"time ({unit})", "bytes kept", "n")
     title = f"{stream}: {', '.join(shared)}" if shared else stream
     return Table(title, columns, tuple(rows), notes(groups))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.describe import described
+from hypertail.lab.experiments.describe import unusual
 from hypertail.lab.experiments.library import options_of
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.conditions import Conditions, by_conditions
@@ -43,7 +42,7 @@ class Method:
     @property
     def bytes_a_task(self) -> float:
         """What is kept between tasks, the frozen trunk excepted, divided by the number of tasks: shared and own."""
-        return statistics.fmean(run.bytes_kept / len(run.tasks) for run in self.group.runs)
+        return self.group.mean(lambda run: run.bytes_kept / len(run.tasks))
 
     @property
     def own_bytes(self) -> float | None:
@@ -51,10 +50,9 @@ class Method:
 
         A hypernetwork is made for all tasks of the stream at once, and what belongs to one task alone is among it.
         """
-        sizes = [run.bytes_per_experience for run in self.group.runs]
-        if self.is_hypernetwork or any(len(size) < 2 for size in sizes):
+        if self.is_hypernetwork or any(len(run.bytes_per_experience) < 2 for run in self.group.runs):
             return None
-        return statistics.fmean((size[-1] - size[0]) / (len(size) - 1) for size in sizes)
+        return self.group.mean(_added)
 
     @property
     def is_hypernetwork(self) -> bool:
@@ -64,7 +62,7 @@ class Method:
     @property
     def old_data(self) -> float:
         """Bytes of old images or features that are stored."""
-        return statistics.fmean(run.bytes_kept_parts.get(_BUFFER, 0) for run in self.group.runs)
+        return self.group.mean(lambda run: run.bytes_kept_parts.get(_BUFFER, 0))
 
     @property
     def keeps_data(self) -> bool:
@@ -86,6 +84,12 @@ class Method:
     def _recipe(self) -> str:
         recipe = known_recipe(self.group.first.strategy)
         return self.group.first.strategy if recipe is None else recipe.name
+
+
+def _added(run: RunFile) -> float:
+    """Bytes that each task after the first added."""
+    sizes = run.bytes_per_experience
+    return (sizes[-1] - sizes[0]) / (len(sizes) - 1)
 
 
 @dataclass(frozen=True)
@@ -261,17 +265,10 @@ def _options(groups: Sequence[Group]) -> list[str]:
     """What tells groups of one label apart, in the fewer words: what is not as in the preset, or what differs."""
     variants = [group.variant.replace("_", "-").replace("=", " ") for group in groups]
     try:
-        texts = [described(options_of(group.first)) for group in groups]
+        parts = [unusual(options_of(group.first)) for group in groups]
     except ConfigError:  # options of the user's own
         return variants
-    parts = [_inside(text, group.first.label) for text, group in zip(texts, groups, strict=True)]
     shared = set.intersection(*map(set, parts))  # what all have tells nothing
     short = [", ".join(part for part in each if part not in shared) for each in parts]
     told_apart = len({(group.first.preset, words) for group, words in zip(groups, short, strict=True)}) == len(groups)
     return short if told_apart and max(map(len, short)) <= max(map(len, variants)) else variants
-
-
-def _inside(text: str, label: str) -> list[str]:
-    """The parts between the brackets of `HN-3 (rank 32, lookahead first)`."""
-    words = text.removeprefix(label).strip()
-    return words[1:-1].split(", ") if words else []

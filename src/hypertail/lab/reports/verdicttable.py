@@ -33,7 +33,7 @@ def _row(verdict: Verdict, method: Method) -> tuple[str, ...]:
         words = "ahead on common seeds"
     return (
         method.name + _STAR * method.keeps_data,
-        f"{len(method.group.runs)}",
+        f"{method.aca.n}",
         with_spread(method.aca, 100.0),
         with_spread(method.forgetting, 100.0),
         MISSING if method.sees_all_data else human_bytes(method.bytes_a_task),

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hypertail.lab.reports.notes import validation
+from hypertail.lab.reports.notes import repeated, validation
 from hypertail.lab.reports.summary import percent, points
 from hypertail.lab.reports.tables import human_bytes
 from hypertail.lab.reports.verdict import Method, Rival, Verdict
@@ -53,6 +53,7 @@ class _Words:
             self.old_data(),
             self.references(),
             f"Not measured to the end: {_listed(self.verdict.unmeasured)}." if self.verdict.unmeasured else "",
+            repeated((method.name, method.group) for method in self.verdict.methods),
             validation([method.group for method in self.verdict.methods]),
         ]
         return tuple(text for text in found if text)
@@ -174,10 +175,10 @@ class _Words:
 
     def accuracy(self, method: Method) -> str:
         """Mean, deviation and seeds."""
-        stat, seeds = method.aca, len(set(method.group.seeds))
-        if stat.std is None or seeds == 1:
+        stat = method.aca
+        if stat.std is None:
             return percent(stat.mean) if self.lone else f"{percent(stat.mean)} (one seed)"
-        return f"{percent(stat.mean)} ± {100 * stat.std:.1f} over {seeds} seeds"
+        return f"{percent(stat.mean)} ± {100 * stat.std:.1f} over {stat.n} seeds"
 
 
 def _kind(method: Method) -> str:

@@ -109,7 +109,7 @@ def _targets(names: Sequence[str], setting: Setting) -> list[Target]:
         target = TARGETS.get(RENAMED.get(name, name))
         if target is None:
             raise unknown_name("table or figure", name, TARGETS)
-        if not target.plan(setting) and target.plan(replace(setting, strategies=(), streams=())):
+        if not target.shows(setting):
             asked = [f"--strategy {' '.join(setting.strategies)}"] if setting.strategies else []
             asked += [f"--stream {' '.join(setting.streams)}"] if setting.streams else []
             raise ConfigError(
@@ -150,15 +150,17 @@ def _show_plan(needed: Sequence[RunConfig], library: Library, folder: Path, cons
     table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("run", "stream", "seed", "epochs", "state"):
         table.add_column(name)
-    finished = 0
+    states = {"finished": 0, "begun": 0, "not started": 0}
     for config in needed:
         found = library.finished((config,))
-        finished += len(found)
         begun = (folder / directory_name(config)).exists()
-        state = f"finished: {found[0].directory}" if found else "begun, will be continued" if begun else "not started"
+        state = "finished" if found else "begun" if begun else "not started"
+        states[state] += 1
+        state += f": {found[0].directory}" if found else ", will be continued" if begun else ""
         table.add_row(*map(Text, (_told(config), config.stream, str(config.seed), str(config.epochs), state)))
     print_table(console, table)
-    console.print(f"{len(needed)} runs, {finished} finished, {len(needed) - finished} not started")
+    counts = ", ".join(f"{count} {state}" for state, count in states.items() if count or state != "begun")
+    console.print(f"{len(needed)} runs, {counts}")
 
 
 def write_output(output: Output, out: Path) -> list[Path]:

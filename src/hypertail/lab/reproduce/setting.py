@@ -111,7 +111,8 @@ class Setting:
         """The scale, with `epochs` and `seeds` if they were asked for."""
         scale = SCALES[self.scale]
         epochs = scale.epochs if self.epochs is None else self.epochs
-        return replace(scale, epochs=epochs, seeds=self.seeds or scale.seeds)
+        seeds = scale.seeds if self.seeds is None else tuple(dict.fromkeys(self.seeds))
+        return replace(scale, epochs=epochs, seeds=seeds)
 
     def chosen(self, usual: Sequence[str], known: Sequence[str]) -> list[str]:
         """The rows to make, of those a target knows: those asked for, in the target's order, or its usual ones.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hypertail.lab.experiments.config import RunConfig
@@ -46,6 +46,7 @@ class Target:
         plan: setting -> the runs it needs.
         render: setting, finished runs -> the tables and figures. Runs of other targets may be among them; a run that is
             missing leaves a gap.
+        streams: that it shows without any runs.
     """
 
     name: str
@@ -53,3 +54,9 @@ class Target:
     sentence: str
     plan: Callable[[Setting], tuple[RunConfig, ...]]
     render: Callable[[Setting, Sequence[FinishedRun]], Output]
+    streams: tuple[str, ...] = ()
+
+    def shows(self, setting: Setting) -> bool:
+        """Whether the strategies and streams that were asked for leave something of it."""
+        usual = self.streams or self.plan(replace(setting, strategies=(), streams=()))
+        return not usual or bool(self.plan(setting) or setting.among(self.streams))

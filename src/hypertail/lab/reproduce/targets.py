@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from hypertail.errors import ConfigError
 from hypertail.lab.reproduce.figures import (
     fewshot,
     figure4,
@@ -43,3 +45,25 @@ TARGETS: Mapping[str, Target] = {
 
 RENAMED = {"ledger": "ablation"}
 """Name in earlier versions -> name of today."""
+
+
+def check_order(names: Sequence[str], lists: Mapping[str, Sequence[str | Path]]) -> None:
+    """Refuse a target among the values of an option that takes several, where it stands behind them.
+
+    Args:
+        names: of targets that were found.
+        lists: option -> its values. A folder that exists is meant as one, if there is a target besides.
+
+    Raises:
+        ConfigError: a value is the name of a target.
+    """
+    for option, values in lists.items():
+        for value in values:
+            folder = isinstance(value, Path) and value.exists() and names
+            if str(value) in {*TARGETS, *RENAMED} and not folder:
+                raise ConfigError(
+                    f"option {option}",
+                    required="the targets before it, and values of its own after it",
+                    found=f"{option} {' '.join(map(str, values))}",
+                    hint=f"Name targets before {option}.",
+                )

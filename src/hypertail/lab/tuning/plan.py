@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from hypertail.errors import ConfigError, check_choice, check_range
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.describe import spell
 from hypertail.lab.records.runfile import RunFile
-from hypertail.lab.tuning.space import Range, Space, check_space, combinations, size, spell, spelled
+from hypertail.lab.tuning.space import Range, Space, check_space, combinations, size, spelled
 
 How = Literal["grid", "random", "tpe"]
 Prune = Literal["none", "seeds", "experiences"]

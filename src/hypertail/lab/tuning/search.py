@@ -27,8 +27,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from hypertail.errors import ConfigError
+from hypertail.lab.experiments.describe import spell
 from hypertail.lab.tuning.plan import OBJECTIVES, Search
-from hypertail.lab.tuning.space import Range, Space, Values, combinations, size, spell
+from hypertail.lab.tuning.space import Range, Space, Values, combinations, size
 from hypertail.lab.tuning.trials import Trial
 from hypertail.seeds import generator
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from hypertail.errors import ConfigError, unknown_name
 from hypertail.lab.experiments.config import RENAMED, RunConfig
+from hypertail.lab.experiments.describe import spell
 from hypertail.recipes.catalogue import option_types, strategies_with, usual_options
 from hypertail.recipes.options import Options
 
@@ -148,18 +149,6 @@ def size(space: Space) -> float:
 def spelled(name: str) -> str:
     """An option as the command line spells it, without the dashes before: `penalty-weight`."""
     return name.replace("_", "-")
-
-
-def spell(value: object) -> str:
-    """A value as `--try` spells it: `0.05`, `50x32`, `true`, `none`.
-
-    Example:
-        >>> spell(0.05), spell((50, 32)), spell(True), spell(None)
-        ('0.05', '50x32', 'true', 'none')
-    """
-    if isinstance(value, list | tuple):
-        return "x".join(map(spell, value))
-    return str(value).lower().removesuffix(".0")
 
 
 def arguments(options: Options, usual: Options) -> list[str]:

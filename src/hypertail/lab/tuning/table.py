@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from hypertail.lab.experiments.describe import spell
 from hypertail.lab.reports.tables import MISSING, Table, human_bytes, time_unit, with_spread
 from hypertail.lab.tuning.importances import Importances
 from hypertail.lab.tuning.plan import Search
-from hypertail.lab.tuning.space import spell, spelled
+from hypertail.lab.tuning.space import spelled
 from hypertail.lab.tuning.trials import Trial, front_of
 
 _METRICS = {"aca": "ACA %", "forgetting": "forgetting %", "learning_accuracy": "learning accuracy %"}

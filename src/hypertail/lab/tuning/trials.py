@@ -12,11 +12,12 @@ from typing import Any
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.lab.experiments.begun import Begun, read_options
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.describe import spell
 from hypertail.lab.experiments.directories import FAILURE, OPTIONS, PRUNED
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.lab.reports.groups import Stat
 from hypertail.lab.tuning.plan import OBJECTIVES, Search, quantity_of
-from hypertail.lab.tuning.space import spell, spelled
+from hypertail.lab.tuning.space import spelled
 from hypertail.storage.atomic import write_text
 from hypertail.storage.jsonfile import JsonError, read_json
 from hypertail.training.metrics import running_accuracy

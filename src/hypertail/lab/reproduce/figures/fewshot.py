@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,7 @@ def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:
     )
 
 
-_SPREAD = "Lines are means over seeds, bands ± one standard deviation."
+_SPREAD = "Lines are means over seeds, bands or bars ± one standard deviation."
 _EPOCHS = "10 to 50 images of a class are learned in four times the epochs, 100 in twice as many; still fewer steps."
 
 
@@ -160,21 +160,58 @@ def images_a_class(run: FinishedRun) -> float:
 
 
 def _table(setting: Setting, backbone: Backbone, found: Found, used: Sequence[FinishedRun]) -> PaperTable:
+    numbers = [number for number in counts(setting) if any(own[number] for own in found.values())] or counts(setting)
     rows = []
     for strategy, by_number in found.items():
-        planned = _configs(setting, backbone, strategy, None)
-        cells = [percent(by_number[number], "aca") for number in counts(setting)]
-        most = max(by_number.values(), key=len)
-        rows.append((planned[0].label if planned else strategy, *cells, count(most)))
+        cells = [percent(by_number[number], "aca") for number in numbers]
+        rows.append((_label(setting, backbone, strategy), *cells, count(_most(by_number))))
     planned_here = [config for config in plan(setting) if (config.model, config.weights) == _key(backbone)]
     more = f"Main model {backbone.model}, weights {backbone.weights}. " if backbone.weights else ""
     return PaperTable(
         stem=backbone.stem,
         title=f"Few images: ACA % by training images of each class, {backbone.title}",
-        columns=("strategy", *(_name(setting, number) for number in counts(setting)), "n"),
+        columns=("strategy", *(_name(setting, number) for number in numbers), "n"),
         rows=tuple(rows),
-        notes=notes(setting, planned_here, used, f"{more}{_EPOCHS}", "Not in the paper.", printed=False),
+        notes=notes(
+            setting,
+            planned_here,
+            used,
+            f"{more}{_EPOCHS}",
+            *_left_out([_name(setting, number) for number in counts(setting) if number not in numbers]),
+            *_fewer_seeds(setting, backbone, found),
+            "Not in the paper.",
+            printed=False,
+        ),
     )
+
+
+def _label(setting: Setting, backbone: Backbone, strategy: str) -> str:
+    planned = _configs(setting, backbone, strategy, None)
+    return planned[0].label if planned else strategy
+
+
+def _most(by_number: Mapping[int | None, Sequence[FinishedRun]]) -> Sequence[FinishedRun]:
+    """The runs of the number of images with the most seeds."""
+    return max(by_number.values(), key=len)
+
+
+def _left_out(names: Sequence[str]) -> tuple[str, ...]:
+    return (f"No run is finished with {', '.join(names)} images of each class: not shown.",) if names else ()
+
+
+def _fewer_seeds(setting: Setting, backbone: Backbone, found: Found) -> tuple[str, ...]:
+    """Which cells have fewer seeds than the last column says, by images of each class."""
+    told = []
+    for number in counts(setting):
+        measured = {strategy: own[number] for strategy, own in found.items() if own[number]}
+        fewer: dict[int, list[str]] = {}
+        for strategy, runs in measured.items():
+            if len(runs) < len(_most(found[strategy])):
+                fewer.setdefault(len(runs), []).append(_label(setting, backbone, strategy))
+        for n, labels in fewer.items():
+            who = "all" if len(labels) == len(measured) > 1 else ", ".join(labels)
+            told.append(f"{who} with {_name(setting, number)} images, n = {n}")
+    return (f"n is the most of a row. Fewer seeds: {'; '.join(told)}.",) if told else ()
 
 
 def _key(backbone: Backbone) -> tuple[str, str | None]:
@@ -194,14 +231,13 @@ def draw(panels: Mapping[str, Sequence[Line]], notes: Sequence[str]) -> Figure:
     """
     height = 3.6
     reach = np.concatenate([line.reach.ravel() for lines in panels.values() for line in lines])
-    places = np.unique(np.concatenate([line.x for lines in panels.values() for line in lines]))
     with drawing.style():
         figure = drawing.new_figure(drawing.WIDTH, height + 0.6)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for number, (axes, (title, lines)) in enumerate(zip(grid, panels.items(), strict=True)):
             drawing.zoomed_axis(axes, 1, reach)
-            _logarithmic(axes, places)
-            ends = draw_lines(axes, lines, width=1.6)
+            _logarithmic(axes, np.unique(np.concatenate([line.x for line in lines])))
+            ends = draw_lines(axes, _apart(lines), width=1.6)
             axes.set_title(title[0].upper() + title[1:], loc="left", weight="bold")
             axes.set_xlabel("training images of each class")
             if number == 0:
@@ -209,6 +245,14 @@ def draw(panels: Mapping[str, Sequence[Line]], notes: Sequence[str]) -> Figure:
             drawing.name_line_ends(axes, ends, height - 0.8, share=0.03)
         drawing.footer(figure, notes)
         return figure
+
+
+def _apart(lines: Sequence[Line]) -> list[Line]:
+    """Lines of one point each side by side, so that no bar hides another; others as they are."""
+    if any(len(line.x) > 1 for line in lines):
+        return list(lines)
+    middle = (len(lines) - 1) / 2
+    return [replace(line, x=line.x * 1.012 ** (number - middle)) for number, line in enumerate(lines)]
 
 
 def _logarithmic(axes: Axes, places: NDArray[np.float64]) -> None:

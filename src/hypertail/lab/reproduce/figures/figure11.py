@@ -35,7 +35,7 @@ def plan(setting: Setting) -> tuple[RunConfig, ...]:
 
 def _configs(setting: Setting, depth: int, order: str) -> tuple[RunConfig, ...]:
     strategy = f"hn-{depth}"
-    if not setting.chosen((strategy,), (strategy,)):
+    if not setting.among((STREAM,)) or not setting.chosen((strategy,), (strategy,)):
         return ()
     return setting.config(STREAM, strategy, values={"lookahead": order})
 

@@ -21,13 +21,15 @@ from hypertail.lab.reproduce.target import Output, Target
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STREAM = "split-cifar100"
+STREAM, STRATEGY = "split-cifar100", "hn-4"
 _COLOURS = ("#2f83d0", "#d0632e", "#16918b", "#ad50b6", "#8a8030")
 
 
 def plan(setting: Setting) -> tuple[RunConfig, ...]:
     """HN-4 on the first two experiences, the cosine recorded."""
-    return setting.config(STREAM, "hn-4", values={"lookahead": "first", "record_cosine": True}, experiences=2)
+    if not setting.among((STREAM,)) or not setting.chosen((STRATEGY,), (STRATEGY,)):
+        return ()
+    return setting.config(STREAM, STRATEGY, values={"lookahead": "first", "record_cosine": True}, experiences=2)
 
 
 def first_epoch(run: RunFile) -> NDArray[np.float64] | None:

@@ -79,9 +79,10 @@ def plan(setting: Setting) -> tuple[RunConfig, ...]:
 
 
 def _configs(setting: Setting, pair: Pair, depth: int) -> tuple[RunConfig, ...]:
-    if pair.stream not in setting.among([pair.stream for pair in PAIRS]):
+    strategy = f"lr-{depth}"
+    if not setting.among((pair.stream,)) or not setting.chosen((strategy,), (strategy,)):
         return ()
-    return setting.config(pair.stream, f"lr-{depth}", values=PLAIN)
+    return setting.config(pair.stream, strategy, values=PLAIN)
 
 
 def second_accuracy(run: FinishedRun) -> float:

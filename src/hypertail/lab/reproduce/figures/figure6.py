@@ -43,7 +43,10 @@ class Filters(NamedTuple):
 
 def plan(setting: Setting) -> tuple[RunConfig, ...]:
     """HN-2 on the noisy stream, as in Figure 7: one seed, since one run is shown."""
-    return recorded(setting, STREAM, f"hn-{DEPTH}")[:1]
+    strategy = f"hn-{DEPTH}"
+    if not setting.among((STREAM,)) or not setting.chosen((strategy,), (strategy,)):
+        return ()
+    return recorded(setting, STREAM, strategy)[:1]
 
 
 def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:

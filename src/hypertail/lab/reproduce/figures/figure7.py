@@ -15,6 +15,7 @@ from hypertail.lab.reports import drawing
 from hypertail.lab.reports.figures import chance_of
 from hypertail.lab.reports.lines import Line, draw_lines
 from hypertail.lab.reproduce.captions import caption
+from hypertail.lab.reproduce.seeds import named
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import Output, Target
 from hypertail.lab.reproduce.timeline import accuracy_line
@@ -47,7 +48,7 @@ def plan(setting: Setting) -> tuple[RunConfig, ...]:
 
 def _configs(setting: Setting, stream: str, family: str, depth: int) -> tuple[RunConfig, ...]:
     strategy = f"{family}-{depth}"
-    if not setting.chosen((strategy,), (strategy,)):
+    if not setting.among((stream,)) or not setting.chosen((strategy,), (strategy,)):
         return ()
     return recorded(setting, stream, strategy)
 
@@ -79,7 +80,9 @@ def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:
     if not used:
         return Output()
     drawn = list(used.values())
-    notes = caption(setting, plan(setting), drawn)
+    # measured within experiences or not, a run is shown
+    planned = [replace(config, eval_every=0) for config in plan(setting)]
+    notes = (*caption(setting, planned, drawn), *_coarse(plan(setting), drawn))
     noises = tuple(task.name for task in next((f.run for f in drawn if f.run.stream == NOISY), drawn[0].run).tasks)
     return Output(
         figures={"figure7": partial(draw, panels, noises, chance_of(drawn[0].run), notes)},
@@ -91,6 +94,14 @@ def _best(runs: Sequence[FinishedRun], config: RunConfig) -> FinishedRun | None:
     """The run; one of Table 1, measured after each experience only, is better than none."""
     found = matching(runs, [config]) or matching(runs, [replace(config, eval_every=0)])
     return found[0] if found else None
+
+
+def _coarse(planned: Sequence[RunConfig], drawn: Sequence[FinishedRun]) -> tuple[str, ...]:
+    """Which lines have a point for each experience only, since a run of theirs was not measured within."""
+    coarse = [config for config in planned if not matching(drawn, [config])]
+    shown = [config for config in coarse if matching(drawn, [replace(config, eval_every=0)])]
+    names = dict.fromkeys(named(config, planned) for config in shown)
+    return (f"Measured after each experience only, not within: {', '.join(names)}.",) if names else ()
 
 
 _TITLES = {

@@ -40,7 +40,7 @@ def plan(setting: Setting) -> tuple[RunConfig, ...]:
 
 
 def _configs(setting: Setting, strategy: str, method: Mapping[str, Any]) -> tuple[RunConfig, ...]:
-    if not setting.chosen((strategy,), (strategy,)):
+    if not setting.among((STREAM,)) or not setting.chosen((strategy,), (strategy,)):
         return ()
     return setting.config(STREAM, strategy, values=method)
 

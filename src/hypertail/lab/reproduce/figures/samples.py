@@ -109,4 +109,5 @@ TARGET = Target(
     ),
     plan=no_runs,
     render=render,
+    streams=(STREAM,),
 )

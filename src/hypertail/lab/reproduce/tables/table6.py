@@ -88,4 +88,5 @@ TARGET = Target(
     ),
     plan=no_runs,
     render=render,
+    streams=tuple(TABLE6),
 )
