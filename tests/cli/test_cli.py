@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from hypertail.cli import COMMANDS, main, parse, quickstart, run
-from hypertail.cli.options import options_of
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.recipes.catalogue import option_groups, usual_options
 from hypertail.recipes.presets import PRESETS
@@ -408,7 +407,8 @@ def test_a_preset_fills_in_what_is_not_given(name: str) -> None:
     command = parse(["run", "digits", "--strategy", "hn", "--preset", name, "--rank", "7"])
     assert isinstance(command, run.Run)
     assert command.preset == name
-    assert options_of(command) == usual_options("hn", name).replace(rank=7)
+    (config,) = run.configs_of(command)
+    assert config.options == usual_options("hn", name).replace(rank=7)
 
 
 def test_defaults() -> None:

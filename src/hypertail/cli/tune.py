@@ -11,7 +11,7 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hypertail.cli.options import options_of, with_groups
+from hypertail.cli.options import typed_options, with_groups
 from hypertail.cli.run import PRESET_WORDS
 from hypertail.cli.shared import Machine, Reading, listed
 from hypertail.errors import ConfigError
@@ -145,7 +145,7 @@ def search_of(command: Tune) -> Search:
         image_size=measured.image_size,
         classes_per_experience=measured.classes_per_experience,
         images_per_class=measured.images_per_class,
-        options=options_of(command),
+        options=typed_options(command),
     )
     space = parse_space(command.tries)
     if space:
