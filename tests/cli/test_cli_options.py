@@ -108,7 +108,7 @@ def test_a_depth_that_no_strategy_takes_is_refused(names: str, capsys: pytest.Ca
 
 
 def test_a_depth_is_for_the_strategies_without_one_of_their_own() -> None:
-    configs = configs_of(parse("run digits --strategy hn-3 lr naive --depth 4".split()))
+    configs = configs_of(parse(["run", "digits", "--strategy", "hn-3", "lr", "naive", "--depth", "4"]))
     assert [(config.strategy, config.depth) for config in configs] == [("hn", 3), ("replay", 4), ("naive", None)]
 
 
