@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -126,6 +127,8 @@ def main(args: Sequence[str] | None = None) -> None:
     if given == ["--version"]:
         print(f"hypertail {own_version()}")
         return
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8 are printed as they are
     console, complaints = Console(), Console(stderr=True)
     line = shlex.join(["hypertail", *given])
     options: Any = None

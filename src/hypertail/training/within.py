@@ -78,9 +78,7 @@ class Within:
         """Whether it is time to save, after a step of an epoch."""
         return self.every.is_over(time.monotonic() - self._saved, epoch - self._epoch)
 
-    def save(
-        self, strategy: Strategy, lesson: Lesson, measured: Mapping[str, Tensor], facts: dict[str, Any]
-    ) -> None:
+    def save(self, strategy: Strategy, lesson: Lesson, measured: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
         """Save all that the experience can go on from; nothing where the lesson does not say what it is.
 
         Args:
