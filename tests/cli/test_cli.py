@@ -201,6 +201,8 @@ def test_options_reach_the_run_file() -> None:
         ("run digits --epochs 0", {"problem": "--epochs", "required": "1 or more", "found": "0"}),
         ("run digits --experiences 9", {"problem": "stream 'digits'", "required": "1 to 5", "found": "9"}),
         ("run digits --threads 0", {"problem": "threads", "required": "1 or more", "found": "0"}),
+        ("run digits --cache-bytes -5", {"problem": "--cache-bytes", "required": "0 or more", "found": "-5"}),
+        ("reproduce table3 --cache-bytes -5", {"problem": "--cache-bytes", "required": "0 or more", "found": "-5"}),
         ("run digits --seeds", {"problem": "--seeds", "required": "at least one", "found": "none"}),
         ("run digits --lr -1", {"problem": "--lr", "required": "more than 0", "found": "-1.0"}),
         ("run digits --strategy hn --strategy lr", {"found": "2 times", "hint": "--strategy A B"}),

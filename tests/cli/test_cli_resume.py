@@ -134,6 +134,11 @@ def test_data_and_device_can_be_others(whole: Path, tmp_path: Path, capsys: pyte
     assert json.loads((directory / "run.json").read_text())["command"].startswith("hypertail run digits")
 
 
+def test_no_threads_are_refused(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "resume", str(whole), "--threads", "0", problem="threads", required="1 or more", found="0")
+    told(capsys, "resume", str(whole), "--device", "", problem="device ''")
+
+
 def test_where_nothing_is_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for place, found in (("empty", "a folder without"), ("none", "nothing there")):

@@ -61,6 +61,7 @@ class Place:
             `choose_precision`. A run that is reused keeps to the precision it began with.
         command: the command line, recorded in every run.
         weights: file of the weights of a pretrained trunk, for runs that have one.
+        jobs: processes that share the memory of the machine, this one included.
         checkpoint_every: how often the state of a run within an experience is saved.
     """
 
@@ -72,6 +73,7 @@ class Place:
     command: str = ""
     checkpoint_every: Interval = Interval()  # noqa: RUF009 - frozen
     weights: Path | None = None
+    jobs: int = 1
 
     def settle(self) -> Place:
         """Choose the device, and use as many threads as were asked for; the same place without `auto`.
@@ -84,11 +86,13 @@ class Place:
 
     def shared_features(self) -> SharedFeatures:
         """Room for features that several runs in this process have in common: a part of the memory that is free."""
-        return SharedFeatures(free_bytes(torch.device(self.device)) // 3)
+        return SharedFeatures(free_bytes(torch.device(self.device)) // 3 // self.jobs)
 
     def cache_room(self) -> int:
         """Bytes for the cached inputs of one run."""
-        return free_bytes(torch.device(self.device)) // 4 if self.cache_bytes is None else self.cache_bytes
+        if self.cache_bytes is not None:
+            return self.cache_bytes
+        return free_bytes(torch.device(self.device)) // 4 // self.jobs
 
 
 def free_bytes(device: torch.device) -> int:
