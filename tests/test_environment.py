@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,13 +18,14 @@ from hypertail.environment import (
     choose_device,
     free_memory,
     hardware,
+    left_of_the_container,
     own_version,
     total_memory,
     use_threads,
     versions,
 )
 from hypertail.errors import ConfigError
-from hypertail.lab.experiments.place import free_bytes
+from hypertail.lab.experiments.place import Place, free_bytes
 
 
 @pytest.fixture
@@ -121,6 +123,7 @@ def test_memory_where_a_system_says_less(
     """case 19: macOS refuses the name of free pages, others say -1."""
     monkeypatch.setattr(os, "sysconf", sysconf_of(system))
     monkeypatch.setattr(environment, "_left_of_the_limit", lambda: None)
+    monkeypatch.setattr(environment, "left_of_the_container", lambda: None)
     assert (total_memory(), free_memory()) == (total, free)
     assert hardware(torch.device("cpu"))["memory_bytes"] == total
     assert free_bytes(torch.device("cpu")) == free
@@ -144,3 +147,46 @@ def test_a_limit_of_the_process_is_heeded(monkeypatch: pytest.MonkeyPatch) -> No
     assert free_memory() == 0
     monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY,) * 2)
     assert free_memory() > 2**20
+
+
+def group_of(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(f"{text}\n")
+
+
+def test_the_limit_of_a_container_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In version 2 of control groups, the nearest limit of the process and of the groups around it counts."""
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("0::/a.slice/b.scope\n")
+    assert left_of_the_container(root, own) is None
+    stat = "anon 5\ninactive_file 30\nactive_file 7"
+    group_of(root / "a.slice", {"memory.max": "1000", "memory.current": "400", "memory.stat": stat})
+    group_of(root / "a.slice" / "b.scope", {"memory.max": "max", "memory.current": "300", "memory.stat": stat})
+    assert left_of_the_container(root, own) == 630
+    group_of(root / "a.slice" / "b.scope", {"memory.max": "200"})
+    assert left_of_the_container(root, own) == 0
+    own.write_text("0::/\n")  # as within a container
+    group_of(root, {"memory.max": "900", "memory.current": "100", "memory.stat": "anon 5"})
+    assert left_of_the_container(root, own) == 800
+    assert left_of_the_container(root, tmp_path / "none") is None
+    monkeypatch.setattr(environment, "left_of_the_container", lambda: 123)
+    assert free_memory() == free_bytes(torch.device("cpu")) == 123
+
+
+def test_the_limit_of_a_container_of_version_1(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("4:memory:/docker/0123\n1:cpu:/docker/0123\n0::/\n")
+    files = {"memory.limit_in_bytes": "500", "memory.usage_in_bytes": "90", "memory.stat": "total_inactive_file 40"}
+    group_of(root / "memory", files)
+    assert left_of_the_container(root, own) == 450
+    group_of(root / "memory" / "docker" / "0123", files | {"memory.limit_in_bytes": "100"})
+    assert left_of_the_container(root, own) == 50
+
+
+def test_processes_share_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hypertail.lab.experiments.place.free_memory", lambda: 1200)
+    one, four = Place(), Place(jobs=4)
+    assert (one.cache_room(), four.cache_room()) == (300, 75)
+    assert (one.shared_features().limit_bytes, four.shared_features().limit_bytes) == (400, 100)
+    assert Place(cache_bytes=7, jobs=4).cache_room() == 7  # as its user says

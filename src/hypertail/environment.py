@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypertail.errors import ConfigError, unknown_name
 
 FREE_MEMORY = 2 << 30
 """Bytes taken to be free where the system does not say (macOS, Windows): little, since caches follow from it."""
+
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 _PACKAGES = ("torch", "numpy", "datasets", "scikit-learn", "safetensors")
 
@@ -64,8 +67,8 @@ def free_memory() -> int:
     if free is None:
         total = total_memory()
         free = FREE_MEMORY if total is None else min(FREE_MEMORY, total // 4)
-    left = _left_of_the_limit()
-    return free if left is None else min(free, left)
+    limits = [left for left in (_left_of_the_limit(), left_of_the_container()) if left is not None]
+    return min([free, *limits])
 
 
 def _pages(name: str) -> int | None:
@@ -89,6 +92,41 @@ def _left_of_the_limit() -> int | None:
     except (ImportError, AttributeError, ValueError, OSError):
         return None
     return max(0, limit - taken)
+
+
+def left_of_the_container(mounted: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Bytes that the control groups of this process, those of a container, say, leave it; None where there is no limit.
+
+    Args:
+        mounted: where the system shows control groups.
+        own: the file that names those of this process.
+    """
+    lefts = []
+    with suppress(OSError):  # there are none on other systems
+        for line in own.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds == "":
+                root, names = mounted, ("memory.max", "memory.current", "inactive_file")
+            elif kinds == "memory":  # version 1
+                root, names = mounted / "memory", _VERSION_1
+            else:
+                continue
+            group = root / path.strip("/")
+            # within a container only the root may be there, which is that of the container then
+            groups = [group, *group.parents]
+            lefts += [_left_of_group(place, *names) for place in groups[: groups.index(root) + 1]]
+    return min((left for left in lefts if left is not None), default=None)
+
+
+def _left_of_group(group: Path, limit: str, used: str, cached: str) -> int | None:
+    try:
+        most, taken = int((group / limit).read_text()), int((group / used).read_text())
+        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        # files that were read stay in memory for as long as nothing else needs it
+        taken -= int(facts.get(cached, 0))
+    except (OSError, ValueError):  # not there, or "max"
+        return None
+    return max(0, most - taken)
 
 
 def _cpu_name() -> str:

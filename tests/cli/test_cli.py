@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from hypertail.cli import COMMANDS, main, parse, quickstart, run
-from hypertail.cli.options import options_of
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.recipes.catalogue import option_groups, usual_options
 from hypertail.recipes.presets import PRESETS
@@ -202,6 +201,8 @@ def test_options_reach_the_run_file() -> None:
         ("run digits --epochs 0", {"problem": "--epochs", "required": "1 or more", "found": "0"}),
         ("run digits --experiences 9", {"problem": "stream 'digits'", "required": "1 to 5", "found": "9"}),
         ("run digits --threads 0", {"problem": "threads", "required": "1 or more", "found": "0"}),
+        ("run digits --cache-bytes -5", {"problem": "--cache-bytes", "required": "0 or more", "found": "-5"}),
+        ("reproduce table3 --cache-bytes -5", {"problem": "--cache-bytes", "required": "0 or more", "found": "-5"}),
         ("run digits --seeds", {"problem": "--seeds", "required": "at least one", "found": "none"}),
         ("run digits --lr -1", {"problem": "--lr", "required": "more than 0", "found": "-1.0"}),
         ("run digits --strategy hn --strategy lr", {"found": "2 times", "hint": "--strategy A B"}),
@@ -408,7 +409,8 @@ def test_a_preset_fills_in_what_is_not_given(name: str) -> None:
     command = parse(["run", "digits", "--strategy", "hn", "--preset", name, "--rank", "7"])
     assert isinstance(command, run.Run)
     assert command.preset == name
-    assert options_of(command) == usual_options("hn", name).replace(rank=7)
+    (config,) = run.configs_of(command)
+    assert config.options == usual_options("hn", name).replace(rank=7)
 
 
 def test_defaults() -> None:

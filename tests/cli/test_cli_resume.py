@@ -134,6 +134,11 @@ def test_data_and_device_can_be_others(whole: Path, tmp_path: Path, capsys: pyte
     assert json.loads((directory / "run.json").read_text())["command"].startswith("hypertail run digits")
 
 
+def test_no_threads_are_refused(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "resume", str(whole), "--threads", "0", problem="threads", required="1 or more", found="0")
+    told(capsys, "resume", str(whole), "--device", "", problem="device ''")
+
+
 def test_where_nothing_is_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for place, found in (("empty", "a folder without"), ("none", "nothing there")):
@@ -142,11 +147,18 @@ def test_where_nothing_is_to_resume(tmp_path: Path, capsys: pytest.CaptureFixtur
     told(capsys, "resume", str(tmp_path / "empty"), problem="options of a run")
 
 
-@pytest.mark.parametrize("place", [{"data": 3}, {"cache": "yes"}, {"cache_bytes": True}, {"checkpoint_every": "x"}, []])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *({"data": 3}, {"cache": "yes"}, {"cache_bytes": True}, {"checkpoint_every": "x"}, []),
+        *({"trunks": 3}, {"base": 3}, {"data": {}}, {"data": {"bytes": "zz"}}),
+    ],
+)
 def test_a_place_that_is_none_is_refused(place: object, whole: Path, tmp_path: Path) -> None:
     from hypertail.lab.experiments.begun import read_begun
 
     content = json.loads((whole / "config.json").read_text())
+    del content["digest"]
     (tmp_path / "config.json").write_text(json.dumps(content | {"place": place}))
     with pytest.raises(ConfigError, match="options of a run"):
         read_begun(tmp_path)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hypertail.cli import main, parse, tune
-from hypertail.cli.options import options_of
+from hypertail.cli.run import configs_of
 from hypertail.lab.records.runfile import find_runs
 from hypertail.recipes.catalogue import usual_options
 
@@ -66,7 +66,7 @@ def test_two_trials_leave_a_record_and_a_command_that_uses_the_better_one(capsys
     assert line == best["command"]
     used = parse(shlex.split(line)[1:])
     chosen = usual_options("hn").replace(trunk_epochs=1, penalty_weight=best["options"]["penalty_weight"])
-    assert options_of(used) == chosen
+    assert [config.options for config in configs_of(used)] == [chosen]
     assert (used.measured.measure_on, used.measured.validation, used.measured.experiences) == ("test", 0.0, None)
 
     main(["tune", "digits", *TRIES, *SMALL])

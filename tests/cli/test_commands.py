@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from hypertail.cli import info, quickstart, report
+from hypertail.cli import info, main, quickstart, report
 from hypertail.errors import ConfigError, DataError
 from hypertail.lab.experiments import batch
 from hypertail.lab.experiments.config import RunConfig, expand
@@ -53,8 +55,28 @@ def test_report_overwrites_only_when_told(runs: Path, tmp_path: Path) -> None:
         report.execute(report.Report((runs,), out), screen, "")
     assert (error.value.problem, error.value.hint) == (f"report {out}", "Use another --out, or --overwrite.")
     assert out.read_text() == "mine"
+    # a folder is where `report.html` goes
+    with pytest.raises(ConfigError) as error:
+        report.execute(report.Report((runs,), out.parent), screen, "")
+    assert error.value.problem == f"report {out}"
     report.execute(report.Report((runs,), out, overwrite=True), screen, "")
     assert "<html" in out.read_text()
+
+
+def test_report_into_a_folder(runs: Path, tmp_path: Path) -> None:
+    screen, written = console()
+    report.execute(report.Report((runs,), tmp_path), screen, "")
+    assert f"report: {tmp_path.resolve() / 'report.html'}" in written.getvalue()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+def test_a_name_that_is_not_utf8_is_printed_as_it_is(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, written = tmp_path / os.fsdecode(b"r\xe9sum\xe9.html"), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "utf-8", errors="strict", write_through=True))
+    main(["report", str(runs), "--out", str(out)])
+    assert b"r\xe9sum\xe9.html" in written.getvalue()
 
 
 def test_report_without_runs(tmp_path: Path) -> None:

@@ -112,5 +112,6 @@ def assert_same_run(a: Result, b: Result, first: Strategy, second: Strategy) -> 
     assert a.losses == b.losses
     assert a.curves == b.curves
     assert a.changed == b.changed
+    assert a.recorded == b.recorded
     assert a.bytes_per_experience == b.bytes_per_experience
     assert_same_tensors(first.state(), second.state())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,18 @@ from torch import nn
 
 from hypertail.errors import CheckpointError, ConfigError, TrainingError
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
+from hypertail.strategies import Strategy
 from hypertail.strategies.naive import NaiveLesson
 from hypertail.streams import Examples, Experience, Stream
 from hypertail.training import resume, within
+from hypertail.training.clock import Clock
 from hypertail.training.features.cache import FeatureCache
 from hypertail.training.interval import Interval
+from hypertail.training.result import Result
 from hypertail.training.resume import check_same_run, digest_of, enlarged, explained
 from hypertail.training.within import unfinished_of
 from support.asserts import assert_same_run
-from support.tiny import CONTINUAL, Name, StopAfter, build, tiny_stream, train
+from support.tiny import CONTINUAL, InterruptedRunError, Name, StopAfter, build, tiny_stream, train
 
 STREAM = tiny_stream(3, (2, 3, 2), validation=True)
 LONGER = tiny_stream(5, (2, 3, 2, 2, 3), validation=True)
@@ -349,3 +353,69 @@ def test_a_damaged_checkpoint_costs_one_experience(tmp_path: Path) -> None:
     resumed = train(second, stream, checkpoint=path, resume=True, notice=told.append)
     assert_same_run(expected, resumed, whole, second)
     assert "run.previous.safetensors" in told[0]
+
+
+# --- what is recorded and timed on the way ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [2, 4, 6, 8, 11])
+def test_cosines_from_before_a_stop_are_kept(steps: int, tmp_path: Path) -> None:
+    """Stopped within the first, a later and the last experience, or after one."""
+
+    def built() -> Strategy:
+        return build("hn", classes=3, lookahead="first", record_cosine=True)
+
+    path, whole, second = tmp_path / "checkpoint.safetensors", built(), built()
+    expected = train(whole, STREAM)
+    assert len(expected.recorded["cosine"]) > 4
+    with pytest.raises(KeyboardInterrupt):
+        train(built(), STREAM, checkpoint=path, stop=StopAfter(steps))
+    result = train(second, STREAM, checkpoint=path, resume=True)
+    assert_same_run(expected, result, whole, second)
+    again = built()  # of a run that is whole, nothing is left to learn
+    assert train(again, STREAM, checkpoint=path, resume=True).recorded == expected.recorded
+
+
+def test_cosines_of_checkpoints_without_them_begin_where_the_run_goes_on(tmp_path: Path) -> None:
+    """Earlier versions did not save them."""
+    path = tmp_path / "checkpoint.safetensors"
+    expected = train(build("hn", classes=3, lookahead="first", record_cosine=True), STREAM)
+    with pytest.raises(InterruptedRunError):
+        train(build("hn", classes=3, lookahead="first", record_cosine=True), STREAM, checkpoint=path, stop_in=2)
+    tensors, facts = load_checkpoint(path)
+    old = {name: value for name, value in tensors.items() if not name.startswith("recorded.")}
+    assert len(old) == len(tensors) - 1
+    save_checkpoint(path, old, facts)
+    strategy = build("hn", classes=3, lookahead="first", record_cosine=True)
+    last = train(strategy, STREAM, checkpoint=path, resume=True).recorded["cosine"]
+    assert 0 < len(last) < len(expected.recorded["cosine"])
+    assert last == expected.recorded["cosine"][-len(last) :]
+
+
+def test_the_seconds_of_an_epoch_that_was_begun_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that a second passes on between two looks: what was stopped counts as much as what came after it."""
+    ticks = itertools.count()
+    monkeypatch.setattr("hypertail.training.clock.time.perf_counter", lambda: float(next(ticks)))
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(build("naive", classes=3), STREAM, checkpoint=path, stop=StopAfter(2))
+    saved = load_checkpoint(unfinished_of(path))[1]
+    assert saved["seconds"]["training"] > 0
+    assert sum(saved["seconds"].values()) <= saved["elapsed"]
+    result = train(build("naive", classes=3), STREAM, checkpoint=path, resume=True)
+    assert result.seconds["training"] > saved["seconds"]["training"]
+    assert sum(result.seconds.values()) <= sum(result.seconds_per_experience)
+
+
+def test_a_phase_counts_once_whenever_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([10.0, 12.0, 15.0, 20.0, 21.0])
+    monkeypatch.setattr("hypertail.training.clock.time.perf_counter", lambda: next(times))
+    saved = [0.0]
+    clock = Clock(Result(torch.zeros(1, 1)), torch.device("cpu"), lambda: saved[0])
+    with clock("training"):
+        assert clock.so_far()["training"] == 2
+        saved[0] = 100.0  # features that another run has computed
+    assert clock.so_far() == clock.result.seconds == {"features": 0.0, "training": 105.0, "evaluation": 0.0}
+    with clock("features"):
+        pass
+    assert clock.result.seconds == {"features": 1.0, "training": 105.0, "evaluation": 0.0}

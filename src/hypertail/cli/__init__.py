@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -33,6 +34,7 @@ from hypertail.cli.bank import (
 )
 from hypertail.cli.command import Command
 from hypertail.cli.memory import is_out_of_memory, out_of_memory
+from hypertail.cli.options import option_in
 from hypertail.environment import own_version
 from hypertail.errors import ConfigError, HypertailError
 from hypertail.training.stop import Stop
@@ -82,7 +84,7 @@ def parse(args: Sequence[str]) -> Any:
     Raises:
         ConfigError: an unknown preset or strategy, an option of another strategy, or an option given twice.
     """
-    args = [_RENAMED.get(name, name) + equals + value for name, equals, value in (text.partition("=") for text in args)]
+    args = [_renamed(text) for text in args]
     _refuse_repeated(args)
     kinds: list[Any] = []
     for name, command in COMMANDS.items():
@@ -91,16 +93,31 @@ def parse(args: Sequence[str]) -> Any:
     return tyro.cli(reduce(or_, kinds), args=list(args), prog="hypertail", description=DESCRIPTION, config=CONFIG)
 
 
+def _renamed(text: str) -> str:
+    name, equals, value = text.partition("=")
+    return _RENAMED.get(option_in(text), name) + equals + value
+
+
 def _refuse_repeated(args: Sequence[str]) -> None:
     # the parser would take the last one and forget the others
-    options = [text.partition("=")[0] for text in args if text.startswith("--")]
-    for option in options:
-        if options.count(option) > 1:
+    spellings: dict[str, list[str]] = {}
+    for text in args:
+        if option := option_in(text):
+            spellings.setdefault(option, []).append(text.partition("=")[0])
+    for given in spellings.values():
+        if len(set(given)) > 1:
             raise ConfigError(
-                f"option {option}",
+                f"options {' and '.join(dict.fromkeys(given))}",
+                required="one of them, or none",
+                found="both",
+                hint="Leave one of them out.",
+            )
+        if len(given) > 1:
+            raise ConfigError(
+                f"option {given[0]}",
                 required="each option once",
-                found=f"it is given {options.count(option)} times",
-                hint=f"Give it once; an option for several values takes them together, as in {option} A B.",
+                found=f"it is given {len(given)} times",
+                hint=f"Give it once; an option for several values takes them together, as in {given[0]} A B.",
             )
 
 
@@ -110,6 +127,8 @@ def main(args: Sequence[str] | None = None) -> None:
     if given == ["--version"]:
         print(f"hypertail {own_version()}")
         return
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8 are printed as they are
     console, complaints = Console(), Console(stderr=True)
     line = shlex.join(["hypertail", *given])
     options: Any = None

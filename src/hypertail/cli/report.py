@@ -24,7 +24,7 @@ class Report:
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]")]
     """run.json files, or folders that hold them."""
     out: Annotated[Path, arg(metavar="FILE")] = Path("report.html")
-    """The file to write."""
+    """The file to write; in an existing folder, report.html."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the file if it exists."""
 
@@ -35,9 +35,10 @@ def execute(command: Report, console: Console, line: str) -> None:
     Raises:
         ConfigError: the file exists and is not to be replaced.
     """
-    if command.out.exists() and not command.overwrite:
+    out = command.out / "report.html" if command.out.is_dir() else command.out
+    if out.exists() and not command.overwrite:
         raise ConfigError(
-            f"report {command.out}",
+            f"report {out}",
             required="a file that does not exist yet",
             found="an existing one",
             hint="Use another --out, or --overwrite.",
@@ -47,5 +48,5 @@ def execute(command: Report, console: Console, line: str) -> None:
     bare = [path for path in paths if path in folders and read_targets(path) and not any(path.rglob(FILE_NAME))]
     # tables that no run was needed for leave a folder without any
     runs = find_runs([path for path in paths if path not in bare]) if len(bare) < len(paths) else []
-    written = write_report(runs, command.out, folders=folders)
+    written = write_report(runs, out, folders=folders)
     console.print(Text(f"report: {written.resolve()}"), soft_wrap=True)

@@ -76,7 +76,9 @@ def _job(command: Resume, directory: Path, line: str) -> tuple[Job, Place]:
     place = begun.place or Place(command=line)
     if command.data is not None:
         place = replace(place, data=replace(place.data, root=command.data))
-    place = replace(place, device=command.device or place.device, threads=command.threads or begun.threads)
+    device = place.device if command.device is None else command.device
+    threads = begun.threads if command.threads is None else command.threads
+    place = replace(place, device=device, threads=threads)
     return Job(begun.config, directory, f"{begun.config.label} seed {begun.config.seed}"), place
 
 

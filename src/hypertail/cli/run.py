@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hypertail.cli.options import options_of, with_groups
+from hypertail.cli.options import typed_options, with_groups
 from hypertail.cli.shared import Machine, Reading, listed
 from hypertail.lab.experiments.backbones import digest_of_weights
 from hypertail.lab.experiments.batch import Job, check_places, run_batch
@@ -128,7 +128,7 @@ def configs_of(command: Run) -> list[RunConfig]:
         eval_every=measured.eval_every,
     )
     weights = None if command.weights is None else digest_of_weights(command.weights)
-    configs = expand(command.strategy, command.depth, command.seeds, base, options_of(command))
+    configs = expand(command.strategy, command.depth, command.seeds, base, typed_options(command))
     return [replace(config, weights=weights) for config in configs]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import arg
 
-from hypertail.errors import ConfigError
+from hypertail.errors import ConfigError, check_range
 from hypertail.lab.experiments.place import DataPlace, Place
 from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.interval import Interval
@@ -72,6 +72,11 @@ class Machine:
     """How often a run is saved within an experience: 30s, 5min, 2h or 2epochs; it is saved after each in any case."""
 
     def place(self, data: DataPlace, command: str) -> Place:
-        """The same, for the library, with where data lies and the command line to record."""
+        """The same, for the library, with where data lies and the command line to record.
+
+        Raises:
+            ConfigError: a number is out of range, or no time between two checkpoints.
+        """
+        check_range("--cache-bytes", self.cache_bytes, 0)
         every = Interval.parse(self.checkpoint_every)
         return Place(data, self.device, self.threads, self.cache_bytes, self.speed, command, every)

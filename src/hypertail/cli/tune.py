@@ -11,7 +11,7 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from hypertail.cli.options import options_of, with_groups
+from hypertail.cli.options import typed_options, with_groups
 from hypertail.cli.run import PRESET_WORDS
 from hypertail.cli.shared import Machine, Reading, listed
 from hypertail.errors import ConfigError
@@ -21,6 +21,7 @@ from hypertail.lab.tuning.space import check_not_fixed, check_space, default_spa
 from hypertail.lab.tuning.tune import tune
 from hypertail.nets.models import USUAL as MAIN_MODEL
 from hypertail.nets.models import model_names
+from hypertail.recipes.catalogue import usual_options
 
 USUAL = "hn-3"
 """The strategy if none is named."""
@@ -145,7 +146,7 @@ def search_of(command: Tune) -> Search:
         image_size=measured.image_size,
         classes_per_experience=measured.classes_per_experience,
         images_per_class=measured.images_per_class,
-        options=options_of(command),
+        options=usual_options(strategy, command.preset).updated(typed_options(command)),
     )
     space = parse_space(command.tries)
     if space:

@@ -119,6 +119,12 @@ def strategies_with(option: str) -> tuple[str, ...]:
     )
 
 
+def strategies_with_depth(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of some names, as users give them, that are combined with depths: `hn`, and neither `hn-3` nor `naive`."""
+    found = ((name, known_recipe(name.lower())) for name in names)
+    return tuple(name for name, recipe in found if recipe is not None and recipe.has_depth)
+
+
 @cache
 def option_types() -> dict[str, Any]:
     """Option -> its type."""

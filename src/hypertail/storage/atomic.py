@@ -13,8 +13,8 @@ SUFFIX = ".part"
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write `text` as UTF-8, as `write_with` does."""
-    write_bytes(path, text.encode(), replace=replace)
+    """Write `text` as UTF-8, as `write_with` does; half a surrogate pair becomes `?`."""
+    write_bytes(path, text.encode(errors="replace"), replace=replace)
 
 
 def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:

@@ -96,3 +96,9 @@ def _check(key: str, value: object) -> None:
 
 def _short(key: str) -> str:
     return key if len(key) <= 80 else f"{key[:77]}..."
+
+
+def json_text(content: Any) -> str:
+    """JSON that `parse_json` takes: half a surrogate pair, of a file name that is not UTF-8, say, becomes `?`."""
+    whole = json.dumps(content, ensure_ascii=False).encode(errors="replace")
+    return json.dumps(json.loads(whole), indent=1, allow_nan=False) + "\n"

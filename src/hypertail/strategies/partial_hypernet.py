@@ -192,4 +192,4 @@ class PartialHypernet(Strategy):
 
     def diagnostics(self) -> dict[str, list[float]]:
         """The recorded cosines."""
-        return {"cosine": [float(value) for value in self.cosines]} if self.cosines else {}
+        return {"cosine": torch.stack(self.cosines).tolist()} if self.cosines else {}

@@ -29,7 +29,7 @@ class Interval:
     def __post_init__(self) -> None:
         """Check it."""
         known = self.unit in _SECONDS or (self.unit in _EPOCHS and self.amount == int(self.amount))
-        if not known or not 0 < self.amount < 1e9:
+        if not known or not 1e-9 <= self.amount < 1e9:
             raise _refused(f"{self.amount:g}{self.unit}")
 
     @classmethod
@@ -43,14 +43,16 @@ class Interval:
             >>> Interval.parse("2epochs")
             Interval(amount=2.0, unit='epochs')
         """
-        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([a-z]+)", text.strip())
+        # an exponent with its sign is what earlier versions wrote of large and small amounts
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?(?:e[+-]\d\d)?) ?([a-z]+)", text.strip())
         if found is None:
             raise _refused(text)
         return cls(float(found[1]), found[2])
 
     def __str__(self) -> str:
         """As `parse` takes it."""
-        return f"{self.amount:g}{self.unit}"
+        amount = f"{self.amount:.9f}".rstrip("0").removesuffix(".")
+        return f"{amount}{self.unit}"
 
     def is_over(self, seconds: float, epochs: int) -> bool:
         """Whether so much time or so many epochs are enough."""

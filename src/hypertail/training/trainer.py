@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +16,7 @@ from hypertail.strategies import Lesson, Strategy
 from hypertail.strategies.strategy import below
 from hypertail.streams import Experience, Stream
 from hypertail.training.answers import FirstAnswers, answers_of
+from hypertail.training.clock import Clock
 from hypertail.training.features.cache import FeatureCache, warn
 from hypertail.training.interval import Interval
 from hypertail.training.loop import Loop, Position, Progress, check_length, silent
@@ -29,9 +28,8 @@ from hypertail.training.within import Unfinished, Within
 
 Split = Literal["test", "validation"]
 
-# What a checkpoint says was measured; answers, which older ones lack, lie in its tensors.
-_MEASURED = ("seconds", "seconds_per_experience", "bytes_per_experience", "losses", "curves")
 _FIRST = "answers."
+"""Before the names of tensors that older checkpoints lack."""
 
 
 def unheard(task: int, accuracies: Tensor) -> None:
@@ -106,6 +104,8 @@ class Trainer:
         self.checkpoint, self.progress, self.learned = checkpoint, progress, learned
         self.cache = cache or FeatureCache(seed=seed, device=device)
         self.precision: Precision = precision
+        self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
+        self._clock = Clock(self.result, self.device, lambda: self.cache.saved_seconds)
         self.loop = Loop(
             strategy,
             self.cache,
@@ -116,12 +116,12 @@ class Trainer:
             clock=self._clock,
             kept=self._kept,
         )
-        self.result = Result(torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64))
         self._first = FirstAnswers()
         self._done = 0
         self.stop, self.notice, self.may_save = stop or Stop(), notice, may_save
         self._within = None if checkpoint is None else Within(checkpoint, save_every, notice)
         self._started = 0.0
+        self._before: dict[str, list[float]] = {}
 
     def run(self, *, resume: bool = False) -> Result:
         """Learn the stream, or what is left of it, and return what was measured.
@@ -148,7 +148,7 @@ class Trainer:
         for task in range(first):
             self.learned(task, self.result.accuracy[task, : task + 1])
         for group in groups[first:]:
-            self._started = time.perf_counter() + self.cache.saved_seconds
+            self._started = self._clock.now()
             unfinished, last = self._unfinished(group) if resume else None, group[-1].task
             with self.stop.heeded():
                 self._learn(group, unfinished)
@@ -165,6 +165,7 @@ class Trainer:
                 self.stop.now()
         if self._within is not None:
             self._within.clear()  # of a process that was killed before it could
+        self._record()
         return self.result
 
     def _epochs(self, task: int) -> int:
@@ -174,8 +175,8 @@ class Trainer:
         return self.loop.steps(experience, self._epochs(experience.task))
 
     def _elapsed(self) -> float:
-        """Seconds that this experience has taken; features that another run has computed count as this one's."""
-        return time.perf_counter() + self.cache.saved_seconds - self._started
+        """Seconds that this experience has taken."""
+        return self._clock.now() - self._started
 
     def _learn(self, group: list[Experience], unfinished: Unfinished | None) -> None:
         epochs, last = self._epochs(group[0].task), group[-1].task
@@ -183,7 +184,7 @@ class Trainer:
         if unfinished is None:
             self.result.losses.append([])
         else:
-            self._measured(unfinished.facts)
+            self._take(unfinished.facts, unfinished.tensors)
             self._started -= unfinished.facts["elapsed"]
             self._done += steps * unfinished.position.epoch
 
@@ -200,9 +201,9 @@ class Trainer:
             if self._within is not None and (stopping or self._within.is_due(epoch)):
                 self.may_save()
                 self.loop.check(losses, group[0].task, epoch)
-                facts = {**self._facts(group[0].task), "epoch": epoch, "elapsed": self._elapsed()}
+                facts = self._facts(group[0].task) | {"epoch": epoch, "elapsed": self._elapsed()}
                 save = self._within.save if stopping else self._within.try_to_save
-                save(self.strategy, lesson, losses, self.result.accuracy, facts)
+                save(self.strategy, lesson, {**self.result.tensors(), "losses": losses}, facts)
             if stopping:
                 self.stop.now()
 
@@ -251,28 +252,20 @@ class Trainer:
             self._first.record(last, answers[last])
             self.result.changed = self._first.changed(answers)
 
-    @contextmanager
-    def _clock(self, phase: str) -> Iterator[None]:
-        synchronise: Callable[[], None] = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
-        started, saved = time.perf_counter(), self.cache.saved_seconds
-        yield
-        synchronise()
-        # features that another run has computed count as if this one had: seconds are those of the run by itself
-        self.result.seconds[phase] += time.perf_counter() - started + self.cache.saved_seconds - saved
-
     def _save(self, learned: int) -> None:
         assert self.checkpoint is not None
         tensors = {f"strategy.{name}": tensor for name, tensor in self.strategy.state().items()}
         self.may_save()
         tensors |= {f"{_FIRST}{name}": answers for name, answers in self._first.state().items()}
-        save_generation(self.checkpoint, tensors | {"accuracy": self.result.accuracy}, self._facts(learned))
+        facts = self._facts(learned)
+        save_generation(self.checkpoint, tensors | self.result.tensors(), facts)
         if self._within is not None:
             self._within.clear()
 
     def _facts(self, learned: int) -> dict[str, Any]:
-        """What a checkpoint says beside its tensors."""
-        measured = {name: getattr(self.result, name) for name in (*_MEASURED, "changed")}
-        facts = {**self._identity(), "learned": learned, **measured}
+        """What a checkpoint says beside its tensors, the result being brought up to date."""
+        self._record()
+        facts = {**self._identity(), "learned": learned, **self.result.facts(), "seconds": self._clock.so_far()}
         if self.strategy.frozen_trunk is None:
             del facts["views"]  # which decide nothing without one
         return facts
@@ -308,11 +301,16 @@ class Trainer:
             self.strategy.load_state(below("strategy.", tensors))
             self._first.load_state(below(_FIRST, tensors))
         self.result.accuracy = enlarged(tensors["accuracy"].cpu(), len(self.stream))
-        self._measured(facts)
+        self._take(facts, tensors)
         return int(facts["learned"])
 
-    def _measured(self, facts: Mapping[str, Any]) -> None:
-        """Take over what a checkpoint says was measured, accuracies apart."""
-        for name in _MEASURED:
-            setattr(self.result, name, facts[name])
-        self.result.changed = facts.get("changed", [])
+    def _take(self, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.result.take(facts, tensors)
+        self._before = self.result.recorded
+
+    def _record(self) -> None:
+        """What was recorded before the run went on, and since."""
+        since = self.strategy.diagnostics()
+        self.result.recorded = {
+            name: self._before.get(name, []) + since.get(name, []) for name in {**self._before, **since}
+        }

@@ -30,7 +30,7 @@ class Unfinished:
     """An experience that was begun.
 
     Attributes:
-        tensors: `strategy.NAME`, `lesson.NAME` and `losses`.
+        tensors: `strategy.NAME`, `lesson.NAME`, `losses` and those of a `Result`.
         facts: those of a checkpoint, with `epoch` and `elapsed`, in seconds.
     """
 
@@ -78,8 +78,14 @@ class Within:
         """Whether it is time to save, after a step of an epoch."""
         return self.every.is_over(time.monotonic() - self._saved, epoch - self._epoch)
 
-    def save(self, strategy: Strategy, lesson: Lesson, losses: Tensor, accuracy: Tensor, facts: dict[str, Any]) -> None:
+    def save(self, strategy: Strategy, lesson: Lesson, measured: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
         """Save all that the experience can go on from; nothing where the lesson does not say what it is.
+
+        Args:
+            strategy: that learns.
+            lesson: of the experience.
+            measured: `losses` and what else is kept beside the state.
+            facts: of a checkpoint, with `epoch` and `elapsed`.
 
         Raises:
             CheckpointError: it cannot be written; what was saved before is kept.
@@ -90,14 +96,14 @@ class Within:
             return
         tensors = {f"strategy.{name}": value for name, value in strategy.state().items()}
         tensors |= {f"lesson.{name}": value for name, value in state.items()}
-        save_checkpoint(self.path, tensors | {"losses": losses, "accuracy": accuracy}, facts)
+        save_checkpoint(self.path, {**tensors, **measured}, facts)
 
     def try_to_save(
-        self, strategy: Strategy, lesson: Lesson, losses: Tensor, accuracy: Tensor, facts: dict[str, Any]
+        self, strategy: Strategy, lesson: Lesson, measured: Mapping[str, Tensor], facts: dict[str, Any]
     ) -> None:
         """The same; where it cannot be written, a notice says so and the run goes on."""
         try:
-            self.save(strategy, lesson, losses, accuracy, facts)
+            self.save(strategy, lesson, measured, facts)
         except CheckpointError as error:
             self.notice(f"{error.problem}: {error.found}. The run goes on and tries it again after {self.every}.")
 

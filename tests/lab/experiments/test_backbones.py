@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -113,6 +115,12 @@ def test_options_of_a_trunk_that_is_not_trained_do_not_count(tmp_path: Path) -> 
     assert RunConfig.from_json(config.to_json()) == config
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+def test_the_name_of_the_file_may_be_in_any_encoding(tmp_path: Path) -> None:
+    path = weights_of(tmp_path / "weights.safetensors").rename(tmp_path / os.fsdecode(b"w\xe9ights.safetensors"))
+    assert pretrained_trunk(config_of(path), coloured(), path, CPU).digest == digest_of_weights(path)
+
+
 def test_other_files_and_other_strategies_are_refused(tmp_path: Path) -> None:
     path = weights_of(tmp_path / "weights.safetensors")
     other = weights_of(tmp_path / "other.safetensors", seed=6)
@@ -127,7 +135,7 @@ def test_other_files_and_other_strategies_are_refused(tmp_path: Path) -> None:
     broken.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match="a readable safetensors file"):
         pretrained_trunk(replace(config, weights=digest_of_weights(broken)), coloured(), broken, CPU)
-    with pytest.raises(DataError, match=r"No such file"):
+    with pytest.raises(DataError, match=r"required a file that can be read; found No such file.* Check the path"):
         digest_of_weights(tmp_path / "missing.safetensors")
     for strategy, depth in (("naive", None), ("joint", None), ("hn", 0)):
         with pytest.raises(ConfigError, match="a strategy with a frozen trunk"):

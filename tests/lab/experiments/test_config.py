@@ -46,6 +46,13 @@ def test_a_name_without_depth_meets_every_depth_and_nothing_comes_twice() -> Non
     assert pairs == [("hn", 2), ("hn", 0), ("ewc", None), ("replay", 2)]
 
 
+def test_a_depth_is_nothing_to_a_strategy_without_one() -> None:
+    config = RunConfig("digits", "naive", 3)
+    assert config == RunConfig("digits", "naive")
+    assert (config.label, config.run_name, config.depth_name) == ("Naive", "digits-naive-tuned-e10-seed0", None)
+    assert RunConfig.from_json({**config.to_json(), "depth": 3}).identity() == config.identity()
+
+
 def test_every_strategy_is_known_to_expand() -> None:
     assert [name for name, _ in expand_strategies(list(STRATEGIES), ["1"])] == list(STRATEGIES)
 

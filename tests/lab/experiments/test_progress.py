@@ -75,3 +75,13 @@ def test_a_bar_on_a_terminal() -> None:
     assert "HN-3 seed 0" in written.getvalue()
     assert "50%" in written.getvalue()
     assert "left" in written.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_title_with_brackets_is_no_markup(clock: Clock, terminal: bool) -> None:
+    screen, written = console(terminal=terminal)
+    with RunProgress(screen, every=0) as shown:
+        shown.start("photos [/summer] [red]")
+        shown(10, 40, "epoch [/1]")
+    assert "photos [/summer] [red]" in written.getvalue()
+    assert "epoch [/1]" in written.getvalue()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -13,18 +15,20 @@ import pytest
 import torch
 from PIL import Image
 
+from hypertail.cli import main
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
-from hypertail.lab.experiments.place import DataPlace, Place, stream_of
+from hypertail.lab.experiments.place import DataPlace, Place, is_relative, stream_of
 from hypertail.lab.experiments.precisions import Precisions, precisions_of
+from hypertail.lab.experiments.run import execute
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.storage.seal import sealed
 from hypertail.streams import Stream
-from support.runs import run_in
+from support.runs import Calls, run_in
 from support.tiny import tiny_stream
 
 SHORT = dict(trunk_epochs=1)
@@ -104,8 +108,8 @@ def test_another_precision_is_another_run(finished: bool, tmp_path: Path) -> Non
         run(tmp_path, existing="reuse", speed="mixed")
     assert str(error.value) == (
         f"run directory {tmp_path / CONFIG.run_name}: required a run in mixed precision, as --speed mixed says, to "
-        "reuse it; found one in full precision. Leave --speed out to go on as it began, use another --out, or "
-        "--existing replace to start again."
+        "reuse it; found one in full precision. Leave --speed out to go on as it began, or delete the run directory "
+        "to start again."
     )
     assert run(tmp_path, existing="reuse", speed="full").extra["precision"] == "full"
     assert run(tmp_path, existing="replace", speed="mixed").extra["precision"] == "mixed"
@@ -215,8 +219,8 @@ def test_a_folder_that_changed_is_refused(finished: bool, tmp_path: Path) -> Non
         run_in(tmp_path / "runs", config, existing="reuse", **options)
     assert str(error.value) == (
         f"data of run directory {directory}: required the data that it began with, to reuse it; found 7 training "
-        "images of class 'bee', before 8; a new class 'eel' (8 training images). Restore the data, use another --out, "
-        "or --existing replace to start again."
+        "images of class 'bee', before 8; a new class 'eel' (8 training images). Restore the data, or delete that "
+        "directory to start again."
     )
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
@@ -316,6 +320,107 @@ def test_a_place_says_what_the_command_line_says() -> None:
         *("--data", "my data", "--image-column", "photo", "--label-column", "kind", "--no-cache")
     ]
     assert DataPlace(cache=True).arguments() == ["--cache"]
+
+
+def stopped_and_resumed(folder: Path, elsewhere: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Begin a run in one working directory and resume it in another; gives the run directory."""
+    elsewhere.mkdir()
+    monkeypatch.chdir(folder)
+    out = elsewhere / "runs"
+    run_in(elsewhere / "whole", config, cache_bytes=1 << 24)
+    whole = RunFile.read(elsewhere / "whole" / config.run_name / FILE_NAME)
+    with pytest.raises(KeyboardInterrupt):
+        run_in(out, config, progress=stop_in_the_second, cache_bytes=1 << 24)
+    directory = out / config.run_name
+    assert read_begun(directory).config.identity() == config.identity()
+    monkeypatch.chdir(elsewhere)
+    main(["resume", str(directory)])
+    again = RunFile.read(directory / FILE_NAME)
+    assert again.matrix.tobytes() == whole.matrix.tobytes()
+    assert (again.config, again.stream) == (whole.config, whole.stream)
+    return directory
+
+
+def test_a_folder_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path / "photos", {"ant": 8, "bee": 8, "cat": 8, "dog": 8})
+    config = of_folder(Path("photos"))
+    directory = stopped_and_resumed(tmp_path, tmp_path / "elsewhere", config, monkeypatch)
+    assert content(directory)["stream"] == "folder:photos"
+    assert content(directory)["place"]["base"] == str(tmp_path)
+
+
+def test_a_folder_that_moved_with_its_runs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = tmp_path / "before", tmp_path / "now"
+    photos(before / "photos", {"ant": 8, "bee": 8, "cat": 8, "dog": 8})
+    config = of_folder(Path("photos"))
+    monkeypatch.chdir(before)
+    with pytest.raises(KeyboardInterrupt):
+        run_in(before / "runs", config, progress=stop_in_the_second, cache_bytes=1 << 24)
+    before.rename(now)
+    monkeypatch.chdir(now)
+    main(["resume", "runs"])
+    assert (now / "runs" / config.run_name / FILE_NAME).is_file()
+
+
+def test_only_a_relative_folder_has_a_base(tmp_path: Path) -> None:
+    assert "base" not in content(begin(tmp_path))["place"]
+    assert [is_relative(name) for name in ("folder:x", "folder:/x", "folder:~/x", "pair:a,b", "hub:a/b")] == [
+        *(True, False, False, False, False),
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+def test_names_that_are_not_utf8_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / os.fsdecode(b"f\xf6lder")
+    photos(folder / os.fsdecode(b"ph\xf6tos"), {"ant": 8, "bee": 8, "cat": 8, "dog": 8})
+    config = of_folder(Path(os.fsdecode(b"ph\xf6tos")))
+    directory = stopped_and_resumed(folder, tmp_path / "elsewhere", config, monkeypatch)
+    place = replace(
+        Place(DataPlace(folder, base=folder), "cpu", cache_bytes=1 << 24, command=f"hypertail run {config.stream}"),
+        weights=folder / "w.safetensors",
+    )
+    replace(read_begun(directory), place=place).write(directory)
+    found = read_begun(directory)
+    assert found.config == config
+    assert found.place == replace(place, command="hypertail run folder:ph?tos")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+def test_a_run_directory_that_is_not_utf8_is_refused_before_anything_is_learned(tmp_path: Path) -> None:
+    """What is saved there could not be read again."""
+    out = tmp_path / os.fsdecode(b"r\xfcns")
+    with pytest.raises(ConfigError, match="required a path in UTF-8"):
+        run(out, stream=lambda: pytest.fail("loaded"))
+    assert not out.exists()
+
+
+def test_trunks_are_found_where_the_run_began(tmp_path: Path) -> None:
+    """As those of a search, which lie elsewhere; also if all of it moved."""
+    place = Place(cache_bytes=1 << 24)
+    listener = Calls(stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        execute(
+            CONFIG,
+            tmp_path / "a" / "trial" / "run",
+            place,
+            trunks=tmp_path / "a" / "trunks",
+            stream=lambda: STREAM,
+            listener=listener,
+        )
+    (tmp_path / "a").rename(tmp_path / "b")
+    directory = tmp_path / "b" / "trial" / "run"
+    assert content(directory)["place"]["trunks"] == str(Path("..", "..", "trunks"))
+    (trunk,) = (tmp_path / "b" / "trunks").iterdir()
+    before = trunk.stat().st_mtime_ns
+    execute(CONFIG, directory, place, existing="reuse", stream=lambda: STREAM)
+    assert (directory / FILE_NAME).is_file()
+    assert trunk.stat().st_mtime_ns == before
+    assert not (directory.parent / "trunks").exists()
+    assert read_begun(directory).trunks_of(directory).resolve() == trunk.parent.resolve()
+
+
+def test_trunks_of_older_runs_lie_beside_them(tmp_path: Path) -> None:
+    assert Begun(CONFIG).trunks_of(tmp_path / "run") == tmp_path / "trunks"
 
 
 def test_a_place_reaches_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -408,7 +408,7 @@ def test_a_run_that_lacks_a_newer_switch_is_reused(tmp_path: Path) -> None:
             '{"stream": "ti',
             "options of a run, .*config.json: required those that hypertail writes, .*; found others",
         ),
-        ("[3]", r"found others \(options of a run: .* found list.*\). Use another --out, or --existing replace"),
+        ("[3]", r"found others \(options of a run: .* found list.*\). Restore the file, or delete the run directory"),
         ('{"stream": "tiny", "strategy": "naive", "flavour": 3}', "unknown option of a run 'flavour'"),
     ],
 )

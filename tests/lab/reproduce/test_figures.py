@@ -12,9 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from hypertail.errors import DataError
+from hypertail.errors import CheckpointError, DataError
 from hypertail.hyper import Hypernetwork
 from hypertail.lab.experiments.library import FinishedRun
+from hypertail.lab.experiments.run import strategy_of
 from hypertail.lab.records.runfile import Curve
 from hypertail.lab.reports import drawing, figures
 from hypertail.lab.reproduce.captions import caption
@@ -32,14 +33,15 @@ from hypertail.lab.reproduce.figures import (
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import Target
 from hypertail.lab.reproduce.timeline import accuracy_line, timeline
-from hypertail.nets import decompose, slim_resnet18
-from hypertail.recipes.hypernet import generator_of
+from hypertail.recipes.presets import PRESETS
 from hypertail.storage.checkpoint import save_checkpoint
+from hypertail.strategies import PartialHypernet
 from hypertail.streams import Examples, Experience
 from hypertail.streams.noise import Solarize
 from hypertail.streams.transforms import Compose, Normalise, ToFloat
 from support.made_runs import all_finished, finished
 from support.sample_runs import tiny_run
+from support.tiny import tiny_stream
 
 NAN = float("nan")
 CPU = Setting(seeds=(0,))
@@ -228,27 +230,39 @@ def test_figure12_shows_the_first_epoch_only() -> None:
     assert len(figure12.plan(Setting())) == 3
 
 
-def checkpointed(tmp_path: Path, depth: int = 2) -> tuple[FinishedRun, Hypernetwork]:
-    """A run whose checkpoint holds a freshly initialised hypernetwork for four tasks, and that hypernetwork."""
-    (config,) = CPU.config("noisy-cifar100", f"hn-{depth}")
-    _, tail = decompose(slim_resnet18(5), depth)
-    hyper = generator_of(config.settled().options, tail, 4)
-    state = {f"strategy.net.hyper.{name}": value for name, value in hyper.state_dict().items()}
+def checkpointed(tmp_path: Path, depth: int = 2, preset: str = "tuned") -> tuple[FinishedRun, Hypernetwork]:
+    """A run whose checkpoint holds its hypernetwork for four tasks as it begins, and that hypernetwork."""
+    (config,) = replace(CPU, preset=preset).config("noisy-cifar100", f"hn-{depth}")
+    strategy = strategy_of(config, tiny_stream(4, 5))
+    assert isinstance(strategy, PartialHypernet)
+    with torch.no_grad():
+        for value in strategy.hyper.parameters():  # where nothing was learned, tasks do not differ
+            value.add_(0.01 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
+    state = {f"strategy.{name}": value for name, value in strategy.state().items()}
     save_checkpoint(tmp_path / "checkpoint.safetensors", state | {"accuracy": torch.zeros(1)}, {})
-    return finished(config, tmp_path), hyper
+    return finished(config, tmp_path), strategy.hyper
 
 
-def test_figure6_generates_the_filters_of_the_second_and_third_experience(tmp_path: Path) -> None:
-    run, hyper = checkpointed(tmp_path)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_figure6_generates_the_filters_of_the_second_and_third_experience(preset: str, tmp_path: Path) -> None:
+    run, hyper = checkpointed(tmp_path, preset=preset)
     filters = figure6.generated_filters(run)
     assert (filters.layer, filters.tasks) == ("block3.0.conv1.weight", (1, 2))
     assert filters.first.shape == filters.second.shape == (80, 40, 3, 3)
+    assert not np.array_equal(filters.first, filters.second)
     with torch.no_grad():
         for task, found in ((1, filters.first), (2, filters.second)):
             np.testing.assert_allclose(found, hyper(task)[filters.layer].numpy(), rtol=1e-5, atol=1e-6)
-    figure = figure6.render(CPU, [run]).figures["figure6"]()
+    figure = figure6.render(replace(CPU, preset=preset), [run]).figures["figure6"]()
     assert_nothing_is_cut(figure)
     assert {"experience 2", "experience 3", "experience 3 minus experience 2"} <= set(texts(figure))
+
+
+def test_figure6_says_that_a_checkpoint_holds_another_hypernetwork(tmp_path: Path) -> None:
+    run, _ = checkpointed(tmp_path)
+    other = replace(run, config=run.config.with_options(rank=5))
+    with pytest.raises(CheckpointError, match="required the state of a strategy that was built like this one"):
+        figure6.generated_filters(other)
 
 
 def test_figure6_needs_a_checkpoint_with_a_generated_third_block(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from optuna.pruners import MedianPruner, NopPruner, SuccessiveHalvingPruner, Wil
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from hypertail.errors import ConfigError
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.tuning.plan import Search
 from hypertail.lab.tuning.search import AskAndTell, distributions, encoded, pruner_of
-from hypertail.lab.tuning.space import Range, combinations
+from hypertail.lab.tuning.space import Range, combinations, listed
 from hypertail.lab.tuning.trials import Trial
 from support.sample_runs import sample_run
 from support.searches import BASE
@@ -31,7 +32,7 @@ def made(aca: float, seed: int = 0, size: int = 100) -> RunFile:
 
 def score(values: dict[str, Any]) -> float:
     """Best at a learning rate of 0.01."""
-    return float(1 / (1 + abs(values["lr"] - 0.01) * 100))
+    return float(1 / (1 + abs(values.get("lr", 0.1) - 0.01) * 100))
 
 
 def proposed(search: Search, known: list[Trial], count: int) -> list[Trial]:
@@ -99,6 +100,34 @@ def test_values_that_do_not_go_together_are_not_proposed() -> None:
     study = AskAndTell(Search(BASE, space, how="random", trials=30), 5, None, [])
     while (proposal := study.ask()) is not None:
         assert not (proposal.values["penalty_form"] == "direct" and proposal.values["curvature"])
+
+
+@pytest.mark.parametrize("how", ["random", "tpe"])
+def test_a_search_ends_with_the_last_combination_that_goes_together(how: Any) -> None:
+    space = {"curvature": (True, False), "penalty_form": ("closed", "direct"), "embedding": Range(4, 5, whole=True)}
+    search = Search(BASE.with_options(curvature=False), space, how=how)
+    assert search.count == 6
+    search.check()
+    found = proposed(search, [], 6)
+    assert len({json.dumps(dict(trial.changes)) for trial in found}) == 6
+    assert AskAndTell(search, 5, None, found).ask() is None
+    # and one that was interrupted after three of them
+    assert [trial.changes for trial in proposed(search, found[:3], 3)] == [trial.changes for trial in found]
+    assert replace(search, trials=4).count == 4
+
+
+def test_a_search_in_which_nothing_goes_together_is_refused() -> None:
+    space = {"curvature": (True,), "penalty_form": ("direct",)}
+    search = Search(BASE.with_options(curvature=False), space, how="random")
+    assert search.count == 0
+    with pytest.raises(ConfigError, match="penalty weighed by curvature"):
+        search.check()
+
+
+def test_a_large_space_is_not_listed() -> None:
+    space = {"embedding": Range(2, 9_000, whole=True), "code": ("additive", "product")}
+    assert listed(space) is None
+    assert Search(BASE, space, how="random", trials=7).count == 7
 
 
 def test_a_grid_goes_on_with_what_was_begun_and_ends_with_every_combination() -> None:

@@ -21,8 +21,9 @@ from hypertail.lab.tuning.importances import importances_of
 from hypertail.lab.tuning.plan import Search
 from hypertail.lab.tuning.record import Found, command_for, write_record
 from hypertail.lab.tuning.table import build_table
-from hypertail.lab.tuning.trials import Trial, best_of, find_trials, front_of
+from hypertail.lab.tuning.trials import Trial, best_of, find_trials, front_of, mark_failed
 from hypertail.recipes.catalogue import usual_options
+from hypertail.storage.jsonfile import read_json
 from support.sample_runs import sample_run
 from support.searches import BASE
 
@@ -144,6 +145,19 @@ def test_a_full_disk_keeps_the_old_record(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(OSError, match="No space left on device"):
         write_record(Found(()), replace(SEARCH, tolerance=0.5), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_names_that_are_not_utf8_leave_a_record_that_can_be_read(tmp_path: Path) -> None:
+    search = replace(SEARCH, base=replace(BASE, stream="folder:ph\udcf6tos"))
+    found = Found((trial(0.5, 100, embedding=16),))
+    write_record(found, search, tmp_path, DataPlace(Path("d\udce4ta")))
+    assert "--data 'd?ta'" in read_json(tmp_path / "best.json")["command"]
+    assert read_json(tmp_path / "trials.json")["base"]["stream"] == "folder:ph?tos"
+    assert "folder:ph?tos" in (tmp_path / "trials.md").read_text(encoding="utf-8")
+    config = search.config({"embedding": 16})
+    mark_failed(search.directory(tmp_path / "trials", config), config, "folder:ph\udcf6tos is not there")
+    (failed,) = find_trials(tmp_path / "trials", search)
+    assert failed.failures == {0: "folder:ph?tos is not there"}
 
 
 def test_a_long_name_of_a_directory_is_shortened(tmp_path: Path) -> None:

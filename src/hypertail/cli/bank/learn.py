@@ -121,7 +121,9 @@ def _bank(command: Learn, console: Console) -> Bank:
     usual = Preprocessing()
     given = [value for value in (command.image_size, command.mean, command.std) if value is not None]
     preprocessing = Preprocessing(
-        command.image_size or usual.size, command.mean or usual.mean, command.std or usual.std
+        usual.size if command.image_size is None else command.image_size,
+        command.mean or usual.mean,
+        command.std or usual.std,
     )
     if given and model is None and command.trunk is not None:
         raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.text import Text
 
 from hypertail.environment import choose_device, use_threads
 from hypertail.errors import ConfigError, TrainingError
@@ -154,7 +155,7 @@ def bench(
     print_measured(measured, content, console)
     if json_file is not None:
         write_json(content, json_file)
-        console.print(f"written: {json_file}", soft_wrap=True, highlight=False)
+        console.print(Text(f"written: {json_file}"), soft_wrap=True)
     return content
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from hypertail.errors import ConfigError, DataError
@@ -34,7 +34,12 @@ def digest_of_weights(path: Path) -> str:
     try:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
-        raise _unusable(path, error.strerror or str(error)) from error
+        raise DataError(
+            f"weights {path}",
+            required="a file that can be read",
+            found=error.strerror or str(error),
+            hint="Check the path.",
+        ) from error
 
 
 def pretrained_trunk(config: RunConfig, stream: Stream, path: Path | None, device: torch.device) -> TrainedTrunk:
@@ -90,7 +95,7 @@ def _check_file(config: RunConfig, path: Path | None) -> None:
             "pretrained weights of the run",
             required=f"the file with the digest {config.weights}",
             found="none",
-            hint="Name it: --weights FILE.",
+            hint="Name it to hypertail run: --weights FILE.",
         )
     digest = digest_of_weights(path)
     if digest != config.weights:
@@ -98,24 +103,20 @@ def _check_file(config: RunConfig, path: Path | None) -> None:
             f"weights {path}",
             required=f"the file that the run began with, of digest {config.weights}",
             found=f"digest {digest}",
-            hint="Name the same file, or another --out.",
+            hint="Restore the file, or start again with another --out.",
         )
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return load(path.read_bytes())  # `load_file` asks for a path in UTF-8
     except (SafetensorError, OSError, ValueError) as error:
-        raise _unusable(path, (str(error).splitlines() or [type(error).__name__])[0]) from error
-
-
-def _unusable(path: Path, found: str) -> DataError:
-    return DataError(
-        f"weights {path}",
-        required="a readable safetensors file",
-        found=found,
-        hint="Convert other files with safetensors.torch.save_file(model.state_dict(), ...).",
-    )
+        raise DataError(
+            f"weights {path}",
+            required="a readable safetensors file",
+            found=(str(error).splitlines() or [type(error).__name__])[0],
+            hint="Convert other files with safetensors.torch.save_file(model.state_dict(), ...).",
+        ) from error
 
 
 def _brought(known: MainModel, stream: Stream) -> list[nn.Module]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, get_args
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.directories import CHECKPOINT, OPTIONS
-from hypertail.lab.experiments.place import DataPlace, Place
+from hypertail.lab.experiments.place import DataPlace, Place, is_relative
 from hypertail.lab.experiments.precisions import Precisions
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
@@ -36,6 +37,7 @@ class Begun:
         threads: CPU threads.
         data: what it learns.
         place: where and how it is executed.
+        trunks: folder of the trunks that runs share, from the run directory; None for `trunks` beside it.
     """
 
     config: RunConfig
@@ -43,10 +45,11 @@ class Begun:
     threads: int | None = None
     data: DataRecord | None = None
     place: Place | None = None
+    trunks: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The options, and beside them what is known."""
-        content = self.config.to_json()
+        content = self.config.to_json() | {"stream": _written(self.config.stream)}
         if self.precisions is not None:
             content |= {"precision": self.precisions.steps, "precision_of_trunk": self.precisions.trunk}
         if self.threads is not None:
@@ -54,7 +57,9 @@ class Begun:
         if self.data is not None:
             content["data"] = self.data.to_json()
         if self.place is not None:
-            content["place"] = _place_to_json(self.place)
+            content["place"] = _place_to_json(self.place, self.config.stream)
+            if self.trunks is not None:
+                content["place"]["trunks"] = _written(self.trunks)
         return content
 
     @classmethod
@@ -68,6 +73,7 @@ class Begun:
         if isinstance(content, dict):
             check_seal(content)
             options = {name: value for name, value in content.items() if name not in _KEYS}
+            options["stream"] = _name(options["stream"])
         begun = cls(RunConfig.from_json(options))
         if "precision" in content:
             steps = _precision(content["precision"])
@@ -75,18 +81,53 @@ class Begun:
         if "threads" in content:
             begun = replace(begun, threads=int(content["threads"]))
         if "place" in content:
-            begun = replace(begun, place=_place_from_json(content["place"]))
+            place = content["place"]
+            trunks = _name(place.get("trunks"))
+            if not isinstance(trunks, str | None):
+                raise TypeError(f"trunks of the place: {str(trunks)[:60]!r}")
+            begun = replace(begun, place=_place_from_json(place), trunks=trunks)
         return replace(begun, data=DataRecord.from_json(content["data"])) if "data" in content else begun
+
+    def with_trunks(self, trunks: Path, directory: Path) -> Begun:
+        """The same, with the folder of trunks that the run in `directory` shares with others."""
+        try:
+            # both may move together
+            return replace(self, trunks=os.path.relpath(trunks.resolve(), directory.resolve()))
+        except ValueError:  # on another drive
+            return replace(self, trunks=str(trunks.resolve()))
+
+    def trunks_of(self, directory: Path) -> Path:
+        """The folder of the trunks that the run in `directory` shares with others."""
+        return directory.parent / "trunks" if self.trunks is None else directory / self.trunks
 
     def write(self, directory: Path) -> None:
         """Write the `config.json` of a run directory."""
         write_text(directory / OPTIONS, json.dumps(sealed(self.to_json()), indent=1) + "\n")
 
 
-def _place_to_json(place: Place) -> dict[str, Any]:
-    root = place.data.root
+def _written(name: str) -> str | dict[str, str]:
+    """A name as JSON holds it: that of a file which is not UTF-8 by its bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return {"bytes": os.fsencode(name).hex()}
+    return name
+
+
+def _name(value: Any) -> Any:
+    """What `_written` was given; anything else is left as it is."""
+    return os.fsdecode(bytes.fromhex(value["bytes"])) if isinstance(value, dict) else value
+
+
+def _place_to_json(place: Place, stream: str) -> dict[str, Any]:
+    def absolute(path: Path | None) -> str | dict[str, str] | None:
+        return None if path is None else _written(str(path.expanduser().absolute()))
+
+    # where a relative folder begins decides what is found from elsewhere, and is nothing to other streams
+    base = {"base": absolute(place.data.base or Path.cwd())} if is_relative(stream) else {}
     return {
-        "data": None if root is None else str(root.expanduser().absolute()),
+        **base,
+        "data": absolute(place.data.root),
         "cache": place.data.cache,
         "image_column": place.data.image_column,
         "label_column": place.data.label_column,
@@ -94,24 +135,24 @@ def _place_to_json(place: Place) -> dict[str, Any]:
         "device": place.device,
         "cache_bytes": place.cache_bytes,
         "checkpoint_every": str(place.checkpoint_every),
-        "command": place.command,
-        "weights": None if place.weights is None else str(place.weights.expanduser().absolute()),
+        "command": place.command.encode(errors="replace").decode(),
+        "weights": absolute(place.weights),
     }
 
 
 def _place_from_json(content: Mapping[str, Any]) -> Place:
     kinds = {"data": str, "cache": bool, "image_column": str, "label_column": str, "device": str, "cache_bytes": int}
-    kinds["weights"] = str
+    kinds |= {"weights": str, "base": str}
     found = {}
     for name, kind in kinds.items():
-        found[name] = content.get(name)
+        found[name] = _name(content.get(name))
         if not isinstance(found[name], kind | None) or (kind is int and isinstance(found[name], bool)):
             raise TypeError(f"{name} of the place: {str(found[name])[:60]!r}")
-    root, weights = (Path(name) if isinstance(name, str) else None for name in (found["data"], found["weights"]))
+    root, weights, base = (None if found[name] is None else Path(found[name]) for name in ("data", "weights", "base"))
     bad = content.get("on_bad_image", "error")
     Unreadable(bad)  # refuses what is no policy
     return Place(
-        DataPlace(root, found["cache"], found["image_column"], found["label_column"], bad),
+        DataPlace(root, found["cache"], found["image_column"], found["label_column"], bad, base),
         found["device"] or "cpu",
         cache_bytes=found["cache_bytes"],
         command=str(content.get("command", "")),
@@ -148,7 +189,7 @@ def _read(path: Path) -> Begun:
             f"options of a run, {path}",
             required="those that hypertail writes, as JSON",
             found=f"others ({error})",
-            hint="Use another --out, or --existing replace to start again.",
+            hint="Restore the file, or delete the run directory to start again.",
         ) from error
 
 

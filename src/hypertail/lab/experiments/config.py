@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 from hypertail.errors import ConfigError, check_range, unknown_name
 from hypertail.nets.models import USUAL, Cut, cut_of, main_model
 from hypertail.recipes.build import settled
-from hypertail.recipes.catalogue import known_recipe, option_types, parse_strategies, recipe_of, usual_options
+from hypertail.recipes.catalogue import (
+    option_types,
+    parse_strategies,
+    recipe_of,
+    strategies_with_depth,
+    usual_options,
+)
 from hypertail.recipes.options import Options
 from hypertail.recipes.recipe import Recipe
 from hypertail.training.trainer import Split
@@ -44,8 +50,8 @@ class RunConfig:
     Attributes:
         stream: name of a stream.
         strategy: name of a recipe; a shorter one is replaced by it.
-        depth: stages of the main model that are frozen after its first, from 0; None for strategies without a trunk.
-            0 with `hn` is HN-F.
+        depth: stages of the main model that are frozen after its first, from 0; None for strategies without a trunk,
+            whatever was given. 0 with `hn` is HN-F.
         model: name of the main model.
         preset: the options that are not given are those of this preset.
         experiences: learn the first so many; None for all.
@@ -82,6 +88,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         recipe = recipe_of(self.strategy)
         object.__setattr__(self, "strategy", recipe.name)
+        if not recipe.has_depth:
+            object.__setattr__(self, "depth", None)
         if recipe.has_depth and self.depth not in range(main_model(self.model).deepest + 1):
             raise ConfigError(
                 f"depth of {self.strategy}",
@@ -286,8 +294,7 @@ def expand_strategies(names: Sequence[str], depths: Sequence[str]) -> list[tuple
         ConfigError: an unknown name or depth, with the nearest valid one, or none at all.
     """
     some = _some("--strategy", names)
-    with_depth = any((recipe := known_recipe(name.lower())) is not None and recipe.has_depth for name in some)
-    return parse_strategies(some, _some("--depth", depths) if with_depth else depths)
+    return parse_strategies(some, _some("--depth", depths) if strategies_with_depth(some) else depths)
 
 
 def _options_of(strategy: str, preset: str, options: Options | Mapping[str, Any] | None) -> Options:

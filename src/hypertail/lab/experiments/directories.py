@@ -127,11 +127,19 @@ def claimed(directory: Path) -> Iterator[Claim]:
     If nothing was put into it in the end, it is removed again, as are folders above it that were made for it.
 
     Raises:
-        ConfigError: another process works in it, a file of that name is there, or it cannot be written.
+        ConfigError: another process works in it, a file of that name is there, its path is not UTF-8, or it cannot be
+            written.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigError(
             f"run directory {directory}", required="a folder, or nothing yet", found="a file", hint="Use another --out."
+        )
+    if not _is_text(directory):
+        raise ConfigError(
+            f"run directory {directory}",
+            required="a path in UTF-8, as files of weights need it",
+            found="another encoding",
+            hint="Use another --out, rename the folder, or work within it.",
         )
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     handle = None
@@ -159,6 +167,14 @@ def claimed(directory: Path) -> Iterator[Claim]:
         with suppress(OSError):  # not empty, or gone
             for folder in made:
                 folder.rmdir()
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def tidy(directory: Path) -> None:

@@ -47,8 +47,8 @@ def run_file(
     extra: dict[str, Any] = {}
     if begun.precisions is not None:
         extra = {"precision": begun.precisions.steps, "precision_of_features": begun.precisions.trunk}
-    if recorded := strategy.diagnostics():
-        extra["diagnostics"] = recorded
+    if result.recorded:
+        extra["diagnostics"] = result.recorded
     if trained is not None:
         extra["trunk"] = trained.digest
     phases = {"trunk": 0.0 if trained is None else trained.seconds, **result.seconds}

@@ -10,6 +10,7 @@ import torch
 from hypertail.environment import choose_device, free_memory, use_threads
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.streams import Stream, build_stream
+from hypertail.streams.names import shown
 from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.features.shared import SharedFeatures
 from hypertail.training.interval import Interval
@@ -25,6 +26,7 @@ class DataPlace:
         cache: keep the decoded images on disk; None keeps those of named datasets, and none of your own folders.
         image_column, label_column: of a `hub:` dataset, where the usual ones are not right.
         on_bad_image: `error` or `skip`, see `build_stream`.
+        base: folder that a relative `folder:PATH` begins in, if it is there; None for that in which one works.
     """
 
     root: Path | None = None
@@ -32,6 +34,7 @@ class DataPlace:
     image_column: str | None = None
     label_column: str | None = None
     on_bad_image: OnBadImage = "error"
+    base: Path | None = None
 
     def arguments(self) -> list[str]:
         """The options of `hypertail run` that say the same."""
@@ -58,6 +61,7 @@ class Place:
             `choose_precision`. A run that is reused keeps to the precision it began with.
         command: the command line, recorded in every run.
         weights: file of the weights of a pretrained trunk, for runs that have one.
+        jobs: processes that share the memory of the machine, this one included.
         checkpoint_every: how often the state of a run within an experience is saved.
     """
 
@@ -69,6 +73,7 @@ class Place:
     command: str = ""
     checkpoint_every: Interval = Interval()  # noqa: RUF009 - frozen
     weights: Path | None = None
+    jobs: int = 1
 
     def settle(self) -> Place:
         """Choose the device, and use as many threads as were asked for; the same place without `auto`.
@@ -81,11 +86,13 @@ class Place:
 
     def shared_features(self) -> SharedFeatures:
         """Room for features that several runs in this process have in common: a part of the memory that is free."""
-        return SharedFeatures(free_bytes(torch.device(self.device)) // 3)
+        return SharedFeatures(free_bytes(torch.device(self.device)) // 3 // self.jobs)
 
     def cache_room(self) -> int:
         """Bytes for the cached inputs of one run."""
-        return free_bytes(torch.device(self.device)) // 4 if self.cache_bytes is None else self.cache_bytes
+        if self.cache_bytes is not None:
+            return self.cache_bytes
+        return free_bytes(torch.device(self.device)) // 4 // self.jobs
 
 
 def free_bytes(device: torch.device) -> int:
@@ -102,8 +109,8 @@ def stream_of(config: RunConfig, data: DataPlace = DataPlace()) -> Stream:
         ConfigError: an option is out of range.
         DataError: the data is missing or unusable.
     """
-    return build_stream(
-        config.stream,
+    stream = build_stream(
+        _found(config.stream, data.base),
         seed=config.seed,
         data=data.root,
         validation=config.validation,
@@ -116,3 +123,18 @@ def stream_of(config: RunConfig, data: DataPlace = DataPlace()) -> Stream:
         label_column=data.label_column,
         on_bad_image=data.on_bad_image,
     )
+    # named as the run was, wherever the folder was found
+    return replace(stream, name=shown(config.stream)) if is_relative(config.stream) else stream
+
+
+def is_relative(stream: str) -> bool:
+    """Whether what a stream is depends on the folder in which one works."""
+    kind, _, path = stream.partition(":")
+    return kind == "folder" and not Path(path).expanduser().is_absolute()
+
+
+def _found(stream: str, base: Path | None) -> str:
+    if base is None or not is_relative(stream):
+        return stream
+    path = base / stream.partition(":")[2]
+    return f"folder:{path}" if path.exists() else stream

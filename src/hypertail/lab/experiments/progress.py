@@ -23,10 +23,10 @@ class RunProgress:
     def __enter__(self) -> RunProgress:
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("[bold]{task.fields[title]}"),
+                TextColumn("{task.fields[title]}", style="bold", markup=False),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),

@@ -70,7 +70,8 @@ def execute(
         place: where and how, the same for all runs that are compared.
         existing: what to do where the directory exists: stop with an `error`; `reuse` a finished run, and continue an
             unfinished one where it was; or `replace` it.
-        trunks: folder of the trunks that runs share; None for `trunks` beside the directory.
+        trunks: folder of the trunks that runs share; None for that in which an unfinished run began, or else `trunks`
+            beside the directory.
         stream: gives the stream, if it is already loaded.
         shared: features that runs on the same trunk have in common (`Place.shared_features`); None to share nothing.
         precisions: what `auto` is to mean in place of the rule.
@@ -102,6 +103,7 @@ def execute(
             begun = Begun(config, chosen, threads, DataRecord.of(learned))
         chosen = begun.precisions or chosen
         begun = replace(begun, config=config, precisions=chosen, place=place)
+        begun = begun if trunks is None else begun.with_trunks(trunks, directory)
         if begun.threads not in (None, threads) and existing == "reuse" and has_state(directory):
             listener.notice(
                 f"this run began with {begun.threads} CPU threads and goes on with {threads}: results may differ in "
@@ -125,7 +127,7 @@ def execute(
         if config.weights is not None:
             trained = pretrained_trunk(config, learned, place.weights, device)
         elif config.depth and config.options.get("trunk_training") == "alone":
-            folder = directory.parent / "trunks" if trunks is None else trunks
+            folder = begun.trunks_of(directory) if trunks is None else trunks
             if not is_trained(config, learned, folder, chosen.trunk):
                 # options that do not fit are refused before, not after, hours of training
                 unlike, tail = untrained_trunk(config, learned, device)
@@ -205,7 +207,7 @@ def _begun(
             f"run directory {directory}",
             required=f"a run in {told.words} precision, as --speed {speed} says, to reuse it",
             found=f"one in {begun.precisions.words} precision",
-            hint="Leave --speed out to go on as it began, use another --out, or --existing replace to start again.",
+            hint="Leave --speed out to go on as it began, or delete the run directory to start again.",
         )
     if begun.data is not None:
         begun.data.refuse_other(DataRecord.of(load()), f"run directory {directory}")

@@ -54,7 +54,7 @@ class DataRecord:
                 f"data of {what}",
                 required="the data that it began with, to reuse it",
                 found="; ".join(_shortened(list(_differences(self, other)))),
-                hint="Restore the data, use another --out, or --existing replace to start again.",
+                hint="Restore the data, or delete that directory to start again.",
             )
 
 

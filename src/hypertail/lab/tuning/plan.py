@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +14,7 @@ from hypertail.errors import ConfigError, check_choice, check_range
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.describe import spell
 from hypertail.lab.records.runfile import RunFile
-from hypertail.lab.tuning.space import Range, Space, check_space, combinations, size, spelled
+from hypertail.lab.tuning.space import Range, Space, check_space, combinations, listed, spelled
 
 How = Literal["grid", "random", "tpe"]
 Prune = Literal["none", "seeds", "experiences"]
@@ -94,6 +96,8 @@ class Search:
         if self.how == "grid":
             for values in combinations(self.space):
                 self.config(values)
+        elif self.count == 0:
+            self.config((listed(self.space) or [{}])[0])
 
     def _check_how(self) -> None:
         check_choice("value of --search", self.how, HOW)
@@ -132,18 +136,27 @@ class Search:
                 hint="Leave --prune out, or use --objective aca.",
             )
 
-    @property
+    @cached_property
     def count(self) -> int:
-        """How many trials there are to be."""
+        """How many trials there are to be; where all combinations can be listed, no more than go together."""
         if self.how == "grid":
             return len(combinations(self.space))
-        return int(min(self.trials or USUAL_TRIALS, size(self.space)))
+        most, known = self.trials or USUAL_TRIALS, listed(self.space)
+        return most if known is None else len(list(itertools.islice(filter(self.works, known), most)))
+
+    def works(self, values: Mapping[str, Any]) -> bool:
+        """Whether values go together."""
+        try:
+            self.config(values)
+        except ConfigError:
+            return False
+        return True
 
     def config(self, values: Mapping[str, Any], seed: int | None = None) -> RunConfig:
         """The run of a trial with a seed, the first one unless given.
 
         Raises:
-            ConfigError: values that do not go together.
+            ConfigError: values that do not go together (`works`).
         """
         return replace(self.base.with_options(**values), seed=self.seeds[0] if seed is None else seed)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from hypertail.lab.tuning.trials import Trial, best_of, front_of
 from hypertail.nets.models import USUAL as MAIN_MODEL
 from hypertail.recipes.catalogue import usual_options
 from hypertail.storage.atomic import write_text
+from hypertail.storage.jsonfile import json_text
 
 RECORD, TABLE, BEST = "trials.json", "trials.md", "best.json"
 _VERSION = 2
@@ -91,7 +91,7 @@ def write_record(found: Found, search: Search, out: Path, data: DataPlace = Data
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(path, json_text(content))
 
 
 def _tried(values: Range | Sequence[Any]) -> Any:

@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.describe import spell
 from hypertail.lab.tuning.plan import OBJECTIVES, Search
-from hypertail.lab.tuning.space import Range, Space, Values, combinations, size
+from hypertail.lab.tuning.space import Range, Space, Values, combinations, listed
 from hypertail.lab.tuning.trials import Trial
 from hypertail.seeds import generator
 
@@ -95,18 +95,11 @@ class Proposer(BaseSampler):
         if "fixed_params" in trial.system_attrs:
             return {}  # it is known what is tried
         others = [t.params for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        refused: ConfigError | None = None
         for attempt in range(_DRAWS):
             drawn = self._draw(study, trial, _seed(trial.number, attempt))
-            if drawn in others:
-                continue
-            try:
-                self.search.config(_decoded(self.search.space, drawn))
-            except ConfigError as error:  # values that do not go together
-                refused = error
-                continue
-            return drawn
-        return self._left(others, trial.number, refused)
+            if drawn not in others and self.search.works(_decoded(self.search.space, drawn)):
+                return drawn
+        return self._left(others, trial.number)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -127,19 +120,16 @@ class Proposer(BaseSampler):
             for name in drawn
         }
 
-    def _left(self, others: list[dict[str, Any]], number: int, refused: ConfigError | None) -> dict[str, Any]:
+    def _left(self, others: list[dict[str, Any]], number: int) -> dict[str, Any]:
         """One of the last few combinations, which draws hardly ever find."""
-        if size(self.search.space) <= 10_000:
-            listed = {
-                name: tuple(range(int(values.low), int(values.high) + 1)) if isinstance(values, Range) else values
-                for name, values in self.search.space.items()
-            }
-            left = [values for values in map(encoded, combinations(listed)) if values not in others]
-            if left and refused is None:
-                return left[_seed(number, _DRAWS) % len(left)]
-        raise refused or ConfigError(
+        left = [values for values in map(encoded, listed(self.search.space) or []) if values not in others]
+        first = _seed(number, _DRAWS) % max(len(left), 1)
+        for values in (*left[first:], *left[:first]):
+            if self.search.works(_decoded(self.search.space, values)):
+                return values
+        raise ConfigError(
             "option --trials",
-            required="as many combinations of --try as there are to be trials",
+            required="as many combinations of --try that go together as there are to be trials",
             found=f"none left after {len(others)}",
             hint="Give a smaller number of trials, or more values to --try.",
         )

@@ -15,6 +15,9 @@ from hypertail.lab.experiments.describe import spell
 from hypertail.recipes.catalogue import option_types, strategies_with, usual_options
 from hypertail.recipes.options import Options
 
+LISTED = 10_000
+"""So many combinations are looked at one by one."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -135,6 +138,18 @@ def combinations(space: Space) -> list[dict[str, Any]]:
             )
         listed.append(values)
     return [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*listed)]
+
+
+def listed(space: Space) -> list[dict[str, Any]] | None:
+    """Every combination, those of ranges of whole numbers included; None where there are more than `LISTED`."""
+    if size(space) > LISTED:
+        return None
+    return combinations(
+        {
+            name: tuple(range(int(values.low), int(values.high) + 1)) if isinstance(values, Range) else values
+            for name, values in space.items()
+        }
+    )
 
 
 def size(space: Space) -> float:

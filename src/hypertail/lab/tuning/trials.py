@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from hypertail.lab.reports.groups import Stat
 from hypertail.lab.tuning.plan import OBJECTIVES, Search, quantity_of
 from hypertail.lab.tuning.space import spelled
 from hypertail.storage.atomic import write_text
-from hypertail.storage.jsonfile import JsonError, read_json
+from hypertail.storage.jsonfile import JsonError, json_text, read_json
 from hypertail.training.metrics import running_accuracy
 
 
@@ -179,7 +178,7 @@ def mark_pruned(directory: Path, accuracies: Sequence[float]) -> None:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(path, json_text(content))
 
 
 def _accuracies(path: Path) -> tuple[float, ...]:

@@ -111,8 +111,9 @@ class _Tuning:
         study = AskAndTell(search, experiences, self.out / JOURNAL if jobs > 1 else None, trials)
         self.listener.print(_announced(study.total, study.done, search))
         if jobs > 1 and study.done < study.total:
-            work = Work(search, experiences, self.out.absolute(), self.runner.place, precisions)
             count = min(jobs, study.total - study.done)
+            place = replace(self.runner.place, jobs=count)
+            work = Work(search, experiences, self.out.absolute(), place, precisions)
             try:
                 run_in_processes(work, count, self.listener.print, self._write)
             finally:

@@ -21,8 +21,10 @@ from hypertail.lab.reproduce.target import Output, Target
 from hypertail.nets import decompose
 from hypertail.nets.models import main_model
 from hypertail.recipes.hypernet import generator_of
+from hypertail.recipes.recipe import begins_pretrained
 from hypertail.seeds import seeded
 from hypertail.storage.checkpoint import load_checkpoint
+from hypertail.training.resume import explained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,9 +69,10 @@ def generated_filters(finished: FinishedRun) -> Filters:
 
     Raises:
         DataError: no convolution of that block is generated, or there is one experience only.
-        CheckpointError: the checkpoint cannot be read.
+        CheckpointError: the checkpoint cannot be read, or holds another hypernetwork than the options say.
     """
-    tensors, _ = load_checkpoint(finished.directory / CHECKPOINT)
+    path = finished.directory / CHECKPOINT
+    tensors, _ = load_checkpoint(path)
     # the second is the name in checkpoints of earlier versions
     prefixes = ("strategy.net.hyper.", "strategy.hyper.")
     state = {
@@ -78,12 +81,13 @@ def generated_filters(finished: FinishedRun) -> Filters:
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
-    config, count = finished.config, len(finished.run.tasks)
+    config, count = finished.config.settled(), len(finished.run.tasks)
     width = config.options.get("head_width") or max(len(task.classes) for task in finished.run.tasks)
     with seeded(config.seed, "filters"):
         main = main_model(config.model).build(width, channels=3, norm="batch")
         _, tail = decompose(main, config.depth or 0)
-        hyper = generator_of(config.settled().options, tail, state["embedding"].shape[0])
+        adds = begins_pretrained(config.options, config.cut)
+        hyper = generator_of(config.options, tail, state["embedding"].shape[0], adds=adds)
     layers = [name for name, shape in hyper.shapes.items() if name.startswith(STAGE) and len(shape) == 4]
     if not layers or count < 2:
         raise DataError(
@@ -92,7 +96,8 @@ def generated_filters(finished: FinishedRun) -> Filters:
             found=f"{count} experiences, depth {config.depth}",
             hint="Use a hypernetwork at depth 2 or less.",
         )
-    hyper.load_state_dict(state)
+    with explained(path):
+        hyper.load_state_dict(state)
     tasks = (min(1, count - 2), min(2, count - 1))
     with torch.no_grad():
         first, second = (hyper(task)[layers[0]].contiguous().numpy() for task in tasks)
