@@ -354,16 +354,30 @@ def test_the_users_model_is_left_alone(tmp_path: Path) -> None:
         assert torch.equal(value, before[name]), name
 
 
+def traces(images: torch.Tensor) -> set[bytes]:
+    """What the middle of each image, or of its features, is as bytes."""
+    parts = [image.flatten()[image.numel() // 3 : image.numel() // 2] for image in images]
+    assert all(part.bool().any() for part in parts)
+    return {part.contiguous().numpy().tobytes() for part in parts}
+
+
+def holds(place: Path, wanted: set[bytes]) -> bool:
+    """Whether any file below a directory has one of them."""
+    contents = [file.read_bytes() for file in place.rglob("*") if file.is_file()]
+    return any(each in content for content in contents for each in wanted)
+
+
 def test_no_image_and_no_place_is_kept(tmp_path: Path) -> None:
-    bank = new_bank(tmp_path / "bank")
     place = folder(tmp_path / "a-secret-place", WARM, 8)
+    bank, keeping = new_bank(tmp_path / "bank"), new_bank(tmp_path / "keeping")
     bank.learn("warm", place, epochs=1)
-    images = {bytes(Image.open(file).tobytes()) for file in place.rglob("*.png")}
-    for file in bank.path.rglob("*"):
-        if file.is_file():
-            content = file.read_bytes()
-            assert b"a-secret-place" not in content
-            assert str(tmp_path).encode() not in content
-            assert not any(image[:60] in content for image in images)
-    tensors, _ = bank._contents.store.load(bank._contents.ref("warm").file)
-    assert "probes.features" not in tensors
+    keeping.learn("warm", place, epochs=1, keep_probes=8)
+    assert not holds(bank.path, {b"a-secret-place", str(tmp_path).encode()})
+    pixels = pictures(WARM, 8)[0]
+    for form in (pixels, pixels.movedim(1, -1), pixels.float(), pixels / 255, PIXELS(pixels), PIXELS(pixels).half()):
+        assert not holds(bank.path, traces(form))
+    features = keeping._contents.record("warm").probes["features"]
+    assert holds(keeping.path, traces(features))
+    for form in (features, features.half(), bank.backbone.features(pixels)):
+        assert not holds(bank.path, traces(form))
+    assert "probes.features" not in bank._contents.store.load(bank._contents.ref("warm").file)[0]

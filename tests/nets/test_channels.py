@@ -6,6 +6,7 @@ from torch import nn
 
 from hypertail.errors import ConfigError
 from hypertail.nets import channel_axis
+from hypertail.nets.channels import feature_axis
 
 LAST = (nn.Linear(5, 5), nn.LayerNorm(5), nn.RMSNorm(5))
 FIRST = (
@@ -36,3 +37,29 @@ def test_a_layer_that_does_not_tell() -> None:
         "channels of a ReLU: required a linear layer, a convolution or a normalisation layer; found ReLU. "
         "Name the axis of the channels yourself."
     )
+
+
+POOL = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ("body", "shape", "axis"),
+    [
+        (nn.Sequential(*POOL), (2, 8, 8, 8), 1),
+        (nn.Sequential(*POOL, nn.Linear(8, 4)), (2, 8, 8, 8), 1),
+        (nn.Sequential(*POOL, nn.LayerNorm(8)), (2, 8, 4, 4), 1),
+        (nn.Sequential(nn.Flatten(), nn.Linear(128, 4)), (2, 8, 4, 4), 1),
+        (nn.Sequential(nn.LayerNorm((8, 4, 4)), *POOL), (2, 8, 4, 4), 1),
+        (nn.Sequential(nn.BatchNorm2d(8), *POOL), (2, 8, 8, 8), 1),
+        (nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8)), (2, 4, 4, 8), -1),
+        (nn.Sequential(nn.RMSNorm(8)), (2, 8, 8, 8), -1),
+        (nn.Sequential(nn.Linear(8, 8)), (2, 4, 4, 8), -1),
+        (nn.Sequential(nn.Linear(8, 8)), (2, 8, 8), -1),
+        (nn.Sequential(nn.Linear(8, 8)), (2, 5, 8), -1),
+        (nn.Sequential(nn.Conv1d(8, 4, 1)), (2, 8, 8), 1),
+        (nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 4)), (2, 8, 5), 1),
+        (nn.Sequential(nn.ReLU()), (2, 5, 8), -1),
+    ],
+)
+def test_where_features_have_their_channels(body: nn.Module, shape: tuple[int, ...], axis: int) -> None:
+    assert feature_axis(body, torch.rand(shape)) == axis

@@ -26,6 +26,7 @@ class Backbone:
         cut: the name of the module where the model was cut; "" where trunk and tail were given apart.
         facts: whatever else it takes to build it again, as JSON can hold it; no paths.
         stored: whether a bank keeps its tensors, so that it opens without the model.
+        axis: of the features, which counts channels: 1 or -1; None for that of the first layer of the body.
     """
 
     trunk: nn.Module
@@ -36,6 +37,7 @@ class Backbone:
     cut: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     stored: bool = False
+    axis: int | None = None
 
     def __post_init__(self) -> None:
         for part in (self.trunk, self.body):

@@ -17,6 +17,7 @@ from hypertail.bank.certificate.certificate import Certificate, TaskCheck, damag
 from hypertail.bank.certificate.compare import Compared, Comparison
 from hypertail.bank.export.served import Served
 from hypertail.bank.founding import Founding, described, made_again
+from hypertail.bank.inference.alone import learned_alone
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
 from hypertail.bank.store import Manifest, Store, TaskRef
@@ -167,8 +168,9 @@ class Contents:
     def server(self) -> Server:
         """Answers with the tasks of this generation."""
         if self._server is None:
-            names = [task.name for task in self.manifest.tasks]
-            self._server = Server(self.backbone, self.record, names, self.hyper, self.device)
+            names, ids = [task.name for task in self.manifest.tasks], learned_alone(self.manifest.log)
+            alone = [task.name for task in self.manifest.tasks if task.id in ids]
+            self._server = Server(self.backbone, self.record, names, self.hyper, self.device, alone)
         return self._server
 
     def refresh(self) -> None:

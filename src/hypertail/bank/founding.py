@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -107,6 +107,7 @@ def described(backbone: Backbone) -> dict[str, Any]:
         "width": backbone.width,
         "stored": backbone.stored,
         "digest": backbone.digest,
+        "axis": backbone.axis,
     }
 
 
@@ -139,7 +140,8 @@ def made_again(
 
 
 def _same(backbone: Backbone, said: Mapping[str, Any]) -> Backbone:
-    """The backbone, if it is the one that a manifest describes."""
+    """The backbone, if it is the one that a manifest describes; where its channels are, the manifest decides."""
+    backbone = replace(backbone, axis=said.get("axis"))
     if backbone.digest != said["digest"]:
         raise CheckpointError(
             "model of this bank",

@@ -34,7 +34,8 @@ class TaskRecord:
         hidden: means and variances (classes, width) of what the head is given, by which the task can be extended.
         probes: `logits` of synthetic probes when the task was learned, by which a certificate compares; and `features`
             of the trunk of some held-out images, only where the user asked for it.
-        calibration: `temperature` of the logits, `threshold` of strangeness, `task_temperature` of distances.
+        calibration: `temperature` of the logits, `threshold` of strangeness, `task_temperature` of distances
+            (not of a task that was learned alone).
         facts: what was learned when, from what; as JSON can hold it.
     """
 

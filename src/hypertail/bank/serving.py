@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import threading
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.inference import Descriptor, TaskInference, known, posterior
 from hypertail.bank.methods.catalogue import tail_of
 from hypertail.bank.prediction import Prediction
 from hypertail.bank.record import TaskRecord
+from hypertail.errors import CheckpointError
 from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.nets.applied import applied
 from hypertail.nets.task_head import TaskHead
 from hypertail.nets.task_tail import TaskTail
 
 MOST_TAILS = 64
 """Tails of so many tasks are held in memory; the others are made again from what was stored."""
+
+_MAKING = threading.Lock()
+"""Held while a tail is made: its modules are those of the last one of its kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +48,12 @@ class ReadyTail:
     @torch.no_grad()
     def logits(self, backbone: Backbone, features: Tensor) -> Tensor:
         """Logits of features, before the temperature."""
-        vectors = functional_call(backbone.body, dict(self.tensors), (features,), tie_weights=False)
-        logits: Tensor = self.head(vectors)
+        logits: Tensor = self.head(applied(backbone.body, self.tensors, features))
         return logits
 
 
 class Server:
-    """Predicts with the tasks of one generation of a bank.
+    """Predicts with the tasks of one generation of a bank. Several threads may ask at once.
 
     Args:
         backbone: of the bank, on `device`.
@@ -55,6 +61,7 @@ class Server:
         names: the tasks there are.
         hyper: what tasks of method `hypernet` share.
         device: where it computes.
+        alone: tasks beside which there was no other when they were learned.
     """
 
     def __init__(
@@ -64,17 +71,21 @@ class Server:
         names: Iterable[str],
         hyper: Hypernetwork | None,
         device: str,
+        alone: Collection[str] = (),
     ) -> None:
         self.backbone, self.hyper, self.device = backbone, hyper, device
-        self.names = tuple(names)
+        self.names, self._alone = tuple(names), alone
         self._records = records
         self._tails: OrderedDict[str, ReadyTail] = OrderedDict()
         self._templates: dict[str, TaskTail] = {}
         self._descriptor = Descriptor(backbone)
-        self._inference: TaskInference | None = None
 
     def tail(self, name: str) -> ReadyTail:
         """The tail of a task."""
+        with _MAKING:
+            return self._tail(name)
+
+    def _tail(self, name: str) -> ReadyTail:
         if name in self._tails:
             self._tails.move_to_end(name)
             return self._tails[name]
@@ -90,25 +101,48 @@ class Server:
             self._tails.popitem(last=False)
         return ready
 
-    @property
+    @cached_property
+    def readable(self) -> dict[str, TaskRecord]:
+        """What is kept of the tasks, those aside whose files cannot be read: a warning names them.
+
+        Raises:
+            CheckpointError: none can be read.
+        """
+        found: dict[str, TaskRecord] = {}
+        errors: dict[str, CheckpointError] = {}
+        for name in self.names:
+            try:
+                found[name] = self._records(name)
+            except CheckpointError as error:
+                errors[name] = error
+        if errors:
+            first = next(iter(errors.values()))
+            if not found:
+                raise first
+            words = f"left out where the task of an image is inferred: {', '.join(errors)}. {first}"
+            warnings.warn(words, RuntimeWarning, stacklevel=2)
+        return found
+
+    @cached_property
     def inference(self) -> TaskInference:
-        """Proposes tasks; made once, from the moments of all of them."""
-        if self._inference is None:
-            self._inference = TaskInference({name: self._records(name).moments for name in self.names})
-        return self._inference
+        """Proposes tasks; made once, from the moments of all that can be read."""
+        return TaskInference({name: record.moments for name, record in self.readable.items()})
 
     @property
     def threshold(self) -> float:
         """Strangeness from which on an image is of no task: the mean of what tasks were calibrated to."""
-        values = [self._records(name).calibration.get("threshold") for name in self.names]
-        found = [value for value in values if value is not None]
+        found = self._calibrated("threshold")
         return sum(found) / len(found) if found else float("inf")
 
     @property
     def task_temperature(self) -> float:
-        """Of distances; the mean over tasks."""
-        values = [self._records(name).calibration.get("task_temperature", 1.0) for name in self.names]
-        return sum(values) / len(values)
+        """Of distances: the mean over tasks that had others to be told from when they were learned; 1 without any."""
+        found = self._calibrated("task_temperature", but=self._alone)
+        return sum(found) / len(found) if found else 1.0
+
+    def _calibrated(self, name: str, but: Collection[str] = ()) -> list[float]:
+        records = [record for task, record in self.readable.items() if task not in but]
+        return [record.calibration[name] for record in records if name in record.calibration]
 
     @torch.no_grad()
     def logits(self, name: str, pixels: Tensor) -> Tensor:
@@ -124,7 +158,8 @@ class Server:
         distances, strange = self.inference.distances(vectors), self.inference.strangeness(vectors)
         likely = posterior(distances, self.task_temperature)
         is_known = known(strange, self.threshold).tolist()
-        chosen = [name or self.names[number] for name, number in zip(tasks, distances.argmin(1).tolist(), strict=True)]
+        found = [self.inference.tasks[number] for number in distances.argmin(1).tolist()]
+        chosen = [name or other for name, other in zip(tasks, found, strict=True)]
         answers: list[Prediction | None] = [None] * len(chosen)
         for name in dict.fromkeys(chosen):
             rows = [row for row, other in enumerate(chosen) if other == name]

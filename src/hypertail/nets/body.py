@@ -36,12 +36,11 @@ def without_classifier(tail: nn.Module, features: Tensor) -> tuple[nn.Module, nn
         path = classifier_of(tail)
         if path is not None and path != "":
             body, layer = _cut_off(tail, path)
-            vectors = body(features.clone())
-            if isinstance(vectors, Tensor) and vectors.dim() == 2 and torch.equal(layer(vectors), output):
+            if _gives(body, layer, features, output):
                 return body, layer
         if path == "" and isinstance(tail, nn.Linear):
             body = nn.Sequential(nn.Flatten())
-            if torch.equal(tail(body(features.clone())), output):
+            if _gives(body, tail, features, output):
                 return body, copy.deepcopy(tail)
     return copy.deepcopy(tail).eval(), None
 
@@ -62,6 +61,17 @@ def headless(tail: nn.Module) -> tuple[nn.Module, int]:
         )
     body, layer = _cut_off(tail, path)
     return body, layer.in_features
+
+
+def _gives(body: nn.Module, layer: nn.Linear, features: Tensor, output: Tensor) -> bool:
+    """Whether the layer is the classifier: it makes the output from vectors that the body gives."""
+    # a traced module prints what fails when it is called
+    run = body.forward if isinstance(body, fx.GraphModule) else body
+    try:
+        vectors = run(features.clone())
+        return isinstance(vectors, Tensor) and vectors.dim() == 2 and torch.equal(layer(vectors), output)
+    except Exception:  # a layer from the middle, without which the user's code fails
+        return False
 
 
 def _cut_off(tail: nn.Module, path: str) -> tuple[nn.Module, nn.Linear]:

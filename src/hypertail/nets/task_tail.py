@@ -9,13 +9,12 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from hypertail.nets.adapter import TaskAdapters
+from hypertail.nets.applied import applied, copy_of_thread
 from hypertail.nets.classifier import inside_attention, parameter_at
-from hypertail.nets.mode import in_mode
 from hypertail.nets.statistics import compute_statistics
 from hypertail.nets.task_head import TaskHead
 from hypertail.nets.tensors import BufferDict
@@ -137,9 +136,7 @@ class TaskTail(nn.Module):
 
     def embedding(self, features: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n width"]:
         """What the head is given."""
-        with in_mode(self.training and self.own_statistics, self.body):
-            vectors: Tensor = functional_call(self.body, self.tensors(), (features,), tie_weights=False)
-        return vectors
+        return applied(self.body, self.tensors(), features, training=self.training and self.own_statistics)
 
     def forward(self, features: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n classes"]:
         """Logits."""
@@ -151,13 +148,12 @@ class TaskTail(nn.Module):
         if any(isinstance(layer, _BatchNorm) for layer in self.body.modules()) and self.own_statistics:
             with torch.no_grad():
                 weights = {name: value.detach() for name, value in self.weights().items()}
-                compute_statistics(self.body, self.statistics, self._in_training(weights), features)
+                body = copy_of_thread(self.body)
+                compute_statistics(body, self.statistics, self._in_training(weights), features)
 
     def _in_training(self, weights: dict[str, Tensor]) -> Callable[[Tensor], object]:
         def forward(features: Tensor) -> Tensor:
-            with in_mode(True, self.body):
-                inputs = {**weights, **self.statistics}
-                return functional_call(self.body, inputs, (features,), tie_weights=False)  # type: ignore[no-any-return]
+            return applied(self.body, {**weights, **self.statistics}, features, training=True)
 
         return forward
 

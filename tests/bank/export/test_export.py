@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,22 @@ def test_a_plain_module_answers_as_the_bank(bank: Bank) -> None:
         assert not any("hyper" in key or "adapter" in key for key in model.state_dict())
 
 
+def check_no_place(content: bytes, tmp_path: Path) -> None:
+    for place in (str(Path.cwd()), str(tmp_path), sys.prefix, "/hypertail/", ".py", "support.banks"):
+        assert place.encode() not in content, place
+
+
+def test_pt2_holds_no_place_of_the_machine(bank: Bank, tmp_path: Path) -> None:
+    file = bank.export("warm", tmp_path / "warm.pt2")
+    with zipfile.ZipFile(file) as archive:
+        assert any(name.endswith("models/model.json") for name in archive.namelist())
+        for name in archive.namelist():
+            check_no_place(archive.read(name), tmp_path)
+    program = torch.export.load(file).module()
+    expected = bank._contents.server.logits("warm", IMAGES)
+    torch.testing.assert_close(program(IMAGES / 255), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.slow
 def test_onnx_answers_as_the_bank(bank: Bank, tmp_path: Path) -> None:
     import onnxruntime
@@ -54,9 +71,7 @@ def test_onnx_answers_as_the_bank(bank: Bank, tmp_path: Path) -> None:
         (logits,) = session.run(["logits"], {"images": images})
         expected = bank._contents.server.logits("warm", IMAGES[:count]).numpy()
         np.testing.assert_allclose(logits, expected, atol=1e-5)
-    content = file.read_bytes()
-    for place in (str(Path.cwd()), str(tmp_path), sys.prefix, "/hypertail/"):
-        assert place.encode() not in content, place
+    check_no_place(file.read_bytes(), tmp_path)
     with refused(ConfigError, required="nothing is yet", found="a file"):
         bank.export("warm", tmp_path / "warm.onnx")
 

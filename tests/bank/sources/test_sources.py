@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from hypertail.bank.sources import candidate_cuts, given_backbone, load_backbone
 from hypertail.bank.sources.hub import preprocessing_of
 from hypertail.errors import CheckpointError, ConfigError, MissingExtraError
 from hypertail.nets import slim_resnet18
-from support.banks import COLD, PIXELS, SIZE, WARM, answers, pictures, resnet
+from support.banks import COLD, PIXELS, SIZE, WARM, answers, pictures, resnet, transformer
 from support.errors import refused
 
 
@@ -51,6 +52,36 @@ def test_refusals_of_modules() -> None:
         given_backbone(resnet(), None, preprocessing=PIXELS)
     with refused(ConfigError, required="(n, 3, 12, 12)", hint="size"):
         given_backbone(nn.Sequential(nn.Flatten(), nn.Linear(10, 4), nn.Linear(4, 2)), "2", preprocessing=PIXELS)
+
+
+def test_parts_that_do_not_fit() -> None:
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    with refused(ConfigError, problem="tail", required="(2, 4, 10, 10)", found="shapes cannot be multiplied"):
+        given_backbone(trunk, None, tail=nn.Sequential(nn.Flatten(), nn.Linear(7, 3)), preprocessing=PIXELS)
+    with refused(ConfigError, problem="output of the trunk", found="tuple"):
+        given_backbone(Pair(), None, tail=nn.Flatten(), preprocessing=PIXELS)
+
+
+class Pair(nn.Module):
+    """Gives two tensors."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_a_module_that_cannot_be_copied() -> None:
+    def network(normed: Callable[[nn.Module], nn.Module]) -> nn.Sequential:
+        conv = normed(nn.Conv2d(3, 4, 3))
+        model = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        model(torch.rand(2, 3, SIZE, SIZE))
+        return model
+
+    with refused(ConfigError, problem="copy of the Sequential", hint="parametrizations.weight_norm"):
+        given_backbone(network(nn.utils.weight_norm), "2", preprocessing=PIXELS)
+    with refused(ConfigError, problem="copy of the Conv2d", hint="remove_weight_norm"):
+        given_backbone(nn.ReLU(), None, tail=nn.utils.weight_norm(nn.Conv2d(3, 4, 3)), preprocessing=PIXELS)
+    assert given_backbone(network(nn.utils.parametrizations.weight_norm), "2", preprocessing=PIXELS).width == 4
 
 
 def test_a_slim_network_made_again() -> None:
@@ -131,6 +162,15 @@ def test_a_bank_of_transformers_opens_by_itself(saved: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("saved", ["vit"], indirect=True)
+def test_a_folder_below_the_home_is_named_without_its_place(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(saved.parent))
+    backbone = load_backbone("transformers:~/saved-model", cut=None)
+    assert (backbone.source, backbone.facts["name"]) == ("transformers:saved-model", "saved-model")
+    monkeypatch.chdir(saved)
+    assert load_backbone("transformers:.", cut=None).source == "transformers:saved-model"
+
+
+@pytest.mark.parametrize("saved", ["vit"], indirect=True)
 def test_cuts_of_transformers(saved: Path) -> None:
     assert candidate_cuts(f"transformers:{saved}", None) == ["layers.1", "layers.2", "layers.3"]
     with refused(ConfigError, required="layers.0 to layers.3", found="'layers.7'"):
@@ -187,8 +227,31 @@ def test_timm_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         load_backbone("timm:resnet18", cut=None)
 
 
+def test_timm_of_a_transformer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """timm gives it without its classifier; the last linear layer is then one of its blocks."""
+
+    def create_model(name: str, *, pretrained: bool, num_classes: int) -> nn.Module:
+        model = transformer()
+        model.head = nn.Identity()  # type: ignore[assignment]
+        return model
+
+    stand_in(monkeypatch, create_model)
+    bank = ht.Bank.create(tmp_path / "bank", trunk="timm:vit", cut="blocks.1")
+    assert bank.backbone.width == 16
+    bank.learn("warm", pictures(WARM, 8), epochs=1)
+    assert torch.equal(answers(ht.Bank.open(tmp_path / "bank"), "warm"), answers(bank, "warm"))
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, create_model: Callable[..., nn.Module]) -> None:
+    """Something in the place of the library, which is not installed here, with what is called of it."""
+    said = {"input_size": (3, SIZE, SIZE), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.9}
+    library = ModuleType("timm")
+    library.create_model = create_model  # type: ignore[attr-defined]
+    library.data = SimpleNamespace(resolve_model_data_config=lambda model: said)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "timm", library)
+
+
 def test_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for the library, which is not installed here, with what is called of it."""
     made = []
 
     def create_model(name: str, *, pretrained: bool, num_classes: int) -> nn.Module:
@@ -197,11 +260,7 @@ def test_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         model.linear = nn.Identity()  # type: ignore[assignment]
         return model
 
-    said = {"input_size": (3, SIZE, SIZE), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.9}
-    library = ModuleType("timm")
-    library.create_model = create_model  # type: ignore[attr-defined]
-    library.data = SimpleNamespace(resolve_model_data_config=lambda model: said)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "timm", library)
+    stand_in(monkeypatch, create_model)
     backbone = load_backbone("timm:small", cut="layer2")
     assert (backbone.source, backbone.width, backbone.stored) == ("timm:small", 16, True)
     assert backbone.preprocessing.crop_share == 0.9

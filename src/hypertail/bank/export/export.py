@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from hypertail.bank.export.onnx import write_onnx
 from hypertail.bank.export.served import Served, SharedModel, TaskModel
@@ -46,6 +46,7 @@ def export_task(served: Served, path: Path, format: Format | None = None) -> Pat
     elif chosen == "pt2":
         batch = torch.export.Dim("batch", min=1)
         program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
+        strip(program)
         write_with(path, _saver(lambda part: torch.export.save(program, part)))
     else:
         from safetensors.torch import save_file
@@ -57,6 +58,14 @@ def export_task(served: Served, path: Path, format: Format | None = None) -> Pat
         facts["backbone"] = {"source": served.backbone.source, "cut": served.backbone.cut}
     write_text(_beside(path), json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def strip(program: torch.export.ExportedProgram) -> None:
+    """Take out of a program what names files of the machine, lines of code or modules of the user's."""
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
+            for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node"):
+                node.meta.pop(name, None)
 
 
 def export_all(served: Sequence[Served], path: Path) -> Path:

@@ -27,7 +27,7 @@ class Descriptor:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        self._axis = _axis_of(backbone.body)
+        self._axis = _axis_of(backbone.body) if backbone.axis is None else backbone.axis
 
     @torch.no_grad()
     def __call__(self, features: Shaped[Tensor, "n ..."], chunk: int = 256) -> Float[Tensor, "n width"]:
@@ -45,7 +45,10 @@ class Descriptor:
 
 
 def _axis_of(body: nn.Module) -> int:
-    """Where the features that a body takes have their channels: that of its first layer."""
+    """Where the features that a body takes have their channels: that of its first layer.
+
+    So it was taken in banks that do not say it; their moments are of vectors that were pooled so.
+    """
     for layer in body.modules():
         if any(True for _ in layer.parameters(recurse=False)):
             try:

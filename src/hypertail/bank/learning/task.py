@@ -257,12 +257,16 @@ def _probes(backbone: Backbone, like: Tensor) -> Tensor:
 
 
 def _inference(material: Material, descriptor: Descriptor, moments: Mapping[str, Moments]) -> dict[str, float]:
-    """The threshold of strangeness, and the temperature at which held-out images find their task most likely."""
+    """The threshold of strangeness, and the temperature at which held-out images find their task most likely.
+
+    Where it is the only task, they find it at any temperature.
+    """
     if material.held is None:
-        return {"task_temperature": 1.0}
+        return {"task_temperature": 1.0} if len(moments) > 1 else {}
     inference = TaskInference(moments)
     vectors = descriptor(material.held).cpu()
-    strangeness = inference.strangeness(vectors)
-    own = torch.full((len(vectors),), len(inference.tasks) - 1)
-    logits = -0.5 * inference.distances(vectors)
-    return {"threshold": threshold_of(strangeness), "task_temperature": temperature_of(logits, own)}
+    found = {"threshold": threshold_of(inference.strangeness(vectors))}
+    if len(moments) > 1:
+        own = torch.full((len(vectors),), len(inference.tasks) - 1)
+        found["task_temperature"] = temperature_of(-0.5 * inference.distances(vectors), own)
+    return found

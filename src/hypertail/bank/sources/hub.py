@@ -16,6 +16,7 @@ from hypertail.bank.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from hypertail.bank.sources.given import probe_batch
 from hypertail.bank.sources.slim import fill
 from hypertail.errors import ConfigError, MissingExtraError
+from hypertail.nets.channels import feature_axis
 from hypertail.storage.jsonfile import JsonError, read_json
 
 PREFIX = "transformers:"
@@ -85,8 +86,9 @@ def load(name: str, cut: str | None) -> Backbone:
     said = _read_preprocessing(name)
     settings: Any = model.config
     config = json.loads(settings.to_json_string(use_diff=False))
+    folder = Path(name).expanduser()
     facts = {
-        "name": Path(name).name if Path(name).exists() else name,
+        "name": (folder.name or folder.resolve().name) if folder.exists() else name,
         "config": {key: value for key, value in config.items() if key not in LEFT_OUT},
     }
     return cut_encoder(model, cut, preprocessing_of(said, config), facts)
@@ -172,8 +174,9 @@ def cut_encoder(model: nn.Module, cut: str | None, preprocessing: Preprocessing,
             vectors = top(features)
             # class tokens are normalised with or without the others: to rounding
             if any(vectors.shape == each.shape and torch.allclose(vectors, each, atol=1e-5) for each in wanted):
+                source, axis = f"{PREFIX}{facts['name']}", feature_axis(top, features)
                 return Backbone(
-                    stem, top, preprocessing, vectors.shape[1], f"{PREFIX}{facts['name']}", chosen, facts, stored=True
+                    stem, top, preprocessing, vectors.shape[1], source, chosen, facts, stored=True, axis=axis
                 )
     raise ConfigError(
         f"output of the {type(model).__name__}",

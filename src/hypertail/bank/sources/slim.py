@@ -37,7 +37,7 @@ def slim_backbone(model: nn.Module, cut: str, preprocessing: Preprocessing) -> B
     whole.add_module("flatten", nn.Flatten())
     trunk, body = decompose(whole, at=cut)
     width = [parameter for parameter in body.parameters() if parameter.dim() == 1][-1].shape[0]
-    return Backbone(trunk, body, preprocessing, width, NAME, cut, {}, stored=True)
+    return Backbone(trunk, body, preprocessing, width, NAME, cut, {}, stored=True, axis=1)
 
 
 def rebuilt(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
