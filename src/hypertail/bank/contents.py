@@ -20,15 +20,18 @@ from hypertail.bank.founding import Founding, described, made_again
 from hypertail.bank.inference.alone import learned_alone
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
-from hypertail.bank.store import Manifest, Store, TaskRef
+from hypertail.bank.store import BACKBONE, Manifest, Store, TaskRef, in_effect
+from hypertail.bank.store.reading import DamagedError
 from hypertail.bank.task_info import TaskInfo
 from hypertail.environment import hardware, versions
 from hypertail.errors import CheckpointError, ConfigError, unknown_name
 from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
 
-BACKBONE, HYPERNET = "backbone", "hypernet"
-"""Names of shared files."""
+HYPERNET = "hypernet"
+"""Name of the shared file of what tasks of that method share."""
+
+__all__ = ["BACKBONE", "HYPERNET", "Contents", "now", "put_shared"]
 
 
 class Contents:
@@ -63,20 +66,16 @@ class Contents:
         if founding.needs_images:
             return cls(Store.create(path, {"founding": founding.to_json()}), device, founding.model, founding.tail)
         backbone = founding.backbone()
-        store = Store.create(path, {"backbone": described(backbone)})
-        contents = cls(store, device, founding.model, founding.tail, _moved(backbone, device))
-        if backbone.stored:
-            with store.change() as change:
-                ref = change.put(BACKBONE, backbone.tensors(), {})
-                change.commit("backbone", shared={BACKBONE: ref})
-            contents.refresh()
-        return contents
+        # in one commit: a bank that says that it keeps its model, and does not, cannot be opened
+        shared = {BACKBONE: backbone.tensors()} if backbone.stored else {}
+        store = Store.create(path, {BACKBONE: described(backbone)}, shared)
+        return cls(store, device, founding.model, founding.tail, _moved(backbone, device))
 
     @classmethod
     def open(cls, path: Path, model: nn.Module | None, tail: nn.Module | None, device: str) -> Contents:
         """Of a bank that is there. Its model is checked at once."""
         contents = cls(Store.open(path), device, model, tail)
-        if "backbone" in contents.manifest.facts:
+        if contents.founded:
             _ = contents.backbone
         return contents
 
@@ -88,7 +87,7 @@ class Contents:
     @property
     def founded(self) -> bool:
         """Whether the backbone is decided."""
-        return "backbone" in self.manifest.facts
+        return BACKBONE in self.manifest.facts
 
     @property
     def founding(self) -> Founding:
@@ -110,10 +109,24 @@ class Contents:
                 hint="Learn a task: hypertail learn FOLDER --bank BANK.",
             )
         if self._backbone is None:
-            said, ref = self.manifest.facts["backbone"], self.manifest.shared.get(BACKBONE)
+            said, ref = self.manifest.facts[BACKBONE], self.manifest.shared.get(BACKBONE)
+            if said["stored"] and ref is None:
+                raise self._without_model()
             tensors = None if ref is None else self.store.load(ref)[0]
             self._backbone = _moved(made_again(said, tensors, self._model, self._tail), self.device)
         return self._backbone
+
+    def _without_model(self) -> CheckpointError:
+        """The error for a bank that was left so by an older version, which wrote the model in a commit of its own."""
+        place, number = self.store.path, self.manifest.generation
+        repair = f"hypertail rollback {number} --bank {place} puts it right, if an earlier generation has the file."
+        anew = f"It holds no task: delete the directory {place} and make the bank again."
+        return CheckpointError(
+            f"model of the bank at '{place}'",
+            required="a file of it, which this bank keeps",
+            found=f"none in generation {number}",
+            hint=repair if self.manifest.log[-1].event != "create" else anew,
+        )
 
     @property
     def hyper(self) -> Hypernetwork | None:
@@ -149,7 +162,7 @@ class Contents:
 
     def readable(self, name: str) -> TaskRecord | None:
         """What is kept of a task; None where its file is damaged or missing."""
-        with contextlib.suppress(CheckpointError):
+        with contextlib.suppress(DamagedError):
             return self.record(name)
         return None
 
@@ -179,6 +192,10 @@ class Contents:
         self._server = None
         kept = {task.file.digest for task in self.manifest.tasks}
         self._records = {digest: record for digest, record in self._records.items() if digest in kept}
+        said = self.manifest.facts.get(BACKBONE, {})
+        if self._backbone is not None and said.get("digest") != self._backbone.digest:
+            # rolled back to where the model was still to be decided; another folder may have decided it since
+            self._backbone, self._hyper, self.compared = None, None, {}
 
     def certify(self, accuracies: Mapping[str, float], budget: float, *, anew: bool = True) -> Certificate:
         """Every task beside what was written when it was learned; not `anew` what this process has compared before."""
@@ -202,7 +219,7 @@ class Contents:
 
     def certificate(self, checks: tuple[TaskCheck, ...], budget: float) -> Certificate:
         """The checks with what they were made on."""
-        digest, said = self.backbone.digest, self.manifest.facts["backbone"]["digest"]
+        digest, said = self.backbone.digest, self.manifest.facts[BACKBONE]["digest"]
         machine = hardware(torch.device(self.device))
         software = {**versions(), "processor": str(machine.get("cpu", "")), "threads": str(torch.get_num_threads())}
         return Certificate(
@@ -217,8 +234,9 @@ class Contents:
         )
 
     def as_learned(self, task: TaskRef) -> bool:
-        """Whether every stored bit that answers for a task is that of the last entry of the log about it."""
-        own = [entry for entry in self.manifest.log if entry.facts.get("id") == task.id and "digest" in entry.facts]
+        """Whether every stored bit that answers for a task is that of the last entry about it that is in effect."""
+        entries = in_effect(self.manifest.log)
+        own = [entry for entry in entries if entry.facts.get("id") == task.id and "digest" in entry.facts]
         if not own:
             return False
         facts, shared = own[-1].facts, self.manifest.shared.get(HYPERNET)

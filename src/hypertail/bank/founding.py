@@ -55,7 +55,7 @@ class Founding:
         """From what `Bank.create` was given.
 
         Raises:
-            ConfigError: both a model and a source.
+            ConfigError: both a model and a source, or both a tail and a cut.
         """
         if model is not None and source is not None:
             raise ConfigError(
@@ -63,6 +63,13 @@ class Founding:
                 required="model= or trunk=",
                 found="both",
                 hint="Give a module by model=, or a source by trunk=.",
+            )
+        if tail is not None and cut is not None:
+            raise ConfigError(
+                "cut of a model that is given in two parts",
+                required="tail= or cut=",
+                found=f"both; cut='{cut}'",
+                hint="Leave out the cut: the two parts were cut by hand.",
             )
         return cls("given" if model is not None else source or SLIM, cut, model, tail, preprocessing)
 
@@ -78,7 +85,8 @@ class Founding:
             ConfigError: it cannot be cut there, or has no such source.
         """
         if self.model is not None:
-            return given_backbone(self.model, self.cut, tail=self.tail, preprocessing=self.preprocessing)
+            cut = None if self.tail is not None else self.cut
+            return given_backbone(self.model, cut, tail=self.tail, preprocessing=self.preprocessing)
         return load_backbone(self.source, cut=self.cut)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +99,13 @@ class Founding:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], model: nn.Module | None, tail: nn.Module | None) -> Founding:
-        """What `to_json` gave, with the modules given again."""
+        """What `to_json` gave, with the modules given again.
+
+        Raises:
+            ConfigError: a model was given, and is not given again.
+        """
+        if value["source"] == "given" and model is None:
+            raise _not_given("none")
         wanted = value["preprocessing"]
         preprocessing = None if wanted is None else Preprocessing.from_json(wanted)
         return cls(value["source"], value["cut"], model, tail, preprocessing)
@@ -128,15 +142,24 @@ def made_again(
     if said["stored"]:
         return _same(rebuild(dict(said), tensors or {}), said)
     if model is None:
-        raise ConfigError(
-            "model of this bank",
-            required="the model that it was made with, which the bank does not keep",
-            found="none",
-            hint="Give it again: Bank.open(path, model=model), or --model MODULE:FUNCTION.",
-        )
+        raise _not_given("none")
+    cut = str(said["cut"])
+    if tail is None and not cut:
+        raise _not_given("one part: it was given in two, trunk and tail")
     preprocessing = Preprocessing.from_json(said["preprocessing"])
-    cut = None if tail is not None else str(said["cut"])
-    return _same(given_backbone(model, cut, tail=tail, preprocessing=preprocessing), said)
+    backbone = given_backbone(model, None if tail is not None else cut, tail=tail, preprocessing=preprocessing)
+    # banks of older versions may name a cut beside a tail, where it had no effect
+    return _same(replace(backbone, cut=cut), said)
+
+
+def _not_given(found: str) -> ConfigError:
+    return ConfigError(
+        "model of this bank",
+        required="the model that it was made with, which the bank does not keep",
+        found=found,
+        hint="Give it again: Bank.open(path, model=model), with tail=tail if it was made with one; "
+        "or --model MODULE:FUNCTION.",
+    )
 
 
 def _same(backbone: Backbone, said: Mapping[str, Any]) -> Backbone:

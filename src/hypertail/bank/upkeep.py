@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from hypertail.bank.contents import HYPERNET, Contents
 from hypertail.bank.founding import SLIM
 from hypertail.bank.learning.consolidate import Consolidated, consolidated
 from hypertail.bank.serving import Server
-from hypertail.bank.store import FileRef, TaskRef
-from hypertail.bank.store.manifest import FILE_NAME
-from hypertail.errors import BudgetError, CheckpointError, ConfigError
+from hypertail.bank.store import FileRef, TaskRef, in_effect
+from hypertail.bank.store.layout import tasks_on_disk
+from hypertail.bank.store.reading import DamagedError
+from hypertail.errors import BudgetError, ConfigError
 from hypertail.hyper.generated import shared_parameters
 from hypertail.hyper.heads import ChannelHead
 from hypertail.hyper.hypernetwork import Hypernetwork
@@ -139,9 +140,10 @@ class Upkeep:
         """What in the bank learned from a task beside its own files."""
         log = self.contents.manifest.log
         reasons = []
-        first = next((entry for entry in log if entry.event in ("learn", "consolidate")), None)
-        trained = self.contents.manifest.facts["backbone"]["source"] == SLIM
-        if trained and first is not None and first.facts.get("id") == ref.id:
+        said = self.contents.manifest.facts["backbone"]
+        # banks of older versions do not name the task that founded them
+        learned = (entry.facts.get("id") for entry in in_effect(log) if entry.event == "learn")
+        if said["source"] == SLIM and said.get("founder", next(learned, ref.id)) == ref.id:
             reasons.append("the model below all tasks, which was trained on its images,")
         if self.contents.info(ref).method == HYPERNET:
             taught = [entry for entry in log if entry.facts.get("taught_shared") and entry.facts.get("id") == ref.id]
@@ -151,15 +153,14 @@ class Upkeep:
         return reasons
 
     def _files_of(self, number: int) -> list[FileRef]:
-        """All files of a task: those that lie there, by their name, and those that any readable generation has."""
-        store = self.contents.store
-        there = sorted((store.path / "files").glob(f"task-{number}-*.safetensors"))
-        found = {name: FileRef(name, "", 0) for name in (f"files/{place.name}" for place in there)}
-        found = {name: ref for name, ref in found.items() if FILE_NAME.fullmatch(name)}
+        """All files that any kept generation has of a task, and all that are there, as of one that is damaged."""
+        store, found = self.contents.store, dict[str, FileRef]()
         for generation in store.generations():
-            with suppress(CheckpointError):
+            with contextlib.suppress(DamagedError):
                 tasks = store.read(generation, None).tasks
                 found |= {task.file.name: task.file for task in tasks if task.id == number}
+        for name in (name for name, task in tasks_on_disk(store.path).items() if task == number):
+            found.setdefault(name, FileRef(name, "", 0))
         return list(found.values())
 
 

@@ -138,7 +138,8 @@ class Writer:
             return contents.backbone, dict(contents.manifest.shared)
         backbone, evidence = found_backbone(contents.founding, data, self.lessons, contents.device, self.progress)
         shared = {BACKBONE: change.put(BACKBONE, backbone.tensors(), {})} if backbone.stored else {}
-        change.facts = {"backbone": described(backbone)} | ({"cut": evidence} if evidence else {})
+        said = described(backbone) | {"founder": contents.manifest.next_id}
+        change.facts = {BACKBONE: said} | ({"cut": evidence} if evidence else {})
         return backbone, shared
 
     def _images(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hypertail.bank.store import Store, TaskRef, verify
-from hypertail.bank.store.store import KEPT
+from hypertail.bank.store.layout import KEPT
 from hypertail.errors import CheckpointError, ConfigError
 from support.commands import ENVIRONMENT
 from support.errors import refused
@@ -165,12 +165,14 @@ def contents_of(store: Store, name: str) -> float:
 @pytest.mark.parametrize("which", ["bank.json", "generations/000003.json"])
 def test_the_last_whole_generation_is_opened_with_a_notice(which: str, tmp_path: Path) -> None:
     store = filled(tmp_path / "bank")
+    newest = store.path / store.manifest.tasks[2].file.name
     (store.path / which).write_text("{}")
     again = Store.open(store.path)
     assert again.manifest.generation == (3 if which == "bank.json" else 2)
     assert which in again.notices[0]
     put(again, "d", 9.0)
     assert Store.open(store.path).notices == []
+    assert newest.exists(), "the damaged manifest may be mended, and it alone names this file"
 
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from hypertail.bank.store.manifest import FILE_NAME, Entry, FileRef, Manifest, TaskRef, digest_of, manifest_of
+from hypertail.bank.store.layout import KEPT, PART
+from hypertail.bank.store.manifest import FILE_NAME, Entry, FileRef, Manifest, TaskRef, digest_of
 from hypertail.errors import CheckpointError
 from hypertail.storage.atomic import SUFFIX
 from hypertail.storage.checkpoint import save_checkpoint
 
 if TYPE_CHECKING:
     from hypertail.bank.store.store import Store
-
-PART = re.compile(r"\..+\.[0-9a-f]{8}" + re.escape(SUFFIX))
-"""Files that a killed process left half written (`storage.atomic`)."""
 
 
 class Change:
@@ -76,6 +73,7 @@ class Change:
         shared: Mapping[str, FileRef] | None = None,
         facts: Mapping[str, Any] | None = None,
         erase: Iterable[FileRef] = (),
+        log: Iterable[Entry] = (),
     ) -> Manifest:
         """Make the next generation; what is not given stays.
 
@@ -87,20 +85,23 @@ class Change:
             shared: all shared files.
             facts: of the bank.
             erase: files to delete for good, also where an earlier generation has them.
+            log: of another generation; what the current one lacks of it is taken over.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         old = self.manifest
         listed = old.tasks if tasks is None else tuple(tasks)
         said = facts if facts is not None else self.facts if self.facts is not None else old.facts
         gone = [ref.name for ref in erase]
-        entry = Entry(old.generation + 1, now, event, task, dict(entry_facts or {}))
+        number = self.store.next_number
+        entry = Entry(number, now, event, task, dict(entry_facts or {}))
+        entries = {each.generation: each for each in (*log, *old.log, entry)}
         manifest = Manifest(
-            old.generation + 1,
+            number,
             dict(said),
             dict(old.shared if shared is None else shared),
             listed,
             max([old.next_id, *(each.id + 1 for each in listed)]),
-            (*old.log, entry),
+            tuple(entries[key] for key in sorted(entries)),
             (*old.erased, *gone),
         )
         self.store.write(manifest)
@@ -119,6 +120,8 @@ class Change:
             self.store.refresh()
         except (CheckpointError, OSError):
             return  # what is left is cleared at the next change
+        if self.store.passed_over is not None:
+            return  # the generation that cannot be read may be the one that was committed
         self._delete_later()
         kept = self.store.manifest.files()
         for place in self._put:
@@ -142,14 +145,14 @@ class Change:
         self._delete_unused()
 
     def _delete_later(self) -> None:
-        """Delete manifests of generations that never came to be."""
+        """Delete manifests of generations that never came to be; none that counted and is damaged."""
+        if self.store.passed_over is not None:
+            return
         for number in self.store.generations():
             if number > self.manifest.generation:
                 self._delete(self.store.place_of(number))
 
     def _prune(self) -> None:
-        from hypertail.bank.store.store import KEPT
-
         numbers = self.store.generations()
         for number in numbers[:-KEPT]:
             self._delete(self.store.place_of(number))
@@ -157,16 +160,18 @@ class Change:
             self._delete_unused()
 
     def _delete_unused(self) -> None:
-        """Delete files of ours that no kept generation has; none at all while a manifest cannot be read."""
+        """Delete files of ours that no kept generation has; none at all while a manifest is lost or damaged."""
+        numbers = self.store.generations()
+        if self.store.passed_over is not None or numbers[-1] - numbers[0] >= len(numbers):
+            return
         names = (f"files/{child.name}" for child in (self.store.path / "files").iterdir())
         unused = {name for name in names if FILE_NAME.fullmatch(name)} - set(self.manifest.files())
-        for number in reversed(self.store.generations()):
+        for number in reversed(numbers):
             if not unused:  # as where tasks were learned and nothing else; manifests are long
                 return
             try:
-                text = self.store.place_of(number).read_text(encoding="utf-8").partition("\n")[2]
-                unused -= set(manifest_of(text, str(number)).files())
-            except (OSError, UnicodeDecodeError, CheckpointError):
+                unused -= set(self.store.read(number, None).files())
+            except CheckpointError:
                 return
         for name in unused:
             self._delete(self.store.path / name)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from hypertail.bank.store.reading import check_no_link
 from hypertail.errors import ConfigError
 
 PAUSE = 0.05
@@ -25,9 +26,11 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
 
     Raises:
         ConfigError: another process holds it; its id is named.
-        OSError: the file cannot be written.
+        CheckpointError: the file is a link.
+        OSError: it cannot be written.
     """
-    with path.open("a+b") as file:
+    check_no_link(path)
+    with open(path, "a+b", opener=_opened) as file:
         until = time.monotonic() + wait
         while not _taken(file):
             if time.monotonic() >= until:
@@ -49,6 +52,10 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 file.truncate(0)
             _let_go(file)
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _taken(file: IO[bytes]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ FORMAT, VERSION = "hypertail-bank", 1
 
 FILE_NAME = re.compile(r"files/[a-z0-9][a-z0-9-]*-[0-9a-f]{12}\.safetensors")
 """Names of files that a bank writes; no other is read or deleted."""
+
+BACKBONE = "backbone"
+"""Name of the shared file that holds the model, where a bank keeps it, and of what the facts say of it."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,26 @@ class Manifest:
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, allow_nan=False, indent=0)
 
 
+def in_effect(log: Sequence[Entry]) -> list[Entry]:
+    """The changes that made what is there, oldest first: without those that a rollback undid, and without rollbacks.
+
+    Args:
+        log: of a manifest. Where a rollback does not say to which generation, nothing is known to be in effect.
+    """
+    found: list[Entry] = []
+    last = log[-1].generation if log else 0
+    for entry in reversed(log):
+        if entry.generation > last:
+            continue
+        if entry.event != "rollback":
+            found.append(entry)
+        elif isinstance(entry.facts.get("to"), int):
+            last = entry.facts["to"]
+        else:
+            return []
+    return found[::-1]
+
+
 def digest_of(content: bytes) -> str:
     """BLAKE2b of 128 bits, in hexadecimal."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -123,7 +146,7 @@ def manifest_of(text: str, place: str) -> Manifest:
             tuple(TaskRef(int(task["id"]), str(task["name"]), _file(task["file"])) for task in value["tasks"]),
             int(value["next_id"]),
             tuple(_entry(entry) for entry in value["log"]),
-            tuple(str(name) for name in value.get("erased", ())),
+            tuple(_file_name(name) for name in value.get("erased", ())),
         )
     except (JsonError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
@@ -147,10 +170,14 @@ def _check_version(value: Mapping[str, Any], place: str) -> None:
 
 
 def _file(value: Mapping[str, Any]) -> FileRef:
-    name = str(value["name"])
+    return FileRef(_file_name(value["name"]), str(value["digest"]), int(value["nbytes"]))
+
+
+def _file_name(value: object) -> str:
+    name = str(value)
     if FILE_NAME.fullmatch(name) is None:
         raise ValueError(f"a file name that no bank gives, {name[:80]!r}")
-    return FileRef(name, str(value["digest"]), int(value["nbytes"]))
+    return name
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:

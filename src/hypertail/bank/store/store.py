@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from hypertail.bank.store.change import PART, Change
+from hypertail.bank.store.change import Change
+from hypertail.bank.store.layout import FILES, GENERATIONS, LOCK, NUMBER, POINTER, check_free, tasks_on_disk
 from hypertail.bank.store.lock import exclusive
-from hypertail.bank.store.manifest import FORMAT, VERSION, Entry, FileRef, Manifest, digest_of, manifest_of
+from hypertail.bank.store.manifest import BACKBONE, FORMAT, VERSION, Entry, FileRef, Manifest, digest_of, manifest_of
+from hypertail.bank.store.reading import DamagedError, check_no_link, content_of, damaged
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.storage.atomic import write_text
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.storage.jsonfile import JsonError, parse_json
-
-POINTER, GENERATIONS, FILES, LOCK = "bank.json", "generations", "files", "lock"
-KEPT = 50
-"""Generations whose manifests are kept."""
-NUMBER = re.compile(r"(\d{6,})\.json")
 
 
 class Store:
@@ -37,32 +34,41 @@ class Store:
         manifest: of the generation that is open.
         digest: of that manifest.
         notices: what a reader should know, a sentence each.
+        passed_over: None, or where an earlier generation was opened in the place of a damaged one, the highest number
+            that a damaged one may have. They stay as they are, for whoever can mend them.
     """
+
+    passed_over: int | None = None
 
     def __init__(self, path: Path, manifest: Manifest, digest: str, notices: list[str]) -> None:
         self.path, self.manifest, self.digest, self.notices = path, manifest, digest, notices
 
     @classmethod
-    def create(cls, path: Path, facts: dict[str, Any]) -> Store:
+    def create(
+        cls, path: Path, facts: dict[str, Any], shared: Mapping[str, Mapping[str, Tensor]] | None = None
+    ) -> Store:
         """A new bank without tasks.
+
+        Args:
+            path: of its directory.
+            facts: of the bank.
+            shared: name -> tensors of each file that it begins with.
 
         Raises:
             ConfigError: something is there already.
-            OSError: it cannot be written.
+            CheckpointError: a file cannot be written.
+            OSError: the directory cannot be written.
         """
         path = Path(path).expanduser()
-        if path.exists() and not _is_unfinished(path):
-            raise ConfigError(
-                f"directory of a new bank '{path}'",
-                required="a path where nothing is yet, or an empty directory",
-                found="a bank" if (path / POINTER).is_file() else "other files",
-                hint="Open the bank that is there (Bank.open), or give another path.",
-            )
+        check_free(path)
         for folder in (path / GENERATIONS, path / FILES):
             folder.mkdir(parents=True, exist_ok=True)
         store = cls(path, Manifest(0, facts, {}, (), 0, (Entry(0, now(), "create", None, {}),)), "", [])
         with exclusive(path / LOCK, 0.0):
-            store.write(store.manifest)
+            check_free(path)  # another process may have been faster
+            change = Change(store)
+            refs = {name: change.put(name, tensors, {}) for name, tensors in (shared or {}).items()}
+            store.write(replace(store.manifest, shared=refs))
         return store
 
     @classmethod
@@ -83,14 +89,8 @@ class Store:
                 found="another directory" if path.is_dir() else "a file" if path.exists() else "nothing there",
                 hint="Check the path; hypertail learn FOLDER --bank BANK makes a new one.",
             )
-        for place in (path / POINTER, path / GENERATIONS, path / FILES):
-            if place.is_symlink():
-                raise CheckpointError(
-                    f"bank '{path}'",
-                    required="files and folders of its own",
-                    found=f"a link, {place.name}",
-                    hint="Copy what the link leads to in its place.",
-                )
+        for name in (POINTER, GENERATIONS, FILES, LOCK):
+            check_no_link(path / name)
         store = cls(path, Manifest(0, {}, {}, (), 0, ()), "", [])
         store.refresh()
         return store
@@ -99,37 +99,48 @@ class Store:
         """Look at the current generation, which another process may have written.
 
         Raises:
-            CheckpointError: no generation is whole, or the bank is of a newer version.
+            CheckpointError: no generation is whole, one cannot be read just now, or the bank is of a newer version.
         """
+        number = 0
         try:
             number, digest = self.pointer()
-            self.manifest, self.digest = self.read(number, digest), digest
-        except _DamagedError as error:
-            self._fall_back(error)
+            self.manifest, self.digest, self.passed_over = self.read(number, digest), digest, None
+        except DamagedError as error:
+            self._fall_back(error, number)
 
-    def _fall_back(self, error: CheckpointError) -> None:
-        for number in reversed(self.generations()):
-            with contextlib.suppress(_DamagedError):
+    def _fall_back(self, error: DamagedError, current: int) -> None:
+        """Open the last whole generation; an id that a damaged one may have given to a task is not given again."""
+        numbers = self.generations()
+        for number in reversed(numbers):
+            with contextlib.suppress(DamagedError):
                 manifest = self.read(number, None)
                 if all((self.path / name).is_file() for name in manifest.files()):
-                    self.manifest, self.digest = manifest, digest_of(manifest.to_text().encode())
+                    ids = tasks_on_disk(self.path).values()
+                    self.digest = digest_of(manifest.to_text().encode())
+                    self.manifest = replace(manifest, next_id=max([manifest.next_id, *(each + 1 for each in ids)]))
+                    self.passed_over = max(current, numbers[-1])
                     self.notices.append(f"{error.problem} is damaged; generation {number} was opened instead")
                     return
         raise error
+
+    @property
+    def next_number(self) -> int:
+        """Of the next generation."""
+        return 1 + (self.manifest.generation if self.passed_over is None else self.passed_over)
 
     def pointer(self) -> tuple[int, str]:
         """Number of the current generation, and the digest of its manifest.
 
         Raises:
-            CheckpointError: the pointer is damaged, or the bank is of a newer version.
+            CheckpointError: the pointer is damaged or cannot be read, or the bank is of a newer version.
         """
         place = self.path / POINTER
         try:
-            value = parse_json(place.read_text(encoding="utf-8"))
+            value = parse_json(content_of(place).decode())
             if not isinstance(value, dict) or value.get("format") != FORMAT:
-                raise _damaged(str(place), f"no format {FORMAT}")
+                raise damaged(place, f"no format {FORMAT}")
             if not isinstance(value.get("version"), int):
-                raise _damaged(str(place), "no version")
+                raise damaged(place, "no version")
             if value["version"] > VERSION:
                 raise CheckpointError(
                     f"bank '{self.path}' is too new",
@@ -138,8 +149,8 @@ class Store:
                     hint="Upgrade hypertail: pip install -U hypertail.",
                 )
             return int(value["generation"]), str(value["manifest"])
-        except (JsonError, KeyError, TypeError, ValueError, OSError) as error:
-            raise _damaged(str(place), str(error)) from error
+        except (JsonError, KeyError, TypeError, ValueError) as error:
+            raise damaged(place, str(error)) from error
 
     def place_of(self, generation: int) -> Path:
         """Of the manifest of a generation."""
@@ -149,23 +160,19 @@ class Store:
         """The manifest of a generation, checked by its digest where that is known.
 
         Raises:
-            CheckpointError: it is missing or damaged.
+            CheckpointError: it is missing, damaged or cannot be read.
         """
         place = self.place_of(generation)
-        try:
-            content = place.read_bytes()
-        except OSError as error:
-            raise _damaged(str(place), error.strerror or str(error)) from error
-        sealed, _, text = content.partition(b"\n")
+        sealed, _, text = content_of(place).partition(b"\n")
         found = digest_of(text)
         if sealed.decode(errors="replace") != found or (digest is not None and digest != found):
-            raise _damaged(str(place), "other bytes than were written, by their digest")
+            raise damaged(place, "other bytes than were written, by their digest")
         try:
             manifest = manifest_of(text.decode(), str(place))
         except UnicodeDecodeError as error:
-            raise _damaged(str(place), str(error)) from error
+            raise damaged(place, str(error)) from error
         if manifest.generation != generation:
-            raise _damaged(str(place), f"generation {manifest.generation}")
+            raise damaged(place, f"generation {manifest.generation}")
         return manifest
 
     def write(self, manifest: Manifest) -> None:
@@ -175,22 +182,38 @@ class Store:
         write_text(self.place_of(manifest.generation), f"{digest}\n{text}")
         pointer = {"format": FORMAT, "version": VERSION, "generation": manifest.generation, "manifest": digest}
         write_text(self.path / POINTER, json.dumps(pointer))
-        self.manifest, self.digest = manifest, digest
+        self.manifest, self.digest, self.passed_over = manifest, digest, None
 
     def load(self, ref: FileRef) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and facts of a file, whose every byte is checked.
 
         Raises:
-            CheckpointError: it is missing or damaged.
+            CheckpointError: it is missing, damaged or cannot be read.
         """
         place = self.path / ref.name
         try:
-            content = b"" if place.is_symlink() else place.read_bytes()
-        except OSError as error:
-            raise _damaged(str(place), error.strerror or str(error)) from error
+            content = content_of(place)
+        except DamagedError as error:
+            moved_on = self._moved_on(ref.name)
+            if moved_on is None:
+                raise
+            raise moved_on from error
         if digest_of(content) != ref.digest:
-            raise _damaged(str(place), "other bytes than were written, by their digest")
+            raise damaged(place, "other bytes than were written, by their digest")
         return load_checkpoint(place)
+
+    def _moved_on(self, name: str) -> CheckpointError | None:
+        """The error for a file that is missing because another process has changed the bank."""
+        with contextlib.suppress(CheckpointError):
+            number, digest = self.pointer()
+            if digest != self.digest and name not in self.read(number, digest).files():
+                return CheckpointError(
+                    f"bank '{self.path}' has changed meanwhile",
+                    required=f"the files of generation {self.manifest.generation}, which is open here",
+                    found=f"generation {number}, and no {name} any more",
+                    hint="Look at the last generation: bank.refresh(), or open the bank again.",
+                )
+        return None
 
     def generations(self) -> list[int]:
         """Numbers of the generations whose manifests are there, oldest first."""
@@ -246,37 +269,24 @@ class Store:
                     found=f"one with {', '.join(gone)}, forgotten since",
                     hint="What was forgotten is gone for good; choose a later generation.",
                 )
+            shared = {**self._kept_backbone(old), **old.shared}
+            to = {"to": generation}
+            # a generation that was damaged, and mended, has entries of its own
             return change.commit(
-                "rollback", entry_facts={"to": generation}, tasks=old.tasks, shared=old.shared, facts=old.facts
+                "rollback", entry_facts=to, tasks=old.tasks, shared=shared, facts=old.facts, log=old.log
             )
 
-
-def _is_unfinished(path: Path) -> bool:
-    """Whether a directory holds no more than a process leaves that was killed while it made a bank there."""
-    first = f"{0:06d}.json"
-    if not path.is_dir() or (path / POINTER).exists():
-        return False
-    for child in path.iterdir():
-        if child.name in (GENERATIONS, FILES) and child.is_dir() and not child.is_symlink():
-            known = (first,) if child.name == GENERATIONS else ()
-            if not all(part.name in known or PART.fullmatch(part.name) for part in child.iterdir()):
-                return False
-        elif child.name != LOCK and not PART.fullmatch(child.name):
-            return False
-    return True
-
-
-class _DamagedError(CheckpointError):
-    """A manifest that is missing or damaged: another generation may be whole."""
-
-
-def _damaged(place: str, found: str) -> CheckpointError:
-    return _DamagedError(
-        f"file {place} of the bank",
-        required="the bytes that were written",
-        found=found,
-        hint="hypertail verify --bank BANK says what still works; hypertail rollback goes to an earlier generation.",
-    )
+    def _kept_backbone(self, old: Manifest) -> dict[str, FileRef]:
+        """The file of the model of a generation that was made before that file was, and could not be opened."""
+        said = old.facts.get(BACKBONE, {})
+        if said.get("stored") and BACKBONE not in old.shared:
+            for number in reversed(self.generations()):
+                with contextlib.suppress(CheckpointError):
+                    other = self.read(number, None)
+                    same = other.facts.get(BACKBONE, {}).get("digest") == said["digest"]
+                    if same and BACKBONE in other.shared:
+                        return {BACKBONE: other.shared[BACKBONE]}
+        return {}
 
 
 def now() -> str:

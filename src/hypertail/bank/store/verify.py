@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hypertail.bank.store.layout import FILES, GENERATIONS, LOCK, NUMBER, POINTER
 from hypertail.bank.store.manifest import FILE_NAME, Manifest, digest_of
-from hypertail.bank.store.store import FILES, GENERATIONS, LOCK, NUMBER, POINTER, Store
+from hypertail.bank.store.reading import content_of
+from hypertail.bank.store.store import Store
 from hypertail.errors import CheckpointError
 
 
@@ -93,9 +95,9 @@ def verify(store: Store) -> Report:
             continue
         place = store.path / name
         try:
-            content = place.read_bytes()
-        except OSError as error:
-            what = error.strerror or str(error)
+            content = content_of(place)
+        except CheckpointError as error:
+            what = error.found
         else:
             files, nbytes = files + 1, nbytes + len(content)
             what = "" if digest_of(content) == ref.digest else "other bytes than were written, by their digest"
