@@ -33,6 +33,7 @@ from hypertail.hyper.generated import GeneratedWeights
 from hypertail.nets.compact import halved
 from hypertail.nets.task_tail import TaskTail
 from hypertail.nets.tensors import nbytes
+from hypertail.streams.sources.depth import scaling_to_json
 from hypertail.training.loop import Progress, silent
 
 
@@ -109,7 +110,9 @@ class Writer:
             contents.refresh()
             backbone, ref, record = contents.backbone, contents.ref(name), contents.record(name)
             bad = self.lessons.on_bad_image
-            images = open_images(data, backbone.preprocessing, least_classes=1, on_bad_image=bad)
+            images = open_images(
+                data, backbone.preprocessing, least_classes=1, on_bad_image=bad, scaling=record.scaling
+            )
             known = len([label for label in images.classes if label in record.classes])
             train, held = (images, None) if known < len(images.classes) else self._held_out(name, images)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
@@ -145,7 +148,9 @@ class Writer:
         bad = self.lessons.on_bad_image
         images = open_images(data, backbone.preprocessing, on_bad_image=bad)
         if validation is not None:
-            return images, open_images(validation, backbone.preprocessing, classes=images.classes, on_bad_image=bad)
+            classes, scaling = images.classes, images.scaling
+            given = open_images(validation, backbone.preprocessing, classes=classes, on_bad_image=bad, scaling=scaling)
+            return images, given
         return self._held_out(name, images)
 
     def _held_out(self, name: str, images: TaskImages) -> tuple[TaskImages, TaskImages | None]:
@@ -189,6 +194,7 @@ class Writer:
             "when": now(),
             "lessons": self.lessons.to_json(),
             "software": own_version(),
+            **({"scaling": scaling_to_json(images.scaling)} if images.scaling else {}),
         }
 
     def _put_shared(
