@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import torch
 from PIL import Image
 
 import hypertail as ht
+from hypertail.bank.learning.task import evenly
 from hypertail.bank.methods.catalogue import METHODS
+from hypertail.bank.record import TaskRecord
 from hypertail.errors import BudgetError, CheckpointError, ConfigError, DataError
 from support.banks import COLD, PIXELS, WARM, answers, folder, new_bank, pictures, resnet, transformer, two_tasks
 from support.errors import refused
@@ -145,6 +148,51 @@ def test_more_images_of_a_class_keep_the_others(tmp_path: Path) -> None:
     assert bank.tasks["warm"].classes == tuple(sorted(WARM))
     assert learned.images == bank.tasks["warm"].images == 36 + 16
     assert bank.evaluate("warm", pictures(WARM, 20, seed=8)) > 0.85
+
+
+def test_extend_and_evaluate_take_a_dataset_of_one_class(tmp_path: Path) -> None:
+    import datasets
+
+    bank = new_bank(tmp_path / "bank")
+    bank.learn("warm", pictures(WARM, 8), epochs=2, method="head")
+    rows = [Image.fromarray(each.permute(1, 2, 0).contiguous().numpy()) for each in pictures(("blue",), 4)[0]]
+    features = datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
+    data = datasets.Dataset.from_dict({"image": rows, "label": ["blue"] * 4}, features=features)
+    bank.extend("warm", data)
+    assert bank.tasks["warm"].classes == (*sorted(WARM), "blue")
+    assert 0 <= bank.evaluate("warm", data) <= 1
+
+
+def test_kept_probes_are_of_all_classes(tmp_path: Path) -> None:
+    bank = new_bank(tmp_path / "bank")
+    bank.learn("warm", pictures(WARM, 16), epochs=30, method="head", hold_out=0.25, keep_probes=6)
+    probes = bank._contents.record("warm").probes
+    assert probes["features"].shape[0] == 6
+    assert probes["answers"].argmax(1).bincount().tolist() == [2, 2, 2]
+    assert bank.certify().passed
+
+
+def test_rows_are_drawn_evenly_of_all_classes() -> None:
+    labels = torch.tensor([0] * 9 + [1] * 2 + [2] * 5)
+    rows = evenly(labels, ("a", "b", "c"), 8, 0)
+    assert labels[rows].bincount().tolist() == [3, 2, 3]
+    assert rows.unique().numel() == 8
+    assert sorted(evenly(labels, ("a", "b", "c"), 100, 0).tolist()) == list(range(16))
+    assert evenly(labels, ("a", "b", "c"), 8, 1).tolist() != rows.tolist()
+    # a class does not depend on the others
+    assert set(evenly(labels[:9], ("a",), 3, 0).tolist()) == {row for row in rows.tolist() if row < 9}
+
+
+def test_counts_of_images_are_kept_exactly(tmp_path: Path) -> None:
+    bank = new_bank(tmp_path / "bank")
+    bank.learn("warm", pictures(WARM, 4), epochs=1, method="head")
+    record = bank._contents.record("warm")
+    many = replace(record, hidden={**record.hidden, "counts": torch.tensor([2049.0, 50001.0, 3.0])})
+    again = TaskRecord.from_file(*many.to_file())
+    assert again.hidden["counts"].tolist() == [2049, 50001, 3]
+    tensors, facts = many.to_file()
+    tensors["hidden.counts"] = torch.tensor([2048, 12, 3], dtype=torch.float16)
+    assert TaskRecord.from_file(tensors, facts).hidden["counts"].dtype == torch.float32
 
 
 def test_origin_is_what_was_asked_for_and_then_what_was_decided(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from PIL import Image
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import cross_val_predict, cross_val_score
 
 import hypertail as ht
 from hypertail.errors import ConfigError
@@ -61,6 +64,25 @@ def test_parameters_are_those_of_scikit_learn() -> None:
     assert clone(model.set_params(method="head"), safe=False).method == "head"
     with refused(ConfigError, problem="'metod'"):
         model.set_params(metod="head")
+
+
+def test_scikit_learn_splits_and_scores_it() -> None:
+    images, labels = arrays(("red", "green"), 8)
+    model = classifier().set_params(method="head")
+    assert is_classifier(model)
+    assert cross_val_score(model, images, labels, cv=2).tolist() == [1, 1]
+    pictured = [Image.fromarray(image.transpose(1, 2, 0)) for image in images]
+    assert cross_val_predict(model, pictured, labels, cv=2, method="predict_proba").shape == (16, 2)
+
+
+def test_labels_with_bytes_that_are_no_text() -> None:
+    images, labels = arrays(("red", "green"), 8)
+    odd = np.where(labels == "red", os.fsdecode(b"caf\xe9"), "b")
+    model = classifier().set_params(method="head").fit(images, odd)
+    assert model.predict(images).tolist() == odd.tolist()
+    np.testing.assert_allclose(model.predict_proba(images).sum(1), 1)
+    model.partial_fit(images, odd)
+    assert list(model.bank_.tasks) == ["task 1"]
 
 
 def test_a_temporary_bank_goes_with_its_object() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import torch
 
 from hypertail.bank.contents import Contents
-from hypertail.bank.images.opening import pixel_batches, single
+from hypertail.bank.images.opening import open_images
+from hypertail.bank.images.pixels import pixel_batches, single
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.prediction import Prediction
 from hypertail.errors import ConfigError, DataError
+from hypertail.streams.sources.depth import Rule, Scaling
 
 
 def predict(
@@ -23,7 +26,8 @@ def predict(
         if name is not None:
             contents.ref(name)
     answers: list[Prediction] = []
-    for pixels, paths in pixel_batches(images, contents.backbone.preprocessing, batch_size):
+    scaling = _scaling(contents, task if isinstance(task, str) else told)
+    for pixels, paths in pixel_batches(images, contents.backbone.preprocessing, batch_size, scaling):
         start = len(answers)
         if isinstance(task, str) or told is None:
             of_batch: list[str | None] = [task if isinstance(task, str) else None] * len(pixels)
@@ -40,8 +44,39 @@ def predict(
 def probabilities(contents: Contents, images: object, batch_size: int = 64) -> Iterator[list[dict[str, float]]]:
     """For each image of a batch the probability of every label, over all tasks."""
     check_taught(contents)
-    for pixels, _ in pixel_batches(images, contents.backbone.preprocessing, batch_size):
+    scaling = _scaling(contents, None)
+    for pixels, _ in pixel_batches(images, contents.backbone.preprocessing, batch_size, scaling):
         yield contents.server.probabilities(pixels)
+
+
+def _scaling(contents: Contents, task: str | Sequence[str | None] | None) -> Callable[[int], Scaling]:
+    """How the image of a row is scaled, if it has more than 8 bits: as what its task learned from was.
+
+    Where the task is not told, that is the first task that learned from such images.
+    """
+
+    @cache
+    def first() -> Scaling:
+        found: dict[bool, Rule] = {}
+        for name in contents.server.names:
+            found = {**contents.record(name).scaling, **found}
+        return found
+
+    def of_row(row: int) -> Scaling:
+        told = task
+        if task is not None and not isinstance(task, str):
+            told = task[row] if row < len(task) else None
+        return contents.record(told).scaling if isinstance(told, str) else first()
+
+    return of_row
+
+
+def evaluate(contents: Contents, name: str, data: object) -> float:
+    """Accuracy on test data (`Bank.evaluate`)."""
+    contents.ref(name)
+    scaling = contents.record(name).scaling
+    images = open_images(data, contents.backbone.preprocessing, least_classes=1, scaling=scaling)
+    return accuracy(contents, name, images.test or images)
 
 
 def accuracy(contents: Contents, name: str, images: TaskImages) -> float:

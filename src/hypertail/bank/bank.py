@@ -15,7 +15,6 @@ from hypertail.bank.certificate.certificate import Certificate
 from hypertail.bank.contents import Contents
 from hypertail.bank.export import export_all, export_task
 from hypertail.bank.founding import Founding
-from hypertail.bank.images.opening import open_images
 from hypertail.bank.learning.lesson import Schedule
 from hypertail.bank.learning.task import Augment, Lessons
 from hypertail.bank.prediction import Prediction
@@ -158,7 +157,7 @@ class Bank:
             augment: `none`, `crop`, or `crop-flip` where a mirrored image is of the same class.
             views: augmented views of each image.
             hold_out: share of each class to hold out where there is no `validation`.
-            keep_probes: keep trunk features of so many held-out images, for certificates.
+            keep_probes: keep trunk features of so many held-out images, drawn evenly of all classes, for certificates.
             on_bad_image: with an image that cannot be read: end with an `error`, or `skip` and list it.
             seed: of all that is random.
             progress: shown to the user.
@@ -211,7 +210,8 @@ class Bank:
         """Answers for images; one for one image, a list for several.
 
         Args:
-            images: a path, a PIL image, a tensor or array; or several of them, or a folder.
+            images: a path, a PIL image, an array or a tensor (h, w), (c, h, w) with c 1 or 3, (h, w, c) with c 1, 3 or
+                4 for alpha; or several of them, the first axis of an array counting them; or a folder.
             task: the task of all of them, or of each; None where it is to be inferred.
             batch_size: images that go through the model together.
 
@@ -228,9 +228,7 @@ class Bank:
             name: of the task.
             data: as for `learn`, with class names of the task; of a folder with `train/` and `test/` the latter.
         """
-        self._contents.ref(name)
-        images = open_images(data, self.backbone.preprocessing, least_classes=1)
-        return answering.accuracy(self._contents, name, images.test or images)
+        return answering.evaluate(self._contents, name, data)
 
     def probabilities(self, images: object) -> Iterator[list[dict[str, float]]]:
         """For each image of a batch the probability of every label over all tasks, the task being inferred."""

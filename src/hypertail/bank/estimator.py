@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import nn
 
 from hypertail.bank.bank import Bank
+from hypertail.bank.images.labels import class_name
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.errors import ConfigError
 
@@ -43,6 +44,9 @@ class BankClassifier:
         >>> classifier.classes_.tolist(), classifier.predict(rows[:3]).shape
         (['a', 'b'], (3,))
     """
+
+    _estimator_type = "classifier"
+    """What scikit-learn before 1.6 asks for."""
 
     def __init__(
         self,
@@ -87,6 +91,9 @@ class BankClassifier:
         Args:
             images: (n, h, w, 3), (n, 3, h, w) or (n, h, w), uint8 or 0..1; or a list of PIL images or paths.
             labels: (n,), whole numbers or text.
+
+        Raises:
+            DataError: images or labels that cannot be used.
         """
         if self.path is None:
             place = Path(tempfile.mkdtemp(prefix="hypertail-bank-"))
@@ -123,7 +130,7 @@ class BankClassifier:
             )
         fresh = [value for value in dict.fromkeys(values.tolist()) if value not in self._labels]
         for name, info in self.bank_.tasks.items():
-            known = [value for value in self._labels if str(value) in info.classes]
+            known = [value for value in self._labels if class_name(value) in info.classes]
             self._extend(name, images, values, known)
         if len(fresh) == 1 and self.bank_.tasks:
             self._extend(next(reversed(self.bank_.tasks)), images, values, fresh)
@@ -151,7 +158,7 @@ class BankClassifier:
 
     def predict_proba(self, images: Any) -> npt.NDArray[np.float64]:
         """Probabilities (n, classes), in the order of `classes_`: of the task, times those of its classes."""
-        order = {str(label): column for column, label in enumerate(self.classes_)}
+        order = {class_name(label): column for column, label in enumerate(self.classes_)}
         rows = [
             np.array([[row.get(name, 0.0) for name in order] for row in part])
             for part in self.bank_.probabilities(images)
@@ -162,6 +169,13 @@ class BankClassifier:
         """Share of images whose label is predicted."""
         return float((self.predict(images) == np.asarray(labels)).mean())
 
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn (1.6 and later) asks of an estimator before it splits data or scores."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        images = InputTags(two_d_array=False, three_d_array=True)
+        return Tags("classifier", TargetTags(required=True), classifier_tags=ClassifierTags(), input_tags=images)
+
     def _extend(self, name: str, images: Any, values: Labels, labels: list[Any]) -> None:
         rows = np.isin(values, labels) if labels else np.zeros(len(values), dtype=bool)
         if rows.any():
@@ -170,4 +184,4 @@ class BankClassifier:
 
 def _chosen(images: Any, values: Labels, rows: npt.NDArray[np.bool_]) -> tuple[Any, list[str]]:
     some = images[rows] if isinstance(images, np.ndarray) else [images[row] for row in np.flatnonzero(rows)]
-    return some, [str(value) for value in values[rows]]
+    return some, [class_name(value) for value in values[rows]]

@@ -13,6 +13,7 @@ from hypertail.errors import CheckpointError
 from hypertail.nets.compact import halved
 from hypertail.nets.moments import Moments, packed, unpacked
 from hypertail.nets.tensors import nbytes
+from hypertail.streams.sources.depth import Rule, scaling_from_json
 
 PARTS = ("tail", "statistics", "moments", "hidden", "probes")
 
@@ -54,6 +55,11 @@ class TaskRecord:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def scaling(self) -> dict[bool, Rule]:
+        """How images of more than 8 bits were scaled; empty where there were none, and in older files."""
+        return scaling_from_json(self.facts.get("scaling", {}))
+
+    @property
     def answering(self) -> int:
         """Bytes that the task answers with, as they are stored."""
         return nbytes((halved(self.weights), halved(self.head), *self.statistics.values()))
@@ -64,7 +70,8 @@ class TaskRecord:
             "tail": {"weights": halved(self.weights), "head": halved(self.head)},
             "statistics": self.statistics,
             "moments": packed(self.moments),
-            "hidden": {name: halved(value) for name, value in self.hidden.items()},
+            # counts are exact: half precision has no odd number above 2048
+            "hidden": {name: value if name == "counts" else halved(value) for name, value in self.hidden.items()},
             "probes": self.probes,
         }
         tensors = {f"{part}.{name}": value.cpu() for part, of in parts.items() for name, value in of.items()}
@@ -91,6 +98,7 @@ class TaskRecord:
             for joined, value in tensors.items():
                 part, _, name = joined.partition(".")
                 parts[part][name] = value.float() if value.dtype == torch.float16 else value
+            scaling_from_json(facts["facts"].get("scaling", {}))
             return cls(
                 str(facts["name"]),
                 tuple(str(name) for name in facts["classes"]),

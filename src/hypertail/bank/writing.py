@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from hypertail.bank.learning.task import Lessons, Material, accuracy_of, held_ou
 from hypertail.bank.methods.catalogue import AUTO, METHODS, check_method, make_method, tail_of
 from hypertail.bank.methods.hypernet import HypernetMethod
 from hypertail.bank.methods.method import Method
+from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
 from hypertail.bank.store import Change, FileRef, TaskRef
@@ -34,6 +36,7 @@ from hypertail.hyper.generated import GeneratedWeights
 from hypertail.nets.compact import halved
 from hypertail.nets.task_tail import TaskTail
 from hypertail.nets.tensors import nbytes
+from hypertail.streams.sources.depth import scaling_to_json
 from hypertail.training.loop import Progress, silent
 
 
@@ -88,8 +91,8 @@ class Writer:
             check_name(name, contents)
             check_method(method, options)
             check_range("budget", budget, 0, 1)
-            backbone, shared = self._backbone(change, data)
-            train, held = self._images(name, data, validation, backbone)
+            backbone, shared = self._backbone(change, data, validation)
+            train, held = self._images(data, validation, backbone.preprocessing)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
             candidate, verdict = self._learned(method, options, material, backbone)
             facts = self._facts(train, started)
@@ -111,9 +114,11 @@ class Writer:
             contents.refresh()
             backbone, ref, record = contents.backbone, contents.ref(name), contents.record(name)
             bad = self.lessons.on_bad_image
-            images = open_images(data, backbone.preprocessing, least_classes=1, on_bad_image=bad)
+            images = open_images(
+                data, backbone.preprocessing, least_classes=1, on_bad_image=bad, scaling=record.scaling
+            )
             known = len([label for label in images.classes if label in record.classes])
-            train, held = (images, None) if known < len(images.classes) else self._held_out(name, images)
+            train, held = (images, None) if known < len(images.classes) else self._held_out(images)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
             tail = tail_of(record, backbone, contents.hyper).to(contents.device)
             facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(images)}
@@ -131,27 +136,35 @@ class Writer:
             probes["answers"] = tail(probes["features"].to(self.contents.device)).cpu()
         return probes
 
-    def _backbone(self, change: Change, data: object) -> tuple[Backbone, dict[str, FileRef]]:
-        """The backbone, and shared files with it where this folder decides it."""
+    def _backbone(self, change: Change, data: object, validation: object) -> tuple[Backbone, dict[str, FileRef]]:
+        """The backbone, and shared files with it where this folder decides it, by what the task learns from alone."""
         contents = self.contents
         if contents.founded:
             return contents.backbone, dict(contents.manifest.shared)
-        backbone, evidence = found_backbone(contents.founding, data, self.lessons, contents.device, self.progress)
+        opened = partial(self._training, data, validation)
+        backbone, evidence = found_backbone(contents.founding, opened, self.lessons, contents.device, self.progress)
         shared = {BACKBONE: change.put(BACKBONE, backbone.tensors(), {})} if backbone.stored else {}
         said = described(backbone) | {"founder": contents.manifest.next_id}
         change.facts = {BACKBONE: said} | ({"cut": evidence} if evidence else {})
         return backbone, shared
 
     def _images(
-        self, name: str, data: object, validation: object, backbone: Backbone
+        self, data: object, validation: object, preprocessing: Preprocessing
     ) -> tuple[TaskImages, TaskImages | None]:
-        bad = self.lessons.on_bad_image
-        images = open_images(data, backbone.preprocessing, on_bad_image=bad)
+        train, held = self._training(data, validation, preprocessing)
         if validation is not None:
-            return images, open_images(validation, backbone.preprocessing, classes=images.classes, on_bad_image=bad)
-        return self._held_out(name, images)
+            bad, classes, scaling = self.lessons.on_bad_image, train.classes, train.scaling
+            held = open_images(validation, preprocessing, classes=classes, on_bad_image=bad, scaling=scaling)
+        return train, held
 
-    def _held_out(self, name: str, images: TaskImages) -> tuple[TaskImages, TaskImages | None]:
+    def _training(
+        self, data: object, validation: object, preprocessing: Preprocessing
+    ) -> tuple[TaskImages, TaskImages | None]:
+        """What a task learns from, and what of it is held out, where nothing else is given to calibrate by."""
+        images = open_images(data, preprocessing, on_bad_image=self.lessons.on_bad_image)
+        return self._held_out(images) if validation is None else (images, None)
+
+    def _held_out(self, images: TaskImages) -> tuple[TaskImages, TaskImages | None]:
         if not self.lessons.hold_out:
             return images, None
         return hold_out(images, self.lessons.hold_out, self.lessons.seed)
@@ -199,6 +212,7 @@ class Writer:
             "when": now(),
             "lessons": self.lessons.to_json(),
             "software": own_version(),
+            **({"scaling": scaling_to_json(images.scaling)} if images.scaling else {}),
         }
 
     def _put_shared(

@@ -12,7 +12,8 @@ from PIL import Image
 from hypertail.bank import Preprocessing
 from hypertail.bank.images.features import Features
 from hypertail.bank.images.held import ImagesInMemory, ImagesOnDisk
-from hypertail.bank.images.opening import hold_out, open_images, pixel_batches, single
+from hypertail.bank.images.opening import hold_out, open_images
+from hypertail.bank.images.pixels import pixel_batches, single
 from hypertail.bank.sources import given_backbone
 from hypertail.errors import DataError
 from hypertail.training.features.spill import Spill
@@ -88,6 +89,30 @@ def test_a_dataset_of_the_hub() -> None:
     assert torch.equal(found.pixels(range(9)), pixels)
 
 
+def test_one_class_is_enough_for_a_dataset_where_it_is_for_a_folder() -> None:
+    import datasets
+
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=list(WARM)))
+    rows = [Image.fromarray(each.permute(1, 2, 0).contiguous().numpy()) for each in pictures(("red",), 3)[0]]
+    data = datasets.Dataset.from_dict({"image": rows, "label": [WARM.index("red")] * 3}, features=features)
+    assert open_images(data, PIXELS, least_classes=1).classes == ("red",)
+    assert open_images(data, PIXELS, classes=WARM).labels.tolist() == [WARM.index("red")] * 3
+    with refused(DataError, required="at least two", found="red"):
+        open_images(data, PIXELS)
+
+
+def test_a_lonely_class_called_train_is_a_vehicle_where_one_class_is_enough(tmp_path: Path) -> None:
+    folder(tmp_path / "vehicles" / "train", ("",), 3)
+    assert open_images(tmp_path / "vehicles", PIXELS, least_classes=1).classes == ("train",)
+    folder(tmp_path / "split" / "train", ("red",), 3)
+    assert open_images(tmp_path / "split", PIXELS, least_classes=1).classes == ("red",)
+    with refused(DataError, required="at least two class folders"):
+        open_images(tmp_path / "vehicles", PIXELS)
+    (tmp_path / "empty").mkdir()
+    with refused(DataError, required="a class folder with images", found="no class folder"):
+        open_images(tmp_path / "empty", PIXELS, least_classes=1)
+
+
 def test_ways_to_reach_a_square(tmp_path: Path) -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 255
@@ -136,6 +161,8 @@ def test_refusals(tmp_path: Path) -> None:
         open_images((pixels, ["red"] * 6), PIXELS)
     with refused(DataError, problem="images of a task", found="int"):
         open_images(3, PIXELS)
+    with refused(DataError, required="read again", hint="list("):
+        open_images((iter(pixels), labels), PIXELS)
     with refused(DataError, found="blue"):
         open_images((pixels, ["red", "blue"] * 3), PIXELS, classes=("red", "green"))
     with refused(DataError, problem="x.png"):

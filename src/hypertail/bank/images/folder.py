@@ -18,8 +18,8 @@ from hypertail.streams.digest import content_digest
 from hypertail.streams.names import printable, shown
 from hypertail.streams.report import DatasetReport, counts_of, plural
 from hypertail.streams.sources.brightness import brightness_notices
-from hypertail.streams.sources.decode import Pictures, decode_files, finished
-from hypertail.streams.sources.depth import Deep, rules
+from hypertail.streams.sources.decode import Pictures, decode_files, finished, rules_for
+from hypertail.streams.sources.depth import Deep, Scaling, rules
 from hypertail.streams.sources.folders import ClassFiles, check_classes, scan_folder
 from hypertail.streams.sources.unreadable import OnBadImage, Unreadable
 from hypertail.streams.stream import Examples
@@ -35,6 +35,7 @@ def open_folder(
     least_classes: int,
     memory_bytes: int,
     on_bad_image: OnBadImage = "error",
+    known: Scaling | None = None,
 ) -> TaskImages:
     """The training images of a folder (`scan_folder`), with those of its test folder as `test`.
 
@@ -47,6 +48,7 @@ def open_folder(
         least_classes: that it must have.
         memory_bytes: that the images may take.
         on_bad_image: what to do with a file that cannot be read: end with an `error`, or `skip` and list it.
+        known: rules for images of more than 8 bits that hold, whatever the images are.
 
     Raises:
         DataError: as `image_folder`.
@@ -57,7 +59,7 @@ def open_folder(
     count = sum(len(part) for part in parts)
     small = count * 3 * preprocessing.size**2 <= memory_bytes
     unreadable = Unreadable(on_bad_image)
-    opened, notices = (_held if small else _left)(parts, classes, preprocessing, unreadable)
+    opened, notices = (_held if small else _left)(parts, classes, preprocessing, unreadable, known or {})
     check_classes(found.root, classes, opened[0].labels, unreadable)
     counts = {
         name: counts_of(images.labels.tolist(), classes)
@@ -82,7 +84,7 @@ def _listed(files: ClassFiles, classes: tuple[str, ...]) -> Listed:
 
 
 def _held(
-    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing, unreadable: Unreadable
+    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing, unreadable: Unreadable, known: Scaling
 ) -> tuple[list[TaskImages], tuple[str, ...]]:
     pictures, labels = [], []
     for listed in parts:
@@ -96,16 +98,18 @@ def _held(
         order = _order(listed, digests)
         pictures.append(Pictures([read.rows[row] for row in order]))
         labels.append(_labels(listed, order))
-    pixels, notices = finished(pictures, preprocessing.size)
+    scaling = rules_for(pictures, known)
+    pixels, notices = finished(pictures, preprocessing.size, scaling)
     images: list[TaskImages] = []
     examples = [Examples(part, of) for part, of in zip(pixels, labels, strict=True)]
     for part in examples:
-        images.append(ImagesInMemory(classes, part.labels, content_digest(classes, {"train": part}), data=part.images))
+        digest = content_digest(classes, {"train": part})
+        images.append(ImagesInMemory(classes, part.labels, digest, scaling=scaling, data=part.images))
     return images, (*notices, *brightness_notices(tuple(examples)))
 
 
 def _left(
-    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing, unreadable: Unreadable
+    parts: list[Listed], classes: tuple[str, ...], preprocessing: Preprocessing, unreadable: Unreadable, known: Scaling
 ) -> tuple[list[TaskImages], tuple[str, ...]]:
     deep: list[Deep] = []
     found: list[tuple[Listed, list[int], list[bytes]]] = []
@@ -119,14 +123,14 @@ def _left(
             whole += [some[row] for row in kept]
             deep += [row.content for row in read.rows if isinstance(row.content, Deep)]
         found.append((whole, _order(whole, digests), digests))
-    scaling = rules(deep)
+    scaling = rules(deep, known)
     images: list[TaskImages] = []
     for listed, order, digests in found:
         ordered = tuple(listed[row][1] for row in order)
         labels = _labels(listed, order)
         digest = _digest(((classes[label], digests[row]) for row, (label, _) in enumerate(listed)), preprocessing.size)
         images.append(
-            ImagesOnDisk(classes, labels, digest, files=ordered, preprocessing=preprocessing, scaling=scaling)
+            ImagesOnDisk(classes, labels, digest, scaling=scaling, files=ordered, preprocessing=preprocessing)
         )
     return images, tuple(rule.words for rule in scaling.values())
 

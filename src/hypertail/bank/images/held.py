@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.preprocessing import Preprocessing
-from hypertail.streams.sources.decode import decode_files
-from hypertail.streams.sources.depth import Deep, Rule, rules
+from hypertail.streams.sources.decode import decode_files, finished, rules_for
+from hypertail.streams.sources.depth import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +43,10 @@ class ImagesOnDisk(TaskImages):
     Attributes:
         files: one for each label.
         preprocessing: says the size and how it is reached.
-        scaling: how images of more than 8 bits are scaled: one rule for whole numbers, one for fractions.
     """
 
     files: tuple[Path, ...] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    scaling: Mapping[bool, Rule] = field(default_factory=dict)
 
     def pixels(self, rows: Sequence[int]) -> UInt8[Tensor, "k 3 s s"]:
         """The images at `rows`, read now.
@@ -70,22 +68,16 @@ def crop_share(preprocessing: Preprocessing) -> float | None:
     return preprocessing.crop_share if preprocessing.resize == "crop" else None
 
 
-def read_files(
-    files: Sequence[Path], preprocessing: Preprocessing, scaling: Mapping[bool, Rule] | None = None
-) -> UInt8[Tensor, "k 3 s s"]:
+def read_files(files: Sequence[Path], preprocessing: Preprocessing, scaling: Scaling) -> UInt8[Tensor, "k 3 s s"]:
     """The pixels of image files.
 
     Args:
         files: at least one.
         preprocessing: says the size and how it is reached.
-        scaling: of images of more than 8 bits; None for a rule that follows from these files.
+        scaling: of images of more than 8 bits.
 
     Raises:
         DataError: a file is not a readable image; the message names it.
     """
     pictures, _, _ = decode_files(files, preprocessing.size, crop_share=crop_share(preprocessing))
-    contents = [row.content for row in pictures.rows]
-    rule = scaling if scaling is not None else rules(each for each in contents if isinstance(each, Deep))
-    return torch.stack(
-        [rule[each.whole].apply(each.values).expand(3, -1, -1) if isinstance(each, Deep) else each for each in contents]
-    )
+    return finished([pictures], preprocessing.size, rules_for([pictures], scaling))[0][0]

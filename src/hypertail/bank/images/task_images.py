@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Int64, UInt8
 from torch import Tensor
+
+from hypertail.streams.sources.depth import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +22,7 @@ class TaskImages(ABC):
         digest: follows from pixels, labels and class names, whatever the place, names and order of files.
         notices: what a reader should know, a sentence each (what was left out, how deep images were scaled).
         test: what lay beside them to test on, with the same classes; None where nothing did.
+        scaling: how images of more than 8 bits are scaled, here and where others like them come later.
     """
 
     classes: tuple[str, ...]
@@ -27,6 +30,7 @@ class TaskImages(ABC):
     digest: str
     notices: tuple[str, ...] = ()
     test: TaskImages | None = None
+    scaling: Scaling = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of images."""

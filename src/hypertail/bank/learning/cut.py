@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from hypertail.bank.founding import Founding
-from hypertail.bank.images.opening import hold_out, open_images
+from hypertail.bank.images.opening import hold_out
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.learning.lesson import Schedule
 from hypertail.bank.learning.task import Lessons, Material, accuracy_of, held_out_logits, learn_task
 from hypertail.bank.methods.adapter import AdapterMethod
+from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.sources import candidate_cuts
 from hypertail.nets.tensors import count_parameters
 from hypertail.seeds import derive
@@ -26,7 +28,11 @@ MOST = 6
 
 
 def propose_cut(
-    founding: Founding, data: object, lessons: Lessons, device: str, progress: Progress = silent
+    founding: Founding,
+    opened: Callable[[Preprocessing], tuple[TaskImages, TaskImages | None]],
+    lessons: Lessons,
+    device: str,
+    progress: Progress = silent,
 ) -> tuple[str, dict[str, Any]]:
     """The latest cut whose held-out accuracy is within two standard errors of the best: what is frozen costs nothing.
 
@@ -34,7 +40,7 @@ def propose_cut(
 
     Args:
         founding: what the user wants; its cut is to be found.
-        data: the first folder.
+        opened: as for `found_backbone`; the cuts are measured on a share of what is learned from.
         lessons: of the bank.
         device: where it computes.
         progress: shown to the user.
@@ -49,8 +55,7 @@ def propose_cut(
         backbone = replace(founding, cut=cut).backbone()
         backbone.trunk.to(device)
         backbone.body.to(device)
-        opened = open_images(data, backbone.preprocessing, on_bad_image=lessons.on_bad_image)
-        images = _some(opened, lessons.seed)
+        images = _some(opened(backbone.preprocessing)[0], lessons.seed)
         train, held = hold_out(images, SHARE, lessons.seed)
         quick = replace(lessons, schedule=Schedule(None, 32, STEPS), views=1, keep_probes=0)
         material = Material.of("cut", backbone, train, held, quick, device)

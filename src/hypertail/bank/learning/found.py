@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.founding import AUTO_CUT, SLIM, Founding
-from hypertail.bank.images.opening import open_images
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.learning.cut import propose_cut
 from hypertail.bank.learning.task import Lessons
@@ -28,25 +28,29 @@ SLIM_SIZE, SLIM_EPOCHS, USUAL_CUT = 32, 20, "block4"
 
 
 def found_backbone(
-    founding: Founding, data: object, lessons: Lessons, device: str, progress: Progress = silent
+    founding: Founding,
+    opened: Callable[[Preprocessing], tuple[TaskImages, TaskImages | None]],
+    lessons: Lessons,
+    device: str,
+    progress: Progress = silent,
 ) -> tuple[Backbone, dict[str, Any]]:
     """The backbone, and the evidence for its cut where that was asked for.
 
     Args:
         founding: what the user wants.
-        data: the first folder, as `Bank.learn` takes it.
+        opened: images that the first task learns from, and those held out, which decide nothing here, so that what is
+            measured on them is honest.
         lessons: of the bank.
         device: where it computes.
         progress: shown to the user.
     """
     if founding.source == SLIM:
         preprocessing = founding.preprocessing or Preprocessing(SLIM_SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-        images = open_images(data, preprocessing, on_bad_image=lessons.on_bad_image)
-        body = trained_slim(images, preprocessing, lessons, device, progress)
+        body = trained_slim(opened(preprocessing)[0], preprocessing, lessons, device, progress)
         cut = USUAL_CUT if founding.cut in (None, AUTO_CUT) else founding.cut
         assert cut is not None
         return moved(slim_backbone(body.cpu(), cut, preprocessing), device), {}
-    found, evidence = propose_cut(founding, data, lessons, device, progress)
+    found, evidence = propose_cut(founding, opened, lessons, device, progress)
     return moved(replace(founding, cut=found).backbone(), device), evidence
 
 

@@ -41,8 +41,8 @@ class Lessons:
         augment: what a view is: the image itself (`none`), a random `crop`, or a crop that may be mirrored.
         hold_out: share of each class held out for calibration where no validation data is given.
         seed: of all that is random.
-        keep_probes: so many held-out images have their trunk features kept, for certificates; 0 for none, which is
-            the default, since features say something about single images.
+        keep_probes: so many held-out images, drawn evenly of all classes, have their trunk features kept, for
+            certificates; 0 for none, which is the default, since features say something about single images.
         memory_bytes: for features while a task is learned; more goes to unnamed temporary files.
         on_bad_image: what to do with an image that cannot be read.
 
@@ -211,8 +211,9 @@ def record_of(
     calibration |= _inference(material, descriptor, {**earlier, material.name: moments})
     probes = {"logits": tail(backbone.features(_probes(backbone, plain))).cpu()}
     if lessons.keep_probes and material.held is not None:
-        probes["features"] = material.held[: lessons.keep_probes].cpu().contiguous()
-        probes["answers"] = logits[: lessons.keep_probes]
+        rows = evenly(held_labels, material.classes, lessons.keep_probes, lessons.seed)
+        probes["features"] = material.held.cpu()[rows].contiguous()
+        probes["answers"] = logits[rows]
     accuracy = accuracy_of(logits, held_labels)
     return TaskRecord(
         material.name,
@@ -229,6 +230,24 @@ def record_of(
         calibration,
         {**facts, "held_out_accuracy": accuracy, "held_out_images": len(held_labels)},
     )
+
+
+def evenly(labels: Tensor, classes: Sequence[str], count: int, seed: int) -> Tensor:
+    """Rows of at most `count` examples, of every class as many as there are, up to one.
+
+    Args:
+        labels: of all examples, in an order that follows from their content.
+        classes: names; labels index them.
+        count: of examples to take.
+        seed: of which ones.
+    """
+    drawn: list[tuple[int, int]] = []
+    for number, name in enumerate(classes):
+        rows = (labels == number).nonzero()[:, 0]
+        order = rows[torch.randperm(len(rows), generator=generator(seed, "probes", name))]
+        drawn += enumerate(order.tolist())
+    # the first of each class, then the second of each
+    return torch.tensor([row for _, row in sorted(drawn)[:count]], dtype=torch.long)
 
 
 def own_statistics(tail: TaskTail) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from hypertail.errors import DataError
 from hypertail.streams.names import shown
 from hypertail.streams.report import LeftOut
 from hypertail.streams.sources.decode import Pictures, decode, finished
+from hypertail.streams.sources.depth import Scaling
 from hypertail.streams.sources.labelled import LabelledImages
 from hypertail.streams.sources.unreadable import OnBadImage, Unreadable
 from hypertail.streams.stream import Examples
@@ -246,21 +247,34 @@ def _label_names(
 
 
 def join_splits(
-    repo: str, train: SplitImages, test: SplitImages | None, image_size: int
+    repo: str,
+    train: SplitImages,
+    test: SplitImages | None,
+    image_size: int,
+    *,
+    least_classes: int = 2,
+    scaling: Scaling | None = None,
 ) -> tuple[LabelledImages, tuple[str, ...]]:
     """Number the classes alike in both splits, and scale deep images alike; returns what to say of that, too.
 
     Classes without a training image are dropped.
 
+    Args:
+        repo: name of the dataset.
+        train, test: of `read_split`; no test split for None.
+        image_size: pixels a side.
+        least_classes: that there must be.
+        scaling: as for `finished`.
+
     Raises:
-        DataError: fewer than two classes, or the test split has a class that the training split has not.
+        DataError: fewer classes, or the test split has a class that the training split has not.
     """
     present = set(train.labels)
     classes = tuple(name for name in train.names if name in present)
-    if len(classes) < 2:
+    if len(classes) < least_classes:
         raise DataError(
             f"classes of dataset '{repo}'",
-            required="at least two with training images",
+            required=f"at least {'two' if least_classes == 2 else least_classes} with training images",
             found=", ".join(classes),
             hint="Choose a dataset with more classes, or another label column.",
         )
@@ -275,7 +289,7 @@ def join_splits(
     number = {name: index for index, name in enumerate(classes)}
 
     splits = [train] if test is None else [train, test]
-    pixels, notices = finished([split.pictures for split in splits], image_size)
+    pixels, notices = finished([split.pictures for split in splits], image_size, scaling)
 
     def examples(index: int) -> Examples:
         labels = [number[label] for label in splits[index].labels]

@@ -7,7 +7,7 @@ import io
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hypertail.errors import DataError
 from hypertail.streams.names import shown
-from hypertail.streams.sources.depth import Deep, finite, rules
+from hypertail.streams.sources.depth import Deep, Rule, Scaling, finite, rules
 from hypertail.streams.sources.formats import readable
 from hypertail.streams.sources.unreadable import Unreadable
 
@@ -139,25 +139,47 @@ def decode(
     Raises:
         DataError: `source` is not a readable image; `what()` names it.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    size = (image_size, image_size)
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=readable()) as opened:
             # lets JPEG skip detail far below the wanted size: much quicker on photographs
             opened.draft("RGB", (2 * image_size, 2 * image_size))
-            narrowed = opened.mode in ("RGB", "RGBA", "LA") and ";16" in str(opened.tile)
-            opened.load()
-            deep = opened.mode.startswith(("I", "F"))
-            turn = _turn(opened)
-            image = _values(opened) if deep else opened
-            if turn is not None:
-                image = image.transpose(turn)
-            if not deep:
-                image = _rgb(image)
-    except MemoryError:
+            return of_image(opened, image_size, what, hint, pad=pad, crop_share=crop_share)
+    except (MemoryError, DataError):
         raise
     except Exception as cause:  # Pillow's readers raise many kinds
+        raise _unreadable(what(), cause, hint) from cause
+
+
+def of_image(
+    opened: Image, image_size: int, what: Callable[[], str], hint: str, *, pad: int = 0, crop_share: float | None = None
+) -> Decoded:
+    """An image that Pillow has opened, as `decode` gives its file; it is not changed.
+
+    Args:
+        opened: by the caller, who closes it.
+        image_size, what, hint, pad, crop_share: as for `decode`.
+
+    Raises:
+        DataError: it cannot be read; `what()` names it.
+    """
+    from PIL import Image, ImageOps
+
+    size = (image_size, image_size)
+    try:
+        narrowed = opened.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(opened, "tile", ""))
+        opened.load()
+        deep = opened.mode.startswith(("I", "F"))
+        turn = _turn(opened)
+        image = _values(opened) if deep else opened
+        if turn is not None:
+            image = image.transpose(turn)
+        if not deep:
+            image = _rgb(image)
+    except MemoryError:
+        raise
+    except Exception as cause:  # Pillow's readers and conversions raise many kinds
         raise _unreadable(what(), cause, hint) from cause
     low, high = image.getextrema() if deep else (0, 0)
     if pad:
@@ -178,16 +200,27 @@ def _middle(size: tuple[int, int], share: float | None) -> tuple[float, float, f
     return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
 
 
-def finished(parts: Sequence[Pictures], image_size: int) -> tuple[list[Pixels], tuple[str, ...]]:
+def rules_for(parts: Iterable[Pictures], known: Scaling | None = None) -> dict[bool, Rule]:
+    """One rule for the deep images of all parts (`rules`)."""
+    images = itertools.chain.from_iterable(part.rows for part in parts)
+    return rules((image.content for image in images if isinstance(image.content, Deep)), known)
+
+
+def finished(
+    parts: Sequence[Pictures], image_size: int, scaling: Scaling | None = None
+) -> tuple[list[Pixels], tuple[str, ...]]:
     """The pixels of each part, deep images scaled by one rule for all parts, and a sentence for each rule used.
 
     Empties the parts.
+
+    Args:
+        parts: images at their final size.
+        image_size: pixels a side.
+        scaling: of `rules_for`; None to find it.
     """
-    everything = list(itertools.chain.from_iterable(part.rows for part in parts))
-    scaling = rules(image.content for image in everything if isinstance(image.content, Deep))
+    scaling = rules_for(parts) if scaling is None else scaling
     notices = [rule.words for rule in scaling.values()]
-    narrowed = sum(image.narrowed for image in everything)
-    del everything
+    narrowed = sum(image.narrowed for part in parts for image in part.rows)
     if narrowed:
         notices.append(f"{narrowed} images of 16 bits a channel in colour: read at their upper 8 bits")
     stacks = []

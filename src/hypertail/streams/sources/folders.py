@@ -116,7 +116,7 @@ def scan_folder(path: str | Path, *, least_classes: int = 2) -> FolderFiles:
             hint="Check the path.",
         )
     tally = Tally(root)
-    layout = find_layout(root, tally)
+    layout = find_layout(root, tally, least_classes=least_classes)
     train = _class_files(layout.train, tally, least_classes=least_classes)
     notices = layout.notices + check_nesting(layout.train, train)
     test = _class_files(layout.test, tally, known=train) if layout.test else None
@@ -160,7 +160,7 @@ def _class_files(folder: Path, tally: Tally, known: ClassFiles | None = None, le
             )
     loose = loose_files(folder, tally)
     if len(files) < least_classes and known is None:
-        raise _one_class(folder, [printable(name) for name in files], loose)
+        raise _too_few(folder, [printable(name) for name in files], loose, least_classes)
     if not files:
         raise DataError(
             f"test folder '{shown(folder)}'",
@@ -171,7 +171,7 @@ def _class_files(folder: Path, tally: Tally, known: ClassFiles | None = None, le
     return files
 
 
-def _one_class(folder: Path, names: list[str], loose: int) -> DataError:
+def _too_few(folder: Path, names: list[str], loose: int, least: int) -> DataError:
     beside = f", with {loose} images beside them" if loose else ""
     hint = "Put the images of each class into a folder of their own, named like the class."
     for child in subfolders(folder):
@@ -179,7 +179,7 @@ def _one_class(folder: Path, names: list[str], loose: int) -> DataError:
             hint = f"If the classes are the folders in it, give the path '{shown(child)}'."
     return DataError(
         f"image folder '{shown(folder)}'",
-        required="at least two class folders with images in them",
+        required="a class folder with images in it" if least == 1 else "at least two class folders with images in them",
         found=(", ".join(names) or "no class folder") + beside,
         hint=hint,
     )

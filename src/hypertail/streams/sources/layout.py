@@ -24,11 +24,17 @@ class Layout:
     notices: tuple[str, ...] = ()
 
 
-def find_layout(root: Path, tally: Tally) -> Layout:
+def find_layout(root: Path, tally: Tally, *, least_classes: int = 2) -> Layout:
     """Tell class folders from folders for training, testing and validation, in all usual spellings.
 
     A validation folder is test data where there is no test folder, and is left out where there is one. Images in
     what is left out are counted in `tally`.
+
+    Args:
+        root: the folder.
+        tally: of what is not read.
+        least_classes: where one is enough, a lonely `train` without folders in it is a class, such as that of a
+            vehicle.
 
     Raises:
         DataError: it cannot be told which they are.
@@ -43,6 +49,8 @@ def find_layout(root: Path, tally: Tally) -> Layout:
     if second:
         raise _unclear(root, "one training folder", f"{shown(train.name)} and {shown(second[0])}")
     others = [folders[name] for name in found.others]
+    if least_classes == 1 and len(folders) == 1 and not subfolders(train):
+        return Layout(root, None)
     if found.test is None and others:
         if _own_images(train) or not subfolders(train):
             return Layout(root, None)  # a class called `train`
