@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -24,7 +23,7 @@ sys.path.insert(0, str(HERE))
 import bank_pages  # noqa: E402
 import safety_pages  # noqa: E402
 import seeds_pages  # noqa: E402
-from page_parts import number, percent, size, table  # noqa: E402
+from page_parts import number, percent, size, spread, table  # noqa: E402
 
 ROOT = HERE.parent
 REPRODUCED = HERE / "reproduced" / "tables"
@@ -123,13 +122,6 @@ def measured(version: str, setting: str) -> dict[str, list[tuple[float, float]]]
     return found
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean, and sample standard deviation where there are several."""
-    if not values:
-        return ""
-    return number(mean(values)) + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
-
-
 def defaults() -> str:
     """The preset's defaults from 5 to 400 steps a task."""
     text = (
@@ -163,16 +155,19 @@ def noise() -> str:
     """ACA and forgetting after the clean and the noisy stream."""
     body = []
     for label in ("LR-2", "LR-3", "LR-4", "HN-2", "HN-3", "HN-4"):
-        cells = []
+        cells, count = [], 1
         for stream in ("noisy-cifar100-clean", "noisy-cifar100"):
-            metrics = run_of(f"reproduced/runs/{stream}-{label.lower()}-tuned-*")["metrics"]
-            cells += [percent(metrics["aca"]), percent(metrics["forgetting"])]
-        body.append([label, *cells])
-    head = ("", "clean: ACA %", "clean: forgetting", "noisy: ACA %", "noisy: forgetting")
+            name = f"{stream}-{label.lower()}-tuned-*"
+            found = runs(f"three-seeds/{stream}/{name}") or [run_of(f"reproduced/runs/{name}")]
+            count = len(found)
+            cells += [spread([100 * run["metrics"][key] for run in found]) for key in ("aca", "forgetting")]
+        body.append([label, *cells, str(count)])
+    head = ("", "clean: ACA %", "clean: forgetting", "noisy: ACA %", "noisy: forgetting", "n")
     return (
-        "# Noise: after the whole stream\n\n" + NOTE + "\nFour experiences of five classes, from "
-        "[reproduced/runs](../reproduced/runs); accuracy on each experience right after it is learned\nstands in "
-        f"[Table 1](../reproduced/tables/table1.md).\n\n{table(head, body)}"
+        "# Noise: after the whole stream\n\n" + NOTE + "\nFour experiences of five classes; mean ± deviation over n "
+        "seeds, each of which has other classes ([paired differences](three-seeds.md)).\nRows of one seed: "
+        "[reproduced/runs](../reproduced/runs), before tails began pretrained. Accuracy on each experience right\n"
+        f"after it is learned stands in [Table 1](../reproduced/tables/table1.md).\n\n{table(head, body)}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import mean, stdev
 
 MINUS = "−"
 
@@ -20,6 +21,13 @@ def number(value: float | str | None, digits: int = 1) -> str:
 def percent(value: float | None) -> str:
     """A share of 1 in percent."""
     return "" if value is None else number(100 * value)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± sample standard deviation; the value alone where there is one, nothing of none."""
+    if not values:
+        return ""
+    return number(mean(values), digits) + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
 def size(count: float | str) -> str:

@@ -8,14 +8,29 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from page_parts import number, size, table
+from page_parts import number, size, spread, table
 
 HERE = Path(__file__).resolve().parent / "three-seeds"
 Run = dict[str, Any]
 STREAMS = {
     "split-cifar100": "Split-CIFAR100, 20 experiences of 5 classes, 10 epochs",
     "split-tinyimagenet": "Split-TinyImageNet, 20 experiences of 10 classes, 32 pixels, 120 images a class, 10 epochs",
+    "noisy-cifar100-clean": "CIFAR-100, 4 experiences of 5 classes, 10 epochs (Table 1, clean)",
+    "noisy-cifar100": "The same, later experiences with noise (Table 1, noisy)",
 }
+FEW = {
+    "few-images": (
+        "pretrained CIFAR-10 ResNet-20 cut at `layer3`",
+        "`hypertail reproduce fewshot --weights cifar10-resnet20.safetensors`",
+        ("HN-2", "Adapter-2"),
+    ),
+    "few-images-e1": (
+        "trunk trained on as many images of e_1",
+        "`hypertail reproduce fewshot`",
+        ("HN-3", "Adapter-3"),
+    ),
+}
+"""Folder -> backbone, command, and which two methods are compared."""
 REFERENCES = ("HN-2", "HN-3")
 TRUNKS_FROM_ELSEWHERE = {("HN-3", 0)}
 """Label and seed of runs on a CPU whose trunk had been trained on the H200, before runs recorded their trunks."""
@@ -42,12 +57,6 @@ def _by_name(runs: Sequence[Run]) -> dict[str, dict[int, Run]]:
     return found
 
 
-def _spread(values: Sequence[float], digits: int = 1) -> str:
-    if not values:
-        return ""
-    return number(mean(values), digits) + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
-
-
 def _aca(run: Run) -> float:
     return 100 * float(run["metrics"]["aca"])
 
@@ -63,12 +72,20 @@ def difference(one: Mapping[int, Run], other: Mapping[int, Run]) -> str:
     text = f"{number(mean(gaps))} ± {stdev(gaps):.1f}"
     text = text if abs(mean(gaps)) > 2 * stdev(gaps) else f"({text})"
     shared = one.keys() & other.keys()
-    return text if all(_trained_on(one[seed]) == _trained_on(other[seed]) for seed in shared) else f"{text} †"
+    return text if all(_one_trunk(one[seed], other[seed]) for seed in shared) else f"{text} †"
+
+
+def _one_trunk(one: Run, other: Run) -> bool:
+    """Whether both runs have the same trunk: by its digest, which older runs lack, else by where it was trained."""
+    if one.get("trunk") and other.get("trunk"):
+        return bool(one["trunk"] == other["trunk"])
+    return _trained_on(one) == _trained_on(other)
 
 
 def _trained_on(run: Run) -> str:
     """The hardware on which its trunk was trained."""
-    return "H200" if (run["label"], run["seed"]) in TRUNKS_FROM_ELSEWHERE else _where({0: run})
+    elsewhere = not run.get("trunk") and (run["label"], run["seed"]) in TRUNKS_FROM_ELSEWHERE
+    return "H200" if elsewhere else _where({0: run})
 
 
 def _changed(run: Run) -> float | None:
@@ -94,11 +111,11 @@ def _stream(folder: str) -> str:
         body.append(
             [
                 name,
-                _spread([_aca(run) for run in runs.values()]),
+                spread([_aca(run) for run in runs.values()]),
                 *(difference(found[each], runs) if name != each and each in found else "" for each in REFERENCES),
-                _spread(forgotten) if name != "Joint" else "",
-                _spread([share for run in runs.values() if (share := _changed(run)) is not None]),
-                *(_spread([100 * each[by]["accuracy"] for each in untold if by in each]) for by in _INFERRED),
+                spread(forgotten) if name != "Joint" else "",
+                spread([share for run in runs.values() if (share := _changed(run)) is not None]),
+                *(spread([100 * each[by]["accuracy"] for each in untold if by in each]) for by in _INFERRED),
                 "all data" if name == "Joint" else size(kept["bytes_kept"] / len(kept["tasks"])),
                 str(len(runs)),
                 _where(runs),
@@ -143,9 +160,9 @@ def main_table(paper: Mapping[str, Mapping[str, str]]) -> str:
         body.append(
             [
                 words,
-                _spread([_aca(run) for run in runs]),
+                spread([_aca(run) for run in runs]),
                 number(printed.get("ACA % paper")),
-                "" if name == "Joint" else _spread([100 * run["metrics"]["forgetting"] for run in runs]),
+                "" if name == "Joint" else spread([100 * run["metrics"]["forgetting"] for run in runs]),
                 number(printed.get("forgetting % paper")),
                 "all data" if name == "Joint" else size(runs[0]["bytes_kept"] / len(runs[0]["tasks"])),
                 str(len(runs)),
@@ -154,9 +171,9 @@ def main_table(paper: Mapping[str, Mapping[str, str]]) -> str:
     return table(("", "ACA %", "paper", "forgetting, points", "paper", "bytes a task", "n"), body)
 
 
-def _few() -> str:
+def _few(folder: str, pair: tuple[str, str]) -> str:
     found: dict[str, dict[int, dict[int, Run]]] = {}
-    for run in _runs("few-images"):
+    for run in _runs(folder):
         found.setdefault(str(run["label"]), {}).setdefault(int(run["config"]["images_per_class"]), {})[run["seed"]] = (
             run
         )
@@ -165,11 +182,12 @@ def _few() -> str:
     for label in sorted(
         found, key=lambda label: -mean(_aca(run) for each in found[label].values() for run in each.values())
     ):
-        cells = [_spread([_aca(run) for run in found[label].get(count, {}).values()]) for count in numbers]
+        cells = [spread([_aca(run) for run in found[label].get(count, {}).values()]) for count in numbers]
         body.append([label, *cells])
-    if {"HN-2", "Adapter-2"} <= found.keys():
-        ahead = [difference(found["HN-2"].get(count, {}), found["Adapter-2"].get(count, {})) for count in numbers]
-        body.append(["*HN-2 is ahead of Adapter-2 by*", *ahead])
+    one, other = pair
+    if set(pair) <= found.keys():
+        ahead = [difference(found[one].get(count, {}), found[other].get(count, {})) for count in numbers]
+        body.append([f"*{one} is ahead of {other} by*", *ahead])
     seeds = {count: max(len(by_count.get(count, {})) for by_count in found.values()) for count in numbers}
     head = ("", *(f"{count} images a class (n = {seeds[count]})" for count in numbers))
     return table(head, body)
@@ -192,9 +210,10 @@ def three_seeds(note: str) -> str:
     for folder, title in STREAMS.items():
         if _runs(folder):
             text += f"\n## {title}\n\n{_stream(folder)}"
-    if _runs("few-images"):
-        text += (
-            "\n## Few images a class, pretrained CIFAR-10 ResNet-20 cut at `layer3`, Split-CIFAR100\n\n"
-            "`hypertail reproduce fewshot --weights cifar10-resnet20.safetensors`, 40 epochs, ACA %.\n\n" + _few()
-        )
+    for folder, (backbone, command, pair) in FEW.items():
+        if _runs(folder):
+            text += (
+                f"\n## Few images a class, {backbone}, Split-CIFAR100\n\n"
+                f"{command}: 40 epochs (100 images: 20), ACA %.\n\n{_few(folder, pair)}"
+            )
     return text
