@@ -11,8 +11,10 @@ import torch
 import hypertail as ht
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.learning.task import Material
+from hypertail.errors import ConfigError
 from hypertail.nets.resnet import slim_resnet18
 from support.banks import WARM, new_bank, pictures
+from support.errors import refused
 
 Met = list[tuple[TaskImages, TaskImages]]
 
@@ -59,3 +61,12 @@ def test_a_cut_is_chosen_by_images_that_are_learned_from(
     bank = new_bank(tmp_path / "bank", cut="auto")
     bank.learn("warm", pictures(WARM, 8), epochs=1, method="head", hold_out=0.25)
     assert [len(train) + len(held) for train, held in met] == [18, 18, 18, 24]
+
+
+def test_what_a_source_cannot_take_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with refused(ConfigError, problem="preprocessing", required="transformers:", found="64 pixels", hint="model="):
+        ht.Bank.create(tmp_path / "bank", trunk="transformers:some/model", preprocessing=ht.Preprocessing(size=64))
+    with refused(ConfigError, problem="cut of slim", required="block4", found="layer4"):
+        ht.Bank.create(tmp_path / "bank", cut="layer4")
+    assert not (tmp_path / "bank").exists()
+    assert ht.Bank.create(tmp_path / "bank", cut="block3").origin["cut"] == "block3"

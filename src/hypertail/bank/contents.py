@@ -254,7 +254,14 @@ class Contents:
         head = ready.head.joined()
         tensors = {key: value.detach() for key, value in ready.tensors.items()}
         return Served(
-            name, record.classes, self.backbone, tensors, head.weight.detach(), head.bias.detach(), ready.temperature
+            name,
+            record.classes,
+            self.backbone,
+            tensors,
+            head.weight.detach(),
+            head.bias.detach(),
+            ready.temperature,
+            record.facts.get("scaling", {}),
         )
 
     def summary(self) -> Summary:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.sources import given_backbone, load_backbone, rebuild
+from hypertail.bank.sources.slim import check_cut
 from hypertail.errors import CheckpointError, ConfigError
 
 SLIM, AUTO_CUT = "slim-resnet18", "auto"
@@ -55,7 +56,8 @@ class Founding:
         """From what `Bank.create` was given.
 
         Raises:
-            ConfigError: both a model and a source, or both a tail and a cut.
+            ConfigError: both a model and a source, or a tail and a cut; preprocessing of a source that has its own; a
+                stage that the slim ResNet-18 lacks.
         """
         if model is not None and source is not None:
             raise ConfigError(
@@ -71,7 +73,17 @@ class Founding:
                 found=f"both; cut='{cut}'",
                 hint="Leave out the cut: the two parts were cut by hand.",
             )
-        return cls("given" if model is not None else source or SLIM, cut, model, tail, preprocessing)
+        name = "given" if model is not None else source or SLIM
+        if preprocessing is not None and name not in ("given", SLIM):
+            raise ConfigError(
+                "preprocessing of the bank",
+                required=f"none: {name} says how its images are prepared",
+                found=f"{preprocessing.size} pixels, mean {preprocessing.mean}, std {preprocessing.std}",
+                hint="Leave it out, or give the model itself by model=.",
+            )
+        if name == SLIM and cut not in (None, AUTO_CUT):
+            check_cut(cut)
+        return cls(name, cut, model, tail, preprocessing)
 
     @property
     def needs_images(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,14 @@ def test_rules_come_back_from_a_file_as_they_were(tmp_path: Path) -> None:
     facts["facts"]["scaling"] = {"whole numbers": {"black": 5, "white": 5}}
     with refused(CheckpointError, problem="file of a task", found="black 5"):
         TaskRecord.from_file(tensors, facts)
+
+
+def test_an_exported_model_says_how_deep_images_were_scaled(tmp_path: Path) -> None:
+    bank = taught(tmp_path, epochs=1)
+    bank.learn("warm", pictures(WARM, 4), epochs=1, method="head")
+    said = []
+    for name in ("light", "warm"):
+        bank.export(name, tmp_path / f"{name}.safetensors")
+        said.append(json.loads((tmp_path / f"{name}.safetensors.json").read_text()))
+    assert scaling_from_json(said[0]["deep_images"]) == bank._contents.record("light").scaling == TWELVE
+    assert "deep_images" not in said[1]

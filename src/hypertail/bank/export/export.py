@@ -106,10 +106,11 @@ def export_all(served: Sequence[Served], path: Path) -> Path:
         file = f"{slug(each.name)}.safetensors"
         tensors = fed[each.name]
         write_with(path / file, lambda part, tensors=tensors: save_file(tensors, str(part)))  # type: ignore[misc]
-        listed.append({"task": each.name, "file": file, "classes": list(each.classes)})
+        said = {"task": each.name, "file": file, "classes": list(each.classes)}
+        listed.append(said | ({"deep_images": dict(each.deep_images)} if each.deep_images else {}))
     facts = served[0].facts() | {"graph": "graph.onnx", "inputs": list(inputs), "most_classes": most, "tasks": listed}
-    for of_one in ("task", "classes"):
-        del facts[of_one]
+    for of_one in ("task", "classes", "deep_images"):
+        facts.pop(of_one, None)
     facts["output"]["shape"] = ["batch", most]
     facts["output_is"] = "of a task, the first as many as it has classes; their softmax gives calibrated probabilities"
     write_text(path / "tasks.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")

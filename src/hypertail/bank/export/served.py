@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ class Served:
         head_weight: (classes, width).
         head_bias: (classes,).
         temperature: logits divided by it give calibrated probabilities.
+        deep_images: black and white of the images of more than 8 bits that it learned from, as JSON; none without.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Served:
     head_weight: Tensor
     head_bias: Tensor
     temperature: float
+    deep_images: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """What a user of the model must know, as JSON can hold it."""
@@ -53,6 +55,7 @@ class Served:
             "output_is": "softmax gives calibrated probabilities",
             "preprocessing": self.backbone.preprocessing.to_json(),
             "software": f"hypertail {own_version()}",
+            **({"deep_images": dict(self.deep_images)} if self.deep_images else {}),
         }
 
 

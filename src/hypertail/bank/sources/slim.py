@@ -12,6 +12,7 @@ from hypertail.bank.backbone import Backbone
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.errors import CheckpointError, ConfigError
 from hypertail.nets.decompose import decompose
+from hypertail.nets.models import cut_of
 from hypertail.nets.resnet import slim_resnet18
 from hypertail.seeds import seeded
 
@@ -25,11 +26,7 @@ def slim_backbone(model: nn.Module, cut: str, preprocessing: Preprocessing) -> B
         ConfigError: no such stage, or one that leaves nothing on one side.
     """
     stages = [(name, stage) for name, stage in model.named_children() if name != "classifier"]
-    names = [name for name, _ in stages][1:]
-    if cut not in names:
-        raise ConfigError(
-            f"cut of {NAME}", required=f"one of {', '.join(names)}", found=f"'{cut}'", hint="Name one of them."
-        )
+    _check_stage(cut, [name for name, _ in stages][1:])
     whole = nn.Sequential()
     for name, stage in stages:
         whole.add_module(name, copy.deepcopy(stage))
@@ -38,6 +35,22 @@ def slim_backbone(model: nn.Module, cut: str, preprocessing: Preprocessing) -> B
     trunk, body = decompose(whole, at=cut)
     width = [parameter for parameter in body.parameters() if parameter.dim() == 1][-1].shape[0]
     return Backbone(trunk, body, preprocessing, width, NAME, cut, {}, stored=True, axis=1)
+
+
+def check_cut(cut: str) -> None:
+    """Refuse a cut before anything is trained.
+
+    Raises:
+        ConfigError: no such stage.
+    """
+    _check_stage(cut, [name for name, _ in cut_of(NAME, 0).tail.named_children()][1:-1])
+
+
+def _check_stage(cut: str, names: list[str]) -> None:
+    if cut not in names:
+        raise ConfigError(
+            f"cut of {NAME}", required=f"one of {', '.join(names)}", found=f"'{cut}'", hint="Name one of them."
+        )
 
 
 def rebuilt(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
