@@ -67,6 +67,8 @@ def test_images_of_a_test_folder_decide_nothing(method: str, tmp_path: Path) -> 
     assert records[0].calibration == records[1].calibration
     assert any("24 images of test/" in notice for notice in learned[0].notices)
     assert one.evaluate("warm", photos) == one.evaluate("warm", photos / "test")
+    (photos / "test" / WARM[0] / "broken.png").write_bytes(b"no image")
+    new_bank(tmp_path / "three").learn("warm", photos, epochs=1, method="head")
 
 
 def test_learning_follows_from_the_seed_alone(tmp_path: Path) -> None:

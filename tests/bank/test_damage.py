@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import hypertail as ht
-from hypertail.errors import BudgetError, CheckpointError
+from hypertail.bank.certificate.compare import Comparison
+from hypertail.errors import BudgetError, CheckpointError, ConfigError
 from support.banks import COLD, WARM, answers, pictures, resnet, two_tasks
 from support.errors import refused
 
@@ -65,6 +68,46 @@ def test_a_certificate_reads_the_files_anew(tmp_path: Path) -> None:
     assert [check.standing for check in bank.certify().checks] == ["identical", "damaged"]
 
 
+def test_test_images_of_a_damaged_task_do_not_end_the_certificate(damaged: ht.Bank) -> None:
+    images = {"warm": pictures(WARM, 4), "cold": pictures(COLD, 4)}
+    checks = damaged.certify(images).checks
+    assert [(check.standing, check.accuracy is None) for check in checks] == [("damaged", True), ("identical", False)]
+    with refused(ConfigError, problem="wram", hint="warm"):
+        damaged.certify({"wram": images["warm"]})
+
+
+def test_a_hypernetwork_does_not_move_while_one_of_its_tasks_is_damaged(tmp_path: Path) -> None:
+    bank = two_tasks(tmp_path / "bank", method="hypernet")
+    spoil(bank, "warm")
+    bank = ht.Bank.open(tmp_path / "bank", model=resnet())
+    more = pictures(("red", "light"), 12)
+    with refused(ConfigError, problem="hypernetwork", found="warm", hint="forget"):
+        bank.learn("more", more, epochs=1, method="hypernet", options={"sealed": False}, budget=1.0)
+    with refused(ConfigError, problem="hypernetwork", found="warm", hint="forget"):
+        bank.consolidate(budget=1.0, steps=2)
+    bank.learn("more", more, epochs=1, method="hypernet")
+
+
+def test_deep_images_of_no_task_told_are_answered_beside_a_damaged_one(damaged: ht.Bank) -> None:
+    image = Image.fromarray(np.full((12, 12), 900, dtype=np.uint16))
+    with pytest.warns(RuntimeWarning, match="warm"):
+        assert damaged.predict([image])[0].nearest[0] == "cold"
+
+
+def test_what_cannot_be_read_just_now_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_tasks(tmp_path / "bank")
+    bank = ht.Bank.open(tmp_path / "bank", model=resnet())
+
+    def busy(place: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", busy)
+        with refused(CheckpointError, found="Too many open files", hint="Try again"):
+            bank.predict(pictures(WARM, 1)[0])
+    assert set(bank._contents.server.inference.tasks) == {"warm", "cold"}
+
+
 def test_it_can_be_forgotten(damaged: ht.Bank) -> None:
     before = answers(damaged, "cold")
     forgotten = damaged.forget("warm")
@@ -100,5 +143,17 @@ def test_a_drift_that_was_allowed_stands_in_the_way_of_nothing(tmp_path: Path) -
     assert not learned.certificate.passed
     for name, logits in before.items():
         assert torch.equal(answers(bank, name), logits)
-    with refused(BudgetError, hint="as it was"):
+    with refused(BudgetError, found="by this change", hint="as it was"):
         bank.learn("again", pictures(WARM, 12, seed=5), epochs=6, method="hypernet", options=loud)
+
+
+def test_answers_that_a_change_changes_are_counted_between_before_and_after(tmp_path: Path) -> None:
+    bank = two_tasks(tmp_path / "bank", method="hypernet", options={"shared_rate": 1e-2})
+    loud = {"sealed": False, "shared_rate": 0.3}
+    bank.learn("more", pictures(("red", "light"), 12), epochs=6, method="hypernet", options=loud, budget=1.0)
+    contents = bank._contents
+    now, record = Comparison(contents.server, bank.backbone, 0.0), contents.record("warm")
+    assert now.check("warm", record, files_identical=False).answers_changed > 0
+    assert now.changed_since(contents.server, "warm", record) == 0
+    bank.rollback(2)
+    assert now.changed_since(bank._contents.server, "warm", record) > 0

@@ -58,8 +58,8 @@ def _scaling(contents: Contents, task: str | Sequence[str | None] | None) -> Cal
     @cache
     def first() -> Scaling:
         found: dict[bool, Rule] = {}
-        for name in contents.server.names:
-            found = {**contents.record(name).scaling, **found}
+        for record in contents.server.readable.values():
+            found = {**record.scaling, **found}
         return found
 
     def of_row(row: int) -> Scaling:

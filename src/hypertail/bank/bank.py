@@ -259,7 +259,8 @@ class Bank:
             data: name of a task -> test data, where there is any.
             budget: share of a task's answers that may be other ones.
         """
-        accuracies = {name: self.evaluate(name, value) for name, value in (data or {}).items()}
+        whole = {name: value for name, value in (data or {}).items() if self._contents.readable(name) is not None}
+        accuracies = {name: self.evaluate(name, value) for name, value in whole.items()}
         return self._contents.certify(accuracies, budget)
 
     def consolidate(self, *, budget: float = 0.0, steps: int = 2000, progress: Progress = silent) -> Certificate:

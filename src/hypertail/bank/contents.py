@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from hypertail.bank.accounting import Summary, TaskSize, alternatives, verdict
 from hypertail.bank.backbone import Backbone
-from hypertail.bank.certificate.certificate import Certificate, TaskCheck, damaged
+from hypertail.bank.certificate.certificate import Certificate, TaskCheck, damaged_check
 from hypertail.bank.certificate.compare import Compared, Comparison
 from hypertail.bank.export.served import Served
 from hypertail.bank.founding import Founding, described, made_again
 from hypertail.bank.inference.alone import learned_alone
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
-from hypertail.bank.store import BACKBONE, Manifest, Store, TaskRef, in_effect
+from hypertail.bank.store import BACKBONE, Manifest, Store, TaskRef
 from hypertail.bank.store.reading import DamagedError
 from hypertail.bank.task_info import TaskInfo
 from hypertail.environment import hardware, versions
@@ -212,7 +212,7 @@ class Contents:
                 digest=self.answers_with(task),
             )
             if (record := self.readable(task.name)) is not None
-            else damaged(task.name)
+            else damaged_check(task.name)
             for task in self.manifest.tasks
         ]
         return self.certificate(tuple(checks), budget)
@@ -235,11 +235,10 @@ class Contents:
 
     def as_learned(self, task: TaskRef) -> bool:
         """Whether every stored bit that answers for a task is that of the last entry about it that is in effect."""
-        entries = in_effect(self.manifest.log)
-        own = [entry for entry in entries if entry.facts.get("id") == task.id and "digest" in entry.facts]
-        if not own:
+        last = self.manifest.last_told.get(task.id)
+        if last is None:
             return False
-        facts, shared = own[-1].facts, self.manifest.shared.get(HYPERNET)
+        facts, shared = last.facts, self.manifest.shared.get(HYPERNET)
         moved = facts.get("shared") is not None and (shared is None or facts["shared"] != shared.digest)
         return bool(facts["digest"] == task.file.digest) and not moved
 

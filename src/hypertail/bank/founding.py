@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.sources import given_backbone, load_backbone, rebuild
-from hypertail.bank.sources.slim import check_cut
+from hypertail.bank.sources.slim import check_stage
 from hypertail.errors import CheckpointError, ConfigError
 
 SLIM, AUTO_CUT = "slim-resnet18", "auto"
@@ -82,7 +82,7 @@ class Founding:
                 hint="Leave it out, or give the model itself by model=.",
             )
         if name == SLIM and cut not in (None, AUTO_CUT):
-            check_cut(cut)
+            check_stage(cut)
         return cls(name, cut, model, tail, preprocessing)
 
     @property

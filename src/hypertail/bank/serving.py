@@ -18,7 +18,7 @@ from hypertail.bank.inference import Descriptor, TaskInference, known, posterior
 from hypertail.bank.methods.catalogue import tail_of
 from hypertail.bank.prediction import Prediction
 from hypertail.bank.record import TaskRecord
-from hypertail.errors import CheckpointError
+from hypertail.bank.store.reading import DamagedError
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.nets.applied import applied
 from hypertail.nets.task_head import TaskHead
@@ -106,14 +106,15 @@ class Server:
         """What is kept of the tasks, those aside whose files cannot be read: a warning names them.
 
         Raises:
-            CheckpointError: none can be read.
+            DamagedError: none can be read.
+            CheckpointError: one cannot be read just now.
         """
         found: dict[str, TaskRecord] = {}
-        errors: dict[str, CheckpointError] = {}
+        errors: dict[str, DamagedError] = {}
         for name in self.names:
             try:
                 found[name] = self._records(name)
-            except CheckpointError as error:
+            except DamagedError as error:
                 errors[name] = error
         if errors:
             first = next(iter(errors.values()))

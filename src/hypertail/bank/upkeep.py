@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from hypertail.bank.certificate.certificate import Certificate, damaged
+from hypertail.bank.certificate.certificate import Certificate, damaged_check
 from hypertail.bank.certificate.compare import Comparison
 from hypertail.bank.contents import HYPERNET, Contents
 from hypertail.bank.founding import SLIM
@@ -74,14 +75,16 @@ class Upkeep:
             exact = not reasons
             tasks = tuple(task for task in contents.manifest.tasks if task.id != ref.id)
             erased = self._files_of(ref.id)
-            seen = [f"'{task.name}'" for task in tasks if task.id > ref.id]
+            later = [(task, contents.readable(task.name)) for task in tasks if task.id > ref.id]
+            seen = [f"'{task.name}'" for task, record in later if record is None or "threshold" in record.calibration]
             change.commit("forget", task=name, entry_facts={"id": ref.id, "exact": exact}, tasks=tasks, erase=erased)
         contents.refresh()
         if exact:
             words = "Nothing that is left in the bank learned from it."
             if seen:
                 words += (
-                    f" One number did see it: the threshold for unknown images of {', '.join(seen)}, learned after it."
+                    " Two numbers were set beside it: the threshold for unknown images and the temperature of "
+                    f"distances of {', '.join(seen)}, learned after it."
                 )
         else:
             words = f"Its own files are gone, but {' and '.join(reasons)} learned from it, and cannot be cleared of it."
@@ -101,10 +104,10 @@ class Upkeep:
                     found=f"{len(names)}",
                     hint="Learn tasks by method='hypernet' first.",
                 )
+            check_taught_whole(contents)
             records = {name: contents.record(name) for name in names}
             result = consolidated(records, contents.backbone, hyper, steps, self.progress)
             certificate = self._consolidation(result, budget)
-            hold(certificate, contents.certify({}, budget, anew=False), "consolidation")
             put = change.put(HYPERNET, shared_tensors(result.hyper), hypernet_facts(result.hyper))
             tasks = []
             entry: dict[str, Any] = {"tasks": {}}
@@ -129,12 +132,18 @@ class Upkeep:
         checks = []
         for name in found:
             if name not in records:
-                checks.append(damaged(name))
+                checks.append(damaged_check(name))
                 continue
             before = contents.server.tail(name).tensors
             same = name not in result.records
             checks.append(comparison.check(name, contents.record(name), files_identical=same, before=before))
-        return contents.certificate(tuple(checks), budget)
+        certificate = contents.certificate(tuple(checks), budget)
+        hold(
+            certificate,
+            lambda name: comparison.changed_since(contents.server, name, contents.record(name)),
+            "consolidation",
+        )
+        return certificate
 
     def _left_behind(self, ref: TaskRef) -> list[str]:
         """What in the bank learned from a task beside its own files."""
@@ -187,6 +196,23 @@ def check_name(name: str, contents: Contents) -> None:
         )
 
 
+def check_taught_whole(contents: Contents) -> None:
+    """Refuse to move a hypernetwork while a task that shares it cannot be read, and so not be checked.
+
+    Raises:
+        ConfigError: naming the tasks.
+    """
+    tasks = [contents.info(task) for task in contents.manifest.tasks]
+    lost = [task.name for task in tasks if task.damaged and task.method == HYPERNET]
+    if lost:
+        raise ConfigError(
+            "change of the hypernetwork that tasks share",
+            required="all tasks of method 'hypernet' whole, to see what it does to them",
+            found=f"damaged: {', '.join(lost)}",
+            hint="Put their files back from a copy, or forget these tasks.",
+        )
+
+
 def hypernet_facts(hyper: Hypernetwork) -> dict[str, Any]:
     """Sizes by which `shared_hypernetwork` makes one like it."""
     rank = next((head.rank for head in hyper.heads.values() if isinstance(head, ChannelHead)), 0)
@@ -198,24 +224,24 @@ def shared_tensors(hyper: Hypernetwork) -> dict[str, torch.Tensor]:
     return {name: halved(value.detach()).cpu() for name, value in shared_parameters(hyper).items()}
 
 
-def hold(after: Certificate, before: Certificate, what: str) -> None:
-    """Refuse a change by which earlier tasks would fail, or fail by more than they do.
+def hold(after: Certificate, changed: Callable[[str], int], what: str) -> None:
+    """Refuse a change that changes answers of a task which would then fail.
 
     Args:
         after: what a certificate would say if the change were made.
-        before: what it says without.
+        changed: name of a task -> how many of its answers this change changes.
         what: the change, for the message.
 
     Raises:
-        BudgetError: naming the one that would change most.
+        BudgetError: naming the one that would have changed most.
     """
-    so_far = {check.task: check.answers_changed for check in before.checks}
-    failed = [each for each in after.checks if not each.passed and each.answers_changed > so_far.get(each.task, 0)]
+    failed = [each for each in after.checks if not each.passed and each.probes and changed(each.task)]
     if failed:
         worst = max(failed, key=lambda check: check.answers_changed / max(1, check.probes))
+        count = changed(worst.task)
         raise BudgetError(
             what,
             required=f"at most {100 * after.budget:g} % of an earlier task's answers changed",
-            found=f"{worst.answers_changed} of {worst.probes} for task '{worst.task}'",
+            found=f"{worst.answers_changed} of {worst.probes} for task '{worst.task}', {count} by this change",
             hint="The bank is as it was. Give a larger budget, or a method that shares only fixed parts.",
         )

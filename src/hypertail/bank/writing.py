@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hypertail.bank.backbone import Backbone
-from hypertail.bank.certificate.certificate import Certificate, damaged
+from hypertail.bank.certificate.certificate import Certificate, damaged_check
 from hypertail.bank.certificate.compare import Comparison
 from hypertail.bank.contents import BACKBONE, HYPERNET, Contents, now
 from hypertail.bank.founding import described
@@ -29,7 +29,7 @@ from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
 from hypertail.bank.store import Change, FileRef, TaskRef
-from hypertail.bank.upkeep import check_name, hold, hypernet_facts, shared_tensors
+from hypertail.bank.upkeep import check_name, check_taught_whole, hold, hypernet_facts, shared_tensors
 from hypertail.environment import own_version
 from hypertail.errors import ConfigError, check_range
 from hypertail.hyper.generated import GeneratedWeights
@@ -91,6 +91,8 @@ class Writer:
             check_name(name, contents)
             check_method(method, options)
             check_range("budget", budget, 0, 1)
+            if method == HypernetMethod.name and not options.get("sealed", True):
+                check_taught_whole(contents)
             backbone, shared = self._backbone(change, data, validation)
             train, held = self._images(data, validation, backbone.preprocessing)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
@@ -113,10 +115,7 @@ class Writer:
         with contents.store.change() as change:
             contents.refresh()
             backbone, ref, record = contents.backbone, contents.ref(name), contents.record(name)
-            bad = self.lessons.on_bad_image
-            images = open_images(
-                data, backbone.preprocessing, least_classes=1, on_bad_image=bad, scaling=record.scaling
-            )
+            images = self._opened(data, backbone.preprocessing, least_classes=1, scaling=record.scaling)
             known = len([label for label in images.classes if label in record.classes])
             train, held = (images, None) if known < len(images.classes) else self._held_out(images)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
@@ -153,16 +152,18 @@ class Writer:
     ) -> tuple[TaskImages, TaskImages | None]:
         train, held = self._training(data, validation, preprocessing)
         if validation is not None:
-            bad, classes, scaling = self.lessons.on_bad_image, train.classes, train.scaling
-            held = open_images(validation, preprocessing, classes=classes, on_bad_image=bad, scaling=scaling)
+            held = self._opened(validation, preprocessing, classes=train.classes, scaling=train.scaling)
         return train, held
 
     def _training(
         self, data: object, validation: object, preprocessing: Preprocessing
     ) -> tuple[TaskImages, TaskImages | None]:
         """What a task learns from, and what of it is held out, where nothing else is given to calibrate by."""
-        images = open_images(data, preprocessing, on_bad_image=self.lessons.on_bad_image)
+        images = self._opened(data, preprocessing)
         return self._held_out(images) if validation is None else (images, None)
+
+    def _opened(self, data: object, preprocessing: Preprocessing, **more: Any) -> TaskImages:
+        return open_images(data, preprocessing, on_bad_image=self.lessons.on_bad_image, with_test=False, **more)
 
     def _held_out(self, images: TaskImages) -> tuple[TaskImages, TaskImages | None]:
         if not self.lessons.hold_out:
@@ -237,14 +238,15 @@ class Writer:
         for task in contents.manifest.tasks:
             record = contents.readable(task.name)
             if record is None:
-                checks.append(damaged(task.name))
+                checks.append(damaged_check(task.name))
                 continue
             same = contents.as_learned(task) and not (moved and record.method == HYPERNET)
             digest = None if moved else contents.answers_with(task)
             checks.append(comparison.check(task.name, record, files_identical=same, digest=digest))
         certificate = contents.certificate(tuple(checks), budget)
         if moved:
-            hold(certificate, contents.certify({}, budget, anew=False), "learning this task")
+            old = contents.server
+            hold(certificate, lambda n: comparison.changed_since(old, n, contents.record(n)), "learning this task")
         return certificate
 
     def _commit(

@@ -47,13 +47,13 @@ class Reproduce:
     stream: Annotated[
         tuple[str, ...], arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: those that suit the scale)")
     ] = ()
-    """Only these streams, where a table or figure has several: split-cifar100, split-tinyimagenet, ..."""
+    """Only these streams, such as split-cifar100; a target that shows none of them is refused."""
     seeds: Annotated[tuple[int, ...] | None, arg(metavar="S [S ...]", help_behavior_hint="(default: the scale's)")] = (
         None
     )
     """Each seed is a run of its own."""
     epochs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the scale's)")] = None
-    """Passes over each experience; those of the trunk stay the scale's."""
+    """Passes over each experience; those of the trunk stay the scale's, but at scale full."""
     data: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: $HYPERTAIL_DATA)")] = None
     """Folder of local datasets, DIR/OWNER/NAME as on the hub; what is not there is downloaded."""
     weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None

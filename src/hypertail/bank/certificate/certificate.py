@@ -44,7 +44,7 @@ class TaskCheck:
     passed: bool
 
 
-def damaged(task: str) -> TaskCheck:
+def damaged_check(task: str) -> TaskCheck:
     """The check of a task whose file is damaged or missing: nothing answers for it."""
     return TaskCheck(task, "damaged", False, 0, 0, 0.0, 0.0, None, None, False)
 

@@ -106,6 +106,16 @@ class Comparison:
             found.changed <= self.budget * found.probes,
         )
 
+    @torch.no_grad()
+    def changed_since(self, before: Server, name: str, record: TaskRecord) -> int:
+        """How many answers to the probes of a task are others than `before` gives."""
+        kept = [record.probes["features"].to(self.server.device)] if "features" in record.probes else []
+        now, then = self.server.tail(name), before.tail(name)
+        return sum(
+            int((now.logits(self.backbone, each).argmax(1) != then.logits(self.backbone, each).argmax(1)).sum())
+            for each in (self._features, *kept)
+        )
+
     def _compared(self, name: str, record: TaskRecord) -> Compared:
         tail = self.server.tail(name)
         then, now = [record.probes["logits"]], [tail.logits(self.backbone, self._features).cpu()]

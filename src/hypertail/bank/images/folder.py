@@ -36,6 +36,7 @@ def open_folder(
     memory_bytes: int,
     on_bad_image: OnBadImage = "error",
     known: Scaling | None = None,
+    with_test: bool = True,
 ) -> TaskImages:
     """The training images of a folder (`scan_folder`), with those of its test folder as `test`.
 
@@ -49,13 +50,15 @@ def open_folder(
         memory_bytes: that the images may take.
         on_bad_image: what to do with a file that cannot be read: end with an `error`, or `skip` and list it.
         known: rules for images of more than 8 bits that hold, whatever the images are.
+        with_test: also open those of its test folder; else they are only counted.
 
     Raises:
         DataError: as `image_folder`.
     """
     found = scan_folder(path, least_classes=least_classes)
     classes = tuple(sorted(printable(name) for name in found.train))
-    parts = [_listed(part, classes) for part in (found.train, found.test) if part is not None]
+    opening = (found.train, found.test if with_test else None)
+    parts = [_listed(part, classes) for part in opening if part is not None]
     count = sum(len(part) for part in parts)
     small = count * 3 * preprocessing.size**2 <= memory_bytes
     unreadable = Unreadable(on_bad_image)
@@ -68,11 +71,8 @@ def open_folder(
     left_out = (*found.left_out, *unreadable.left_out())
     report = DatasetReport(found.root.name, shown(found.root.name), counts, left_out=left_out)
     test = opened[1] if len(opened) > 1 else None
-    beside = (
-        ()
-        if test is None
-        else (f"{plural(len(test), 'image')} of test/: not learned from (evaluate and certify take them)",)
-    )
+    count = sum(map(len, (found.test or {}).values()))
+    beside = [f"{plural(count, 'image')} of test/: not learned from (evaluate and certify take them)"] if count else []
     return replace(opened[0], notices=(*report.lines(), *found.notices, *notices, *beside), test=test)
 
 

@@ -39,6 +39,7 @@ def open_images(
     memory_bytes: int = MEMORY,
     on_bad_image: OnBadImage = "error",
     scaling: Scaling | None = None,
+    with_test: bool = True,
 ) -> TaskImages:
     """The images of a task.
 
@@ -53,6 +54,7 @@ def open_images(
         on_bad_image: what to do with an image of a folder or dataset that cannot be read: end with an `error`, or
             `skip` and list it in the notices.
         scaling: rules for images of more than 8 bits, as those found that the task learned from; None to find them.
+        with_test: also open what lies in `test/` of a folder.
 
     Raises:
         DataError: the data cannot be used.
@@ -68,6 +70,7 @@ def open_images(
             memory_bytes=memory_bytes,
             on_bad_image=on_bad_image,
             known=known,
+            with_test=with_test,
         )
     elif hasattr(data, "features") and hasattr(data, "cast_column"):
         images = _of_dataset(data, preprocessing, least, on_bad_image, known)

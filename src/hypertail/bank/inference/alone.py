@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from hypertail.bank.store import Entry
+from hypertail.bank.store import Entry, in_effect
 
 
-def learned_alone(log: Iterable[Entry]) -> frozenset[int]:
+def learned_alone(log: Sequence[Entry]) -> frozenset[int]:
     """The ids of tasks beside which there was no other when they were learned.
 
     Args:
         log: of the bank, oldest first.
     """
-    there: frozenset[int] = frozenset()
-    at: dict[int, frozenset[int]] = {}
+    there: set[int] = set()
     alone: set[int] = set()
-    for entry in log:
+    for entry in in_effect(log):
         number = entry.facts.get("id")
         if entry.event == "learn" and isinstance(number, int):
-            alone |= set() if there else {number}
-            there |= {number}
+            if not there:
+                alone.add(number)
+            there.add(number)
         elif entry.event == "forget":
-            there -= {number}
-        elif entry.event == "rollback":
-            there = at.get(entry.facts.get("to", -1), there)
-        at[entry.generation] = there
+            there.discard(number)
     return frozenset(alone)

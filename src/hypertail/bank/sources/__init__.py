@@ -21,7 +21,7 @@ SOURCES = {
 }
 """How a source is written -> what it is."""
 
-__all__ = ["SOURCES", "candidate_cuts", "given_backbone", "load_backbone", "rebuild", "slim_backbone"]
+__all__ = ["SOURCES", "candidate_cuts", "given_backbone", "load_backbone", "rebuild", "slim_backbone", "source_name"]
 
 
 def load_backbone(source: str, *, cut: str | None) -> Backbone:
@@ -35,6 +35,13 @@ def load_backbone(source: str, *, cut: str | None) -> Backbone:
         if source.startswith(prefix) and len(source) > len(prefix):
             return load(source.removeprefix(prefix), cut)
     raise unknown_name("trunk", source, SOURCES)
+
+
+def source_name(source: str) -> str:
+    """What a bank keeps of a source: no place of the machine."""
+    if source.startswith(hub.PREFIX):
+        return hub.PREFIX + hub.kept_name(source.removeprefix(hub.PREFIX))
+    return source
 
 
 def rebuild(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:

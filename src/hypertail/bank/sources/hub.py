@@ -86,12 +86,17 @@ def load(name: str, cut: str | None) -> Backbone:
     said = _read_preprocessing(name)
     settings: Any = model.config
     config = json.loads(settings.to_json_string(use_diff=False))
-    folder = Path(name).expanduser()
     facts = {
-        "name": (folder.name or folder.resolve().name) if folder.exists() else name,
+        "name": kept_name(name),
         "config": {key: value for key, value in config.items() if key not in LEFT_OUT},
     }
     return cut_encoder(model, cut, preprocessing_of(said, config), facts)
+
+
+def kept_name(name: str) -> str:
+    """What a bank keeps of a name: of a folder its own name, not where it lies."""
+    folder = Path(name).expanduser()
+    return (folder.name or folder.resolve().name) if folder.exists() else name
 
 
 def rebuilt(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:

@@ -26,7 +26,7 @@ def slim_backbone(model: nn.Module, cut: str, preprocessing: Preprocessing) -> B
         ConfigError: no such stage, or one that leaves nothing on one side.
     """
     stages = [(name, stage) for name, stage in model.named_children() if name != "classifier"]
-    _check_stage(cut, [name for name, _ in stages][1:])
+    _refuse_other(cut, [name for name, _ in stages][1:])
     whole = nn.Sequential()
     for name, stage in stages:
         whole.add_module(name, copy.deepcopy(stage))
@@ -37,16 +37,16 @@ def slim_backbone(model: nn.Module, cut: str, preprocessing: Preprocessing) -> B
     return Backbone(trunk, body, preprocessing, width, NAME, cut, {}, stored=True, axis=1)
 
 
-def check_cut(cut: str) -> None:
-    """Refuse a cut before anything is trained.
+def check_stage(cut: str) -> None:
+    """Refuse a stage to cut at before anything is trained.
 
     Raises:
         ConfigError: no such stage.
     """
-    _check_stage(cut, [name for name, _ in cut_of(NAME, 0).tail.named_children()][1:-1])
+    _refuse_other(cut, [name for name, _ in cut_of(NAME, 0).tail.named_children()][1:-1])
 
 
-def _check_stage(cut: str, names: list[str]) -> None:
+def _refuse_other(cut: str, names: list[str]) -> None:
     if cut not in names:
         raise ConfigError(
             f"cut of {NAME}", required=f"one of {', '.join(names)}", found=f"'{cut}'", hint="Name one of them."

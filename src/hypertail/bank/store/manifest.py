@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from hypertail.errors import CheckpointError
@@ -95,6 +96,12 @@ class Manifest:
     def files(self) -> dict[str, FileRef]:
         """Every file it is made of, by name."""
         return {ref.name: ref for ref in (*self.shared.values(), *(task.file for task in self.tasks))}
+
+    @cached_property
+    def last_told(self) -> dict[int, Entry]:
+        """Id of a task -> the last entry in effect that has the digest of its file."""
+        told = (entry for entry in in_effect(self.log) if "id" in entry.facts and "digest" in entry.facts)
+        return {entry.facts["id"]: entry for entry in told}
 
     def to_text(self) -> str:
         """As it is written."""

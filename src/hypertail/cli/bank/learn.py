@@ -11,10 +11,11 @@ from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from hypertail.bank import Bank, Learned, Preprocessing
-from hypertail.bank.founding import AUTO_CUT
+from hypertail.bank.founding import AUTO_CUT, SLIM
 from hypertail.bank.images.features import Augment
+from hypertail.bank.learning.found import USUAL_CUT
 from hypertail.bank.methods.catalogue import method_names
-from hypertail.bank.sources import SOURCES
+from hypertail.bank.sources import SOURCES, source_name
 from hypertail.cli.bank.place import BankPlace, progress_on, say
 from hypertail.cli.shared import listed
 from hypertail.errors import ConfigError
@@ -147,10 +148,11 @@ def _check_decided(command: Learn, bank: Bank) -> None:
     """The options of a new bank may be given again as they were, so that one command serves every folder."""
     origin = bank.origin
     prepared = origin["preprocessing"] or {}
-    cut = AUTO_CUT if bank.cut_evidence else origin["cut"]
+    chosen = bank.cut_evidence or (origin["source"] == SLIM and origin["cut"] == USUAL_CUT)
+    cut = AUTO_CUT if chosen and command.cut == AUTO_CUT else origin["cut"]
     decided: dict[str, tuple[object, object]] = {
-        "--trunk": (command.trunk, origin["source"]),
-        "--cut": (command.cut, origin["cut"] if command.cut == origin["cut"] else cut),
+        "--trunk": (None if command.trunk is None else source_name(command.trunk), origin["source"]),
+        "--cut": (command.cut, cut),
         "--image-size": (command.image_size, prepared.get("size")),
         "--mean": (command.mean, prepared.get("mean")),
         "--std": (command.std, prepared.get("std")),

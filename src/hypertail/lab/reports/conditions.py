@@ -55,7 +55,7 @@ class Conditions:
             tuple(sorted({len(task.classes) for task in run.tasks})),
             run.epochs,
             sum(task.train for task in run.tasks) / max(1, classes),
-            config.get("images_per_class"),
+            limit if isinstance(limit := config.get("images_per_class"), int) else None,
             tuple((name, str(value)) for name, value in sorted(others.items())),
         )
 

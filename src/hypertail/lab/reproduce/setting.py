@@ -74,9 +74,9 @@ class Setting:
         preset: tuned, printed or released.
         scale: smoke, cpu or full.
         seeds: a run for each; None: the scale's.
-        epochs: in place of the scale's; the trunk keeps its own.
+        epochs: in place of the scale's; the trunk keeps its own where the scale has one.
         strategies: only these rows, `hn-3`, or `lr` for all depths; none: the target's usual ones.
-        streams: only these streams, where a target has several; none: all.
+        streams: only these streams; none: all.
         data: root of local datasets, for what is made from images directly.
         weights: file of the weights of a pretrained main model, for targets that show one beside that of e_1.
     """

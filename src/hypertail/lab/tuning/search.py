@@ -95,11 +95,12 @@ class Proposer(BaseSampler):
         if "fixed_params" in trial.system_attrs:
             return {}  # it is known what is tried
         others = [t.params for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        drawn: dict[str, Any] | None = None
         for attempt in range(_DRAWS):
             drawn = self._draw(study, trial, _seed(trial.number, attempt))
             if drawn not in others and self.search.works(_decoded(self.search.space, drawn)):
                 return drawn
-        return self._left(others, trial.number)
+        return self._left(others, trial.number, drawn)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -120,13 +121,19 @@ class Proposer(BaseSampler):
             for name in drawn
         }
 
-    def _left(self, others: list[dict[str, Any]], number: int) -> dict[str, Any]:
-        """One of the last few combinations, which draws hardly ever find."""
+    def _left(self, others: list[dict[str, Any]], number: int, drawn: dict[str, Any] | None) -> dict[str, Any]:
+        """One of the last few combinations, which draws hardly ever find.
+
+        Raises:
+            ConfigError: there is none. Where none was found at all, what is wrong with the one drawn last.
+        """
         left = [values for values in map(encoded, listed(self.search.space) or []) if values not in others]
         first = _seed(number, _DRAWS) % max(len(left), 1)
         for values in (*left[first:], *left[:first]):
             if self.search.works(_decoded(self.search.space, values)):
                 return values
+        if not others and drawn is not None:
+            self.search.config(_decoded(self.search.space, drawn))
         raise ConfigError(
             "option --trials",
             required="as many combinations of --try that go together as there are to be trials",
