@@ -191,19 +191,14 @@ def test_a_tail_and_a_cut_are_refused_together(cut: str, tmp_path: Path) -> None
     assert not (tmp_path / "bank").exists()
 
 
-def test_a_bank_that_an_older_version_made_with_a_tail_and_a_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decided", [True, False])
+def test_a_bank_that_an_older_version_made_with_a_tail_and_a_cut(decided: bool, tmp_path: Path) -> None:
     trunk, tail = parts()
-    backbone = given_backbone(trunk, "1", tail=tail, preprocessing=PIXELS)
-    Store.create(tmp_path / "bank", {"backbone": described(backbone)})
-    bank = ht.Bank.open(tmp_path / "bank", model=trunk, tail=tail)
-    learn(bank, "warm")
-    again = ht.Bank.open(tmp_path / "bank", model=trunk, tail=tail)
-    assert torch.equal(answers(again, "warm"), answers(bank, "warm"))
-
-
-def test_an_undecided_bank_that_an_older_version_made_with_a_tail_and_a_cut(tmp_path: Path) -> None:
-    trunk, tail = parts()
-    Store.create(tmp_path / "bank", {"founding": Founding("given", "auto", preprocessing=PIXELS).to_json()})
+    if decided:
+        said = {"backbone": described(given_backbone(trunk, "1", tail=tail, preprocessing=PIXELS))}
+    else:
+        said = {"founding": Founding("given", "auto", preprocessing=PIXELS).to_json()}
+    Store.create(tmp_path / "bank", said)
     bank = ht.Bank.open(tmp_path / "bank", model=trunk, tail=tail)
     learn(bank, "warm")
     again = ht.Bank.open(tmp_path / "bank", model=trunk, tail=tail)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from hypertail.cli import main
+from hypertail.cli.bank.learn import Learn, _check_decided
+from hypertail.cli.bank.place import BankPlace
+from hypertail.errors import ConfigError
 from support.banks import COLD, SIZE, WARM, folder
 from support.commands import hypertail, told
+from support.errors import refused
 
 MODEL = """
 from support.banks import resnet
@@ -115,6 +121,26 @@ def test_refusals(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "rollback", "7", "--bank", "bank", problem="generation 7")
     told(capsys, "learn", "warm", *AT, problem="'warm'", hint="extend")
     told(capsys, "consolidate", *AT, problem="nothing to consolidate")
+
+
+def test_options_of_a_new_bank_may_be_given_again(tmp_path: Path) -> None:
+    place = BankPlace(tmp_path / "bank")
+    (tmp_path / "mini").mkdir()
+
+    def check(trunk: str, cut: str | None, origin: dict[str, object], evidence: object = None) -> None:
+        bank: Any = SimpleNamespace(origin={"preprocessing": None, **origin}, cut_evidence=evidence)
+        _check_decided(Learn(tmp_path, place, trunk=trunk, cut=cut), bank)
+
+    slim = {"source": "slim-resnet18", "cut": "block4"}
+    check("slim-resnet18", "auto", slim)
+    check("slim-resnet18", "block4", slim)
+    check(
+        f"transformers:{tmp_path / 'mini'}", "auto", {"source": "transformers:mini", "cut": "layers.1"}, {"tried": []}
+    )
+    with refused(ConfigError, problem="--cut auto", found="block3"):
+        check("slim-resnet18", "auto", {**slim, "cut": "block3"})
+    with refused(ConfigError, problem="--trunk timm:resnet50", found="slim-resnet18"):
+        check("timm:resnet50", None, slim)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hypertail.nets import decompose
 from hypertail.nets.body import without_classifier
-from support.banks import SIZE, resnet, transformer
+from support.banks import SIZE, SmallTransformer, resnet, transformer
 
 PROBE = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
@@ -24,21 +24,13 @@ class Block(nn.Module):
         return x + self.fc2(torch.relu(self.fc1(self.norm(x))))
 
 
-class Headless(nn.Module):
+class Headless(SmallTransformer):
     """A transformer that ends with its class token."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch, self.token = nn.Conv2d(3, 16, 4, 4), nn.Parameter(torch.randn(1, 1, 16))
         self.blocks = nn.ModuleList([Block(), Block()])
-        self.norm, self.head = nn.LayerNorm(16), nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.patch(x).flatten(2).transpose(1, 2)
-        x = torch.cat((self.token.expand(x.size(0), -1, -1), x), 1)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.norm(x)[:, 0])
+        self.head = nn.Identity()
 
 
 class Gated(nn.Module):
