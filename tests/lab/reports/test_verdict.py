@@ -203,6 +203,10 @@ def test_other_limits_of_images_are_not_compared() -> None:
         (20, ["HN-3"]),
         (25, ["Separate-3", "Separate-3"]),
     ]
+    words = [replace(run, config={**run.config, "images_per_class": "all"}) for run in (HYPER[0], SEPARATE[0])]
+    assert len(verdicts([*words, limited(HYPER[1], 500)])) == len(
+        verdicts([HYPER[0], SEPARATE[0], limited(HYPER[1], 500)])
+    )
     uneven = [few(limited(HYPER[0], 25), 24), few(limited(SEPARATE[0], 25), 25)]  # a class had fewer
     assert len(verdicts(uneven)) == 1
 

@@ -124,6 +124,13 @@ def test_a_search_in_which_nothing_goes_together_is_refused() -> None:
         search.check()
 
 
+def test_where_no_draw_goes_together_the_message_says_what_does_not() -> None:
+    space = {"curvature": (True,), "penalty_form": ("direct",), "lr": Range(1e-4, 1e-1)}
+    study = AskAndTell(Search(BASE.with_options(curvature=False), space, how="random"), 5, None, [])
+    with pytest.raises(ConfigError, match="penalty weighed by curvature"):
+        study.ask()
+
+
 def test_a_large_space_is_not_listed() -> None:
     space = {"embedding": Range(2, 9_000, whole=True), "code": ("additive", "product")}
     assert listed(space) is None
