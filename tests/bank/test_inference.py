@@ -71,6 +71,25 @@ def test_a_task_learned_alone_says_nothing_of_the_temperature_of_distances(tmp_p
     assert bank._contents.server.task_temperature == cold["task_temperature"]
 
 
+def test_the_threshold_is_that_of_the_newer_tasks_that_were_not_learned_alone(tmp_path: Path) -> None:
+    bank = new_bank(tmp_path / "bank")
+    bank.learn("warm", pictures(WARM, 12), epochs=1, method="head")
+    (alone,) = thresholds(bank)
+    assert bank._contents.server.threshold == alone
+    for number, many in enumerate((3, 4, 6)):
+        for _ in range(many - len(bank.tasks)):
+            name = f"cold {len(bank.tasks)}"
+            bank.learn(name, pictures(COLD, 12, seed=len(bank.tasks)), epochs=1, method="head")
+        found = thresholds(bank)
+        newer = found[(1, 1, 3)[number] :]
+        assert bank._contents.server.threshold == pytest.approx(sum(newer) / len(newer))
+        assert len(set(found)) == many
+
+
+def thresholds(bank: ht.Bank) -> list[float]:
+    return [bank._contents.record(name).calibration["threshold"] for name in bank.tasks]
+
+
 def test_what_an_old_bank_says_of_it_does_not_count(tmp_path: Path) -> None:
     bank = new_bank(tmp_path / "bank")
     for name, classes in (("warm", WARM), ("cold", COLD)):

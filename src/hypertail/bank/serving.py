@@ -58,7 +58,7 @@ class Server:
     Args:
         backbone: of the bank, on `device`.
         records: gives what is kept of a task, by its name.
-        names: the tasks there are.
+        names: the tasks there are, oldest first.
         hyper: what tasks of method `hypernet` share.
         device: where it computes.
         alone: tasks beside which there was no other when they were learned.
@@ -131,8 +131,14 @@ class Server:
 
     @property
     def threshold(self) -> float:
-        """Strangeness from which on an image is of no task: the mean of what tasks were calibrated to."""
-        found = self._calibrated("threshold")
+        """Strangeness from which on an image is of no task: the mean of what tasks were calibrated to.
+
+        Where there are such, tasks that had others beside them decide: beside a lonely task, all that was ever learned
+        is that task. Of these the newer half, three or more: how strange own images are falls as tasks come, and the
+        newer were measured beside nearly all.
+        """
+        found = self._calibrated("threshold", but=self._alone) or self._calibrated("threshold")
+        found = found[-max(3, (len(found) + 1) // 2) :]
         return sum(found) / len(found) if found else float("inf")
 
     @property

@@ -9,8 +9,8 @@ from hypertail.errors import check_range
 from hypertail.nets.models import Cut
 from hypertail.recipes.optimisation import tail_optimisation
 from hypertail.recipes.options import OptionGroup, Options
-from hypertail.recipes.recipe import Parts, Recipe, around, check_trunk, frozen_trunk_idle
-from hypertail.recipes.shared import ClassifierRate, FirstExperience, FrozenTrunk, Heads, Optimiser
+from hypertail.recipes.recipe import Parts, Recipe, around, begins_pretrained, check_trunk, frozen_trunk_idle
+from hypertail.recipes.shared import ClassifierRate, FirstExperience, FrozenTrunk, Heads, Optimiser, TailStart
 from hypertail.strategies import LwF, Strategy
 
 
@@ -32,6 +32,8 @@ class Distillation(OptionGroup):
 
 def _build(parts: Parts) -> Strategy:
     trunk, tail, cut = parts.at_cut()
+    if begins_pretrained(parts.options, cut):
+        trunk, tail = parts.from_own_tail()
     own = parts.options[Distillation]
     return LwF(
         trunk,
@@ -64,11 +66,12 @@ RECIPE = Recipe(
     what="learning without forgetting: the first k blocks are frozen; earlier heads keep their answers to new images.",
     order=1.5,
     colours=("#8a5563", "#95606d", "#a06b77", "#aa7781", "#b4838b"),
-    groups=(Optimiser, FirstExperience, FrozenTrunk, ClassifierRate, Heads, Distillation),
+    groups=(Optimiser, FirstExperience, FrozenTrunk, TailStart, ClassifierRate, Heads, Distillation),
     build=_build,
     has_depth=True,
     full=True,
     short=("learning-without-forgetting",),
+    presets={"tuned": {"tail_start": "fresh"}},
     idle=_idle,
     check=check_trunk,
     space=_space,

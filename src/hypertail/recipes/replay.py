@@ -11,8 +11,8 @@ from hypertail.errors import check_range
 from hypertail.nets.models import Cut
 from hypertail.recipes.optimisation import tail_optimisation
 from hypertail.recipes.options import OptionGroup, Options
-from hypertail.recipes.recipe import Parts, Recipe, around, check_trunk, frozen_trunk_idle
-from hypertail.recipes.shared import ClassifierRate, FirstExperience, FrozenTrunk, Heads, Optimiser
+from hypertail.recipes.recipe import Parts, Recipe, around, begins_pretrained, check_trunk, frozen_trunk_idle
+from hypertail.recipes.shared import ClassifierRate, FirstExperience, FrozenTrunk, Heads, Optimiser, TailStart
 from hypertail.strategies import LatentReplay, Strategy
 from hypertail.strategies.parts.buffer import BufferPolicy
 
@@ -40,6 +40,8 @@ class Replay(OptionGroup):
 
 def _build(parts: Parts) -> Strategy:
     trunk, tail, cut = parts.at_cut()
+    if begins_pretrained(parts.options, cut):
+        trunk, tail = parts.from_own_tail()
     own = parts.options[Replay]
     return LatentReplay(
         trunk,
@@ -69,10 +71,11 @@ RECIPE = Recipe(
     what="latent replay: the first k blocks are frozen; stored features of old images are mixed in.",
     order=2,
     colours=("#b8578f", "#d0587e", "#d65a4a", "#cc6a20", "#b8791a"),
-    groups=(Optimiser, FirstExperience, FrozenTrunk, ClassifierRate, Heads, Replay),
+    groups=(Optimiser, FirstExperience, FrozenTrunk, TailStart, ClassifierRate, Heads, Replay),
     build=_build,
     has_depth=True,
     short=("lr", "latent-replay"),
+    presets={"tuned": {"tail_start": "fresh"}},
     idle=_idle,
     check=check_trunk,
     space=_space,

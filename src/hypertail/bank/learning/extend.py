@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,10 +19,14 @@ from hypertail.bank.learning.task import Material, accuracy_of, hidden_moments
 from hypertail.bank.record import TaskRecord
 from hypertail.nets.compact import flattened, round_to_half
 from hypertail.nets.moments import Moments, packed, unpacked
+from hypertail.nets.task_head import TaskHead
 from hypertail.nets.task_tail import TaskTail
 from hypertail.seeds import generator
+from hypertail.strategies.lwf import distillation
 
 STEPS, PER_CLASS, RATE, RIDGE = 300, 32, 1e-2, 1e-4
+SOFTENED = 2.0
+"""Temperature at which the answers of a head before and after are compared (`distillation`)."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,9 @@ def extended(
 
     Nothing above the cut changes but the head. New classes get a block of their own, learned against the classes that
     were there, of which the mean and the variance of what the head is given are kept: what the task answers for those
-    stays equal to the bit. Where there is no new class, the head is learned again in the same way. Accuracy is measured
-    anew on what is held out of the new images; with a new class nothing is, and it is unknown.
+    stays equal to the bit. Where there is no new class, the whole head is learned on in the same way, and kept near to
+    what it answered: images of one class alone would otherwise draw it away from the others. Accuracy is measured anew
+    on what is held out of the new images; with a new class nothing is, and it is unknown.
 
     Args:
         record: of the task; it is not changed.
@@ -70,14 +76,14 @@ def extended(
     plain = material.train.plain()
     views = [embeddings(tail, material.train.view(number)) for number in range(material.train.views)]
     vectors = torch.cat([embeddings(tail, plain), *views]).cpu()
+    learned: nn.Module = tail.head
+    before = None
     if growth.added:
-        before = len(record.classes)
-        block = tail.head.grow(growth.added)
-        _begin(tail, block, before, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
-        learned: list[nn.Parameter] = list(block.parameters())
+        learned = block = tail.head.grow(growth.added)
+        _begin(tail, block, len(record.classes), record.hidden, vectors, labels.repeat(1 + len(views)), seed)
     else:
-        learned = list(tail.head.parameters())
-    _learn_head(tail, learned, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
+        before = copy.deepcopy(tail.head)
+    learn_head(tail.head, learned, before, record.hidden, vectors, labels.repeat(1 + len(views)), seed)
     tail.requires_grad_(False)
     round_to_half(tail.head)
     hidden = _merged_hidden(record.hidden, embeddings(tail, plain).cpu(), labels, len(growth.classes))
@@ -136,21 +142,33 @@ def _begin(
         block.bias[row] = solution[-1]
 
 
-def _learn_head(
-    tail: TaskTail,
-    learned: list[nn.Parameter],
+def learn_head(
+    head: TaskHead,
+    learned: nn.Module,
+    before: TaskHead | None,
     hidden: Mapping[str, Tensor],
     vectors: Tensor,
     labels: Tensor,
     seed: int,
 ) -> None:
-    """Learn rows of the head on vectors of new images and on draws from N(mean, variance) of every class it had."""
+    """Learn a part of the head on vectors of new images and on draws from N(mean, variance) of every class it had.
+
+    The loss is CE, and with `before` also the `distillation` of what it answers.
+
+    Args:
+        head: vectors -> logits.
+        learned: the head, or its block of new classes.
+        before: the head as it was, to stay near to.
+        hidden: counts, means and variances of the classes that the task had.
+        vectors: of new images, (n, width).
+        labels: their classes among all of the task, (n,).
+        seed: of what is drawn.
+    """
     means, deviations = hidden["means"], hidden["variances"].clamp_min(0).sqrt()
     present = labels.unique().tolist()
     with torch.enable_grad():
-        for parameter in learned:
-            parameter.requires_grad_(True)
-        adam = torch.optim.Adam(learned, lr=RATE)
+        learned.requires_grad_(True)
+        adam = torch.optim.Adam(learned.parameters(), lr=RATE)
         for step in range(STEPS):
             random = generator(seed, "extend", step)
             drawn = [
@@ -169,8 +187,11 @@ def _learn_head(
                     batch = torch.cat((batch[::2], old[::2]))
                 drawn.append(batch)
                 targets.append(torch.full((len(batch),), c))
-            device = next(tail.head.parameters()).device
-            loss = F.cross_entropy(tail.head(torch.cat(drawn).to(device)), torch.cat(targets).to(device))
+            inputs, device = torch.cat(drawn), next(head.parameters()).device
+            logits = head(inputs.to(device))
+            loss = F.cross_entropy(logits, torch.cat(targets).to(device))
+            if before is not None:
+                loss = loss + distillation(logits, before(inputs.to(device)), SOFTENED)
             adam.zero_grad()
             loss.backward()
             for group in adam.param_groups:

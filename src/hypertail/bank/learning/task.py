@@ -207,6 +207,9 @@ def record_of(
     moments = unpacked(packed(Moments.of(vectors, labels, len(material.classes))))
     logits = held_out_logits(tail, material).cpu()
     held_labels = material.held_labels.cpu()
+    hidden = hidden_moments(embeddings(tail, plain).cpu(), labels, len(material.classes))
+    if material.held is not None:
+        hidden["variances"] *= unseen_spread(hidden, embeddings(tail, material.held).cpu(), held_labels)
     calibration = {"temperature": temperature_of(logits, held_labels)}
     calibration |= _inference(material, descriptor, {**earlier, material.name: moments})
     probes = {"logits": tail(backbone.features(_probes(backbone, plain))).cpu()}
@@ -225,7 +228,7 @@ def record_of(
         tuple(tail.head.sizes),
         own_statistics(tail),
         moments,
-        hidden_moments(embeddings(tail, plain).cpu(), labels, len(material.classes)),
+        hidden,
         probes,
         calibration,
         {**facts, "held_out_accuracy": accuracy, "held_out_images": len(held_labels)},
@@ -269,6 +272,21 @@ def hidden_moments(vectors: Tensor, labels: Tensor, classes: int) -> dict[str, T
         "variances": torch.stack([each.var(0, correction=0) for each in chosen]),
         "counts": torch.tensor([float(len(each)) for each in chosen]),
     }
+
+
+def unseen_spread(hidden: Mapping[str, Tensor], vectors: Tensor, labels: Tensor) -> float:
+    """How many times the variance around the class means is that of held-out examples, at least 1.
+
+    A tail that was learned gathers the images that it learned from closer than others.
+
+    Args:
+        hidden: of the images that were learned from.
+        vectors: of held-out images, (n, width).
+        labels: their classes, (n,).
+    """
+    learned = hidden["variances"][labels].sum()
+    unseen = (vectors - hidden["means"][labels]).square().sum()
+    return max(1.0, float(unseen / learned)) if float(learned) > 0 else 1.0
 
 
 def _probes(backbone: Backbone, like: Tensor) -> Tensor:
