@@ -90,6 +90,36 @@ def test_a_bank_from_the_first_folder_to_an_export(place: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["passed"] is True
 
 
+def test_without_the_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who has lost the weights can still list, rename and forget."""
+    learn("--method", "head")
+    main(["learn", "cold", *AT, "--method", "head", *QUICK])
+    (place / "mine.py").unlink()
+    capsys.readouterr()
+    main(["tasks", "--bank", "bank"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warm" in said
+    assert "needs the model of the bank: Give it again" in said
+    assert "by other means:" not in said
+    main(["tasks", "--bank", "bank", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [task["name"] for task in found["tasks"]] == ["warm", "cold"]
+    assert found["summary"]["alternatives"] == {}
+    main(["rename", "cold", "icy things", "--bank", "bank"])
+    main(["rollback", "1", "--bank", "bank"])
+    assert (
+        "generation 4, like 1: warm\n1 task that it does not have is still on disk: icy things; "
+        "hypertail forget 'icy things' --bank bank deletes it for good\n" in capsys.readouterr().out
+    )
+    main(["verify", "--bank", "bank"])
+    assert "in earlier generations alone: icy things" in capsys.readouterr().out
+    main(["forget", "icy things", "--bank", "bank"])
+    assert "icy things is forgotten. Nothing that is left" in capsys.readouterr().out
+    assert len(list((place / "bank" / "files").iterdir())) == 1
+    main(["rollback", "1", "--bank", "bank"])
+    assert capsys.readouterr().out == "generation 6, like 1: warm\n"
+
+
 def test_a_damaged_bank_ends_with_status_1(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     learn("--method", "head")
     (file,) = (place / "bank" / "files").iterdir()

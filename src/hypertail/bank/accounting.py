@@ -46,7 +46,7 @@ class Summary:
     Attributes:
         tasks: each task.
         shared: name of a shared file -> bytes; the backbone is `backbone` where it is stored.
-        alternatives: what else -> bytes for all tasks, the backbone not counted.
+        alternatives: what else -> bytes for all tasks, the backbone not counted; empty without the model.
         verdict: a plain sentence.
     """
 
@@ -74,7 +74,8 @@ class Summary:
             bytes_ = f"{kilobytes(task.nbytes)}, {kilobytes(task.answering)} of them to answer with"
             lines.append(f"  {task.name}: {bytes_} ({words}{accuracy})")
         lines += [f"  shared {name}: {kilobytes(count)}" for name, count in self.shared.items()]
-        lines.append("the same tasks by other means:")
+        if self.alternatives:
+            lines.append("the same tasks by other means:")
         lines += [f"  {name}: {kilobytes(count)}" for name, count in self.alternatives.items()]
         return (*lines, self.verdict)
 

@@ -243,12 +243,12 @@ class Bank:
         Upkeep(self._contents).rename(name, new)
 
     def forget(self, name: str) -> Forgotten:
-        """Delete a task, from earlier generations too.
+        """Delete a task, from earlier generations too, or one that a rollback left in those alone.
 
         Other tasks stay equal to the bit. The result says whether anything of it is left in what they share.
 
         Raises:
-            ConfigError: no such task.
+            ConfigError: no task ever had that name.
         """
         return Upkeep(self._contents).forget(name)
 

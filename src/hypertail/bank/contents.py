@@ -24,7 +24,7 @@ from hypertail.bank.store import BACKBONE, Manifest, Store, TaskRef
 from hypertail.bank.store.reading import DamagedError
 from hypertail.bank.task_info import TaskInfo
 from hypertail.environment import hardware, versions
-from hypertail.errors import CheckpointError, ConfigError, unknown_name
+from hypertail.errors import CheckpointError, ConfigError, HypertailError, unknown_name
 from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
 
@@ -282,7 +282,11 @@ class Contents:
                 )
             )
         shared = {name: ref.nbytes for name, ref in self.manifest.shared.items()}
-        others = alternatives(self.backbone, [task.classes for task in sizes]) if self.founded else {}
+        try:
+            others = alternatives(self.backbone, [task.classes for task in sizes]) if self.founded else {}
+        except HypertailError as error:  # of a bank that is open without its model
+            words = "What the same tasks would take by other means needs the model of the bank"
+            return Summary(tuple(sizes), shared, {}, f"{words}: {error.hint}")
         adapters = next((count for name, count in others.items() if "adapter" in name), 0)
         return Summary(tuple(sizes), shared, others, verdict(sizes, shared.get(HYPERNET, 0), adapters))
 

@@ -15,7 +15,7 @@ from hypertail.cli.bank.place import BankPlace, say
 
 @dataclass(frozen=True)
 class Tasks:
-    """List the tasks of a bank, and what the same tasks would take by other means."""
+    """List the tasks of a bank, and what the same tasks would take by other means, where the model is at hand."""
 
     place: OmitArgPrefixes[BankPlace]
     """The bank and its model."""
@@ -25,7 +25,7 @@ class Tasks:
 
 def execute(command: Tasks, console: Console, line: str) -> None:
     """Print the tasks and the bytes."""
-    bank = command.place.open(console)
+    bank = command.place.open_without_model(console)
     if command.json:
         tasks = [asdict(info) for info in bank.tasks.values()]
         said = {"generation": bank.generation, "tasks": tasks, "summary": bank.summary().to_json() if tasks else None}
