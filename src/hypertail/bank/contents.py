@@ -197,7 +197,7 @@ class Contents:
             # rolled back to where the model was still to be decided; another folder may have decided it since
             self._backbone, self._hyper, self.compared = None, None, {}
 
-    def certify(self, accuracies: Mapping[str, float], budget: float, *, anew: bool = True) -> Certificate:
+    def certify(self, accuracies: Mapping[str, tuple[float, int]], budget: float, *, anew: bool = True) -> Certificate:
         """Every task beside what was written when it was learned; not `anew` what this process has compared before."""
         if anew:  # from the files, not from what this process read of them before
             self._records, self._server = {}, None
@@ -208,7 +208,7 @@ class Contents:
                 task.name,
                 record,
                 files_identical=self.as_learned(task),
-                accuracy=accuracies.get(task.name),
+                measured=accuracies.get(task.name),
                 digest=self.answers_with(task),
             )
             if (record := self.readable(task.name)) is not None
@@ -278,7 +278,7 @@ class Contents:
                     int(record.facts.get("images", 0)),
                     task.file.nbytes,
                     record.answering,
-                    record.facts.get("held_out_accuracy"),
+                    *record.held_out,
                 )
             )
         shared = {name: ref.nbytes for name, ref in self.manifest.shared.items()}
