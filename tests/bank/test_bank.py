@@ -266,7 +266,11 @@ def test_a_certificate_is_json_and_a_page_without_scripts(tmp_path: Path) -> Non
     said = json.loads(json.dumps(certificate.to_json(), allow_nan=False))
     assert said["format"] == "hypertail-certificate"
     assert said["checks"][0]["accuracy"] == certificate.checks[0].accuracy
+    assert (certificate.checks[0].images, certificate.checks[0].images_then) == (30, 3)
     page = certificate.page()
+    assert f"{100 * (certificate.checks[0].accuracy or 0):.1f} % of 30<" in page
+    assert f"{100 * (certificate.checks[0].accuracy_then or 0):.1f} % of 3<" in page
+    assert "of test images</th>" in page
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
     assert "default-src 'none'" in page

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hypertail.bank.task_info import share_right
 from hypertail.errors import ConfigError
 from support.banks import WARM, new_bank, pictures, two_tasks
 from support.errors import refused
@@ -52,3 +53,26 @@ def test_what_extend_reports_was_measured_after_it(tmp_path: Path) -> None:
     learned = bank.extend("cold", data)
     assert learned.held_out_accuracy is not None
     assert learned.held_out_accuracy < 1
+    assert learned.held_out_images == bank.tasks["cold"].held_out_images == bank.log()[-1].facts["held_out_images"] == 2
+
+
+def test_an_accuracy_of_some_classes_is_not_that_of_the_task(tmp_path: Path) -> None:
+    bank = two_tasks(tmp_path / "bank")
+    assert bank.tasks["warm"].held_out_images == 12
+    assert " % of 12 held-out images right" in str(bank.summary())
+    learned = bank.extend("warm", pictures(("red",), 20, seed=4))
+    assert (learned.held_out_accuracy, learned.held_out_images) == (None, 0)
+    assert bank.tasks["warm"].held_out_accuracy is None
+    assert bank.certify().checks[0].accuracy_then is None
+
+
+def test_words_for_an_accuracy() -> None:
+    assert share_right(0.72, 25) == "72.0 % of 25 held-out images right"
+    assert share_right(1.0, 1, "test image") == "100.0 % of 1 test image right"
+    assert share_right(0.5, 0) == "50.0 % of held-out images right"
+
+
+@pytest.mark.parametrize("budget", [-0.1, 1.5])
+def test_a_certificate_refuses_a_budget_that_cannot_be(budget: float, tmp_path: Path) -> None:
+    with refused(ConfigError, problem="budget", required="0 or more, up to 1"):
+        new_bank(tmp_path / "bank").certify(budget=budget)

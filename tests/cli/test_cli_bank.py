@@ -52,7 +52,9 @@ def learn(*more: str) -> None:
 
 def test_a_bank_from_the_first_folder_to_an_export(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     learn()
-    assert "warm: adapter, 33 images" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "warm: adapter, 33 images" in said
+    assert " % of 3 held-out images right (" in said
     main(["learn", "cold", *AT, *OPTIONS, *QUICK, "--method", "head"])
     said = capsys.readouterr().out
     assert "1 of 1 tasks answer as they were learned" in said
@@ -70,14 +72,18 @@ def test_a_bank_from_the_first_folder_to_an_export(place: Path, capsys: pytest.C
     main(["tasks", *AT, "--json"])
     assert [task["name"] for task in json.loads(capsys.readouterr().out)["tasks"]] == ["warm", "cold"]
     main(["certify", *AT, "--test", "cold", "--out", "c.html", "c.json"])
-    assert "cold: identical, 0 of 16 answers changed, " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "cold: identical, 0 of 16 answers changed, " in said
+    assert " % of 16 test images right" in said
     assert json.loads((place / "c.json").read_text())["passed"] is True
     assert "Do all tasks still answer" in (place / "c.html").read_text()
     main(["export", "warm", *AT, "--format", "safetensors"])
     assert (place / "warm.safetensors.json").exists()
     main(["rename", "warm", "hot", *AT])
     main(["extend", "hot", "cold/train", *AT])
-    assert "hot: adapter" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "hot: adapter" in said
+    assert "accuracy not measured (" in said
     main(["forget", "cold", *AT])
     assert "Nothing that is left" in capsys.readouterr().out
     main(["log", "--bank", "bank"])
@@ -90,6 +96,36 @@ def test_a_bank_from_the_first_folder_to_an_export(place: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["passed"] is True
 
 
+def test_without_the_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who has lost the weights can still list, rename and forget."""
+    learn("--method", "head")
+    main(["learn", "cold", *AT, "--method", "head", *QUICK])
+    (place / "mine.py").unlink()
+    capsys.readouterr()
+    main(["tasks", "--bank", "bank"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warm" in said
+    assert "needs the model of the bank: Give it again" in said
+    assert "by other means:" not in said
+    main(["tasks", "--bank", "bank", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [task["name"] for task in found["tasks"]] == ["warm", "cold"]
+    assert found["summary"]["alternatives"] == {}
+    main(["rename", "cold", "icy things", "--bank", "bank"])
+    main(["rollback", "1", "--bank", "bank"])
+    assert (
+        "generation 4, like 1: warm\n1 task that it does not have is still on disk: icy things; "
+        "hypertail forget 'icy things' --bank bank deletes it for good\n" in capsys.readouterr().out
+    )
+    main(["verify", "--bank", "bank"])
+    assert "in earlier generations alone: icy things" in capsys.readouterr().out
+    main(["forget", "icy things", "--bank", "bank"])
+    assert "icy things is forgotten. Nothing that is left" in capsys.readouterr().out
+    assert len(list((place / "bank" / "files").iterdir())) == 1
+    main(["rollback", "1", "--bank", "bank"])
+    assert capsys.readouterr().out == "generation 6, like 1: warm\n"
+
+
 def test_a_damaged_bank_ends_with_status_1(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     learn("--method", "head")
     (file,) = (place / "bank" / "files").iterdir()
@@ -99,6 +135,26 @@ def test_a_damaged_bank_ends_with_status_1(place: Path, capsys: pytest.CaptureFi
     assert stop.value.code == 1
     assert "(tasks: warm)" in capsys.readouterr().out
     told(capsys, "predict", "warm/red/000.png", *AT, problem=file.name, hint="hypertail verify")
+
+
+def test_a_certificate_that_failed_is_told_from_none(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def status(*args: str) -> object:
+        with pytest.raises(SystemExit) as stop:
+            main(["certify", *args])
+        return stop.value.code
+
+    learn("--method", "head")
+    assert status("--bank", "bnk") == 2
+    assert status("--bank", "bank") == 2
+    assert status(*AT, "--budget", "7") == 2
+    assert status(*AT, "--test", "nowhere") == 2
+    assert status(*AT, "--out", "mine.py/c.json") == 2
+    assert status(*AT, "--bugdet", "0") == 2
+    capsys.readouterr()
+    (file,) = (place / "bank" / "files").iterdir()
+    file.write_bytes(file.read_bytes()[:-3] + b"abc")
+    assert status(*AT) == 1
+    assert "FAILED" in capsys.readouterr().out
 
 
 def test_refusals(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,11 @@
 from hypertail.bank.bank import Bank
 from hypertail.bank.certificate.certificate import Certificate, TaskCheck
 from hypertail.bank.estimator import BankClassifier
+from hypertail.bank.learned import Learned
 from hypertail.bank.prediction import Prediction
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.task_info import TaskInfo
 from hypertail.bank.upkeep import Forgotten
-from hypertail.bank.writing import Learned
 
 __all__ = [
     "Bank",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hypertail.bank.backbone import Backbone
+from hypertail.bank.task_info import share_right
 from hypertail.nets.task_tail import adaptable
 from hypertail.nets.tensors import nbytes
 
@@ -27,7 +28,8 @@ class TaskSize:
         images: it was learned from.
         nbytes: of its file.
         answering: of what it answers with; the rest finds the task of an image, extends the task and certifies it.
-        accuracy: on held-out images; None where none were held out.
+        accuracy: on held-out images; None where there is none.
+        held_out_images: of which that is the accuracy.
     """
 
     name: str
@@ -37,6 +39,7 @@ class TaskSize:
     nbytes: int
     answering: int
     accuracy: float | None
+    held_out_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Summary:
     Attributes:
         tasks: each task.
         shared: name of a shared file -> bytes; the backbone is `backbone` where it is stored.
-        alternatives: what else -> bytes for all tasks, the backbone not counted.
+        alternatives: what else -> bytes for all tasks, the backbone not counted; empty without the model.
         verdict: a plain sentence.
     """
 
@@ -69,12 +72,13 @@ class Summary:
         """The summary as text, a line each."""
         lines = [f"{len(self.tasks)} tasks, {kilobytes(self.nbytes)} without the backbone"]
         for task in self.tasks:
-            accuracy = "" if task.accuracy is None else f", {100 * task.accuracy:.1f} % of held-out images right"
+            accuracy = "" if task.accuracy is None else f", {share_right(task.accuracy, task.held_out_images)}"
             words = f"{task.method}, {task.classes} classes from {task.images} images"
             bytes_ = f"{kilobytes(task.nbytes)}, {kilobytes(task.answering)} of them to answer with"
             lines.append(f"  {task.name}: {bytes_} ({words}{accuracy})")
         lines += [f"  shared {name}: {kilobytes(count)}" for name, count in self.shared.items()]
-        lines.append("the same tasks by other means:")
+        if self.alternatives:
+            lines.append("the same tasks by other means:")
         lines += [f"  {name}: {kilobytes(count)}" for name, count in self.alternatives.items()]
         return (*lines, self.verdict)
 

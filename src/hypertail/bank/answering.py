@@ -73,10 +73,16 @@ def _scaling(contents: Contents, task: str | Sequence[str | None] | None) -> Cal
 
 def evaluate(contents: Contents, name: str, data: object) -> float:
     """Accuracy on test data (`Bank.evaluate`)."""
+    return measured(contents, name, data)[0]
+
+
+def measured(contents: Contents, name: str, data: object) -> tuple[float, int]:
+    """Accuracy on test data of a task, and of how many images."""
     contents.ref(name)
     scaling = contents.record(name).scaling
     images = open_images(data, contents.backbone.preprocessing, least_classes=1, scaling=scaling)
-    return accuracy(contents, name, images.test or images)
+    test = images.test or images
+    return accuracy(contents, name, test), len(test)
 
 
 def accuracy(contents: Contents, name: str, images: TaskImages) -> float:

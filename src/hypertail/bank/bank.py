@@ -15,6 +15,7 @@ from hypertail.bank.certificate.certificate import Certificate
 from hypertail.bank.contents import Contents
 from hypertail.bank.export import export_all, export_task
 from hypertail.bank.founding import Founding
+from hypertail.bank.learned import Learned
 from hypertail.bank.learning.lesson import Schedule
 from hypertail.bank.learning.task import Augment, Lessons
 from hypertail.bank.prediction import Prediction
@@ -22,7 +23,8 @@ from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.store import Entry, Report, verify
 from hypertail.bank.task_info import TaskInfo
 from hypertail.bank.upkeep import Forgotten, Upkeep
-from hypertail.bank.writing import Learned, Writer
+from hypertail.bank.writing import Writer
+from hypertail.errors import check_range
 from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.loop import Progress, silent
 
@@ -243,12 +245,12 @@ class Bank:
         Upkeep(self._contents).rename(name, new)
 
     def forget(self, name: str) -> Forgotten:
-        """Delete a task, from earlier generations too.
+        """Delete a task, from earlier generations too, or one that a rollback left in those alone.
 
         Other tasks stay equal to the bit. The result says whether anything of it is left in what they share.
 
         Raises:
-            ConfigError: no such task.
+            ConfigError: no task ever had that name.
         """
         return Upkeep(self._contents).forget(name)
 
@@ -257,10 +259,11 @@ class Bank:
 
         Args:
             data: name of a task -> test data, where there is any.
-            budget: share of a task's answers that may be other ones.
+            budget: share of a task's answers that may be other ones, 0 to 1.
         """
+        check_range("budget", budget, 0, 1)
         whole = {name: value for name, value in (data or {}).items() if self._contents.readable(name) is not None}
-        accuracies = {name: self.evaluate(name, value) for name, value in whole.items()}
+        accuracies = {name: answering.measured(self._contents, name, value) for name, value in whole.items()}
         return self._contents.certify(accuracies, budget)
 
     def consolidate(self, *, budget: float = 0.0, steps: int = 2000, progress: Progress = silent) -> Certificate:

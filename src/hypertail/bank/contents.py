@@ -24,7 +24,7 @@ from hypertail.bank.store import BACKBONE, Manifest, Store, TaskRef
 from hypertail.bank.store.reading import DamagedError
 from hypertail.bank.task_info import TaskInfo
 from hypertail.environment import hardware, versions
-from hypertail.errors import CheckpointError, ConfigError, unknown_name
+from hypertail.errors import CheckpointError, ConfigError, HypertailError, unknown_name
 from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
 
@@ -197,7 +197,7 @@ class Contents:
             # rolled back to where the model was still to be decided; another folder may have decided it since
             self._backbone, self._hyper, self.compared = None, None, {}
 
-    def certify(self, accuracies: Mapping[str, float], budget: float, *, anew: bool = True) -> Certificate:
+    def certify(self, accuracies: Mapping[str, tuple[float, int]], budget: float, *, anew: bool = True) -> Certificate:
         """Every task beside what was written when it was learned; not `anew` what this process has compared before."""
         if anew:  # from the files, not from what this process read of them before
             self._records, self._server = {}, None
@@ -208,7 +208,7 @@ class Contents:
                 task.name,
                 record,
                 files_identical=self.as_learned(task),
-                accuracy=accuracies.get(task.name),
+                measured=accuracies.get(task.name),
                 digest=self.answers_with(task),
             )
             if (record := self.readable(task.name)) is not None
@@ -278,11 +278,15 @@ class Contents:
                     int(record.facts.get("images", 0)),
                     task.file.nbytes,
                     record.answering,
-                    record.facts.get("held_out_accuracy"),
+                    *record.held_out,
                 )
             )
         shared = {name: ref.nbytes for name, ref in self.manifest.shared.items()}
-        others = alternatives(self.backbone, [task.classes for task in sizes]) if self.founded else {}
+        try:
+            others = alternatives(self.backbone, [task.classes for task in sizes]) if self.founded else {}
+        except HypertailError as error:  # of a bank that is open without its model
+            words = "What the same tasks would take by other means needs the model of the bank"
+            return Summary(tuple(sizes), shared, {}, f"{words}: {error.hint}")
         adapters = next((count for name, count in others.items() if "adapter" in name), 0)
         return Summary(tuple(sizes), shared, others, verdict(sizes, shared.get(HYPERNET, 0), adapters))
 

@@ -60,6 +60,11 @@ class TaskRecord:
         return scaling_from_json(self.facts.get("scaling", {}))
 
     @property
+    def held_out(self) -> tuple[float | None, int]:
+        """Accuracy on held-out images, None where there is none, and of how many images it is."""
+        return self.facts.get("held_out_accuracy"), int(self.facts.get("held_out_images", 0))
+
+    @property
     def answering(self) -> int:
         """Bytes that the task answers with, as they are stored."""
         return nbytes((halved(self.weights), halved(self.head), *self.statistics.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hypertail.bank.record import TaskRecord
+from hypertail.streams.report import plural
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,10 @@ class TaskInfo:
         method: how it was learned.
         images: how many it was learned from.
         nbytes: of its file.
-        held_out_accuracy: 0..1; None where nothing was held out.
+        held_out_accuracy: 0..1; None where nothing was held out, or after `extend` not of every class.
         learned: ISO date and time, UTC.
         damaged: whether its file cannot be read, so that only the log tells of it; `classes` are empty then.
+        held_out_images: of which that is the accuracy.
     """
 
     name: str
@@ -30,10 +32,23 @@ class TaskInfo:
     held_out_accuracy: float | None
     learned: str
     damaged: bool = False
+    held_out_images: int = 0
 
     @classmethod
     def of(cls, name: str, record: TaskRecord, nbytes: int) -> TaskInfo:
         """That of a record."""
         facts = record.facts
-        images, accuracy = int(facts.get("images", 0)), facts.get("held_out_accuracy")
-        return cls(name, record.classes, record.method, images, nbytes, accuracy, str(facts.get("when", "")))
+        images, (accuracy, count) = int(facts.get("images", 0)), record.held_out
+        when = str(facts.get("when", ""))
+        return cls(name, record.classes, record.method, images, nbytes, accuracy, when, held_out_images=count)
+
+
+def share_right(accuracy: float, count: int, image: str = "held-out image") -> str:
+    """`72.0 % of 25 held-out images right`; without a number where that is not known.
+
+    Args:
+        accuracy: 0..1.
+        count: of the images; 0 where it is not known.
+        image: what they are.
+    """
+    return f"{100 * accuracy:.1f} % of {plural(count, image) if count else image + 's'} right"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +10,13 @@ import torch
 
 from hypertail.bank.certificate.certificate import Certificate, damaged_check
 from hypertail.bank.certificate.compare import Comparison
-from hypertail.bank.contents import HYPERNET, Contents
+from hypertail.bank.contents import BACKBONE, HYPERNET, Contents
 from hypertail.bank.founding import SLIM
 from hypertail.bank.learning.consolidate import Consolidated, consolidated
 from hypertail.bank.serving import Server
-from hypertail.bank.store import FileRef, TaskRef, in_effect
+from hypertail.bank.store import Entry, FileRef, Kept, Manifest, TaskRef, in_effect
 from hypertail.bank.store.layout import tasks_on_disk
-from hypertail.bank.store.reading import DamagedError
-from hypertail.errors import BudgetError, ConfigError
+from hypertail.errors import BudgetError, ConfigError, unknown_name
 from hypertail.hyper.generated import shared_parameters
 from hypertail.hyper.heads import ChannelHead
 from hypertail.hyper.hypernetwork import Hypernetwork
@@ -66,29 +64,51 @@ class Upkeep:
         contents.refresh()
 
     def forget(self, name: str) -> Forgotten:
-        """Delete a task and everything of it."""
+        """Delete every task of a name and everything of it, also of one that only earlier generations have.
+
+        With it goes what then only generations have that no rollback reaches.
+        """
         contents = self.contents
         with contents.store.change() as change:
             contents.refresh()
-            ref = contents.ref(name)
-            reasons = self._left_behind(ref)
-            exact = not reasons
-            tasks = tuple(task for task in contents.manifest.tasks if task.id != ref.id)
-            erased = self._files_of(ref.id)
-            later = [(task, contents.readable(task.name)) for task in tasks if task.id > ref.id]
-            seen = [f"'{task.name}'" for task, record in later if record is None or "threshold" in record.calibration]
-            change.commit("forget", task=name, entry_facts={"id": ref.id, "exact": exact}, tasks=tasks, erase=erased)
+            old, kept = contents.manifest, Kept.of(contents.store)
+            numbers, absent = kept.called(name), kept.absent()
+            if not numbers:
+                return self._forgotten_before(name, [*absent.values()])
+            tasks = tuple(task for task in old.tasks if task.id not in numbers)
+            following = {ref.name for ref in (*old.shared.values(), *(task.file for task in tasks))}
+            own = {name: ref for name, ref in _files_of(numbers, kept).items() if name not in following}
+            erased = [*own.values(), *kept.out_of_reach(following, own)]
+            left = [old, *(kept.reached(own) if kept.whole else kept.manifests)]
+            reasons = list(dict.fromkeys(reason for number in numbers for reason in _left_behind(number, left)))
+            facts: dict[str, Any] = {"id": numbers[0], "exact": not reasons}
+            facts |= {"also": list(numbers[1:])} if numbers[1:] else {}
+            lost = {*old.erased, *(ref.name for ref in erased)}
+            others = {number: names[-1] for number, names in absent.items() if number not in numbers}
+            gone = [each for number, each in others.items() if lost.issuperset(_files_of((number,), kept))]
+            facts |= {"with": gone} if gone else {}
+            told = [task.id for task in old.tasks if task.name == name]
+            later = [(task.name, contents.readable(task.name)) for task in tasks if told and task.id > told[0]]
+            seen = [f"'{each}'" for each, found in later if found is None or "threshold" in found.calibration]
+            change.commit("forget", task=name, entry_facts=facts, tasks=tasks, erase=erased)
         contents.refresh()
-        if exact:
-            words = "Nothing that is left in the bank learned from it."
-            if seen:
-                words += (
-                    " Two numbers were set beside it: the threshold for unknown images and the temperature of "
-                    f"distances of {', '.join(seen)}, learned after it."
-                )
-        else:
-            words = f"Its own files are gone, but {' and '.join(reasons)} learned from it, and cannot be cleared of it."
-        return Forgotten(name, exact, words)
+        return Forgotten(name, not reasons, _explanation(len(numbers), reasons, seen, gone))
+
+    def _forgotten_before(self, name: str, absent: list[tuple[str, ...]]) -> Forgotten:
+        """What came of it when it was forgotten: a command that was cut off may be given again.
+
+        Raises:
+            ConfigError: no task had that name.
+        """
+        manifest = self.contents.manifest
+        forgotten = [entry for entry in manifest.log if entry.event == "forget"]
+        done = [entry for entry in forgotten if name in (entry.task, *entry.facts.get("with", ()))]
+        if not done:
+            known = {task.name for task in manifest.tasks} | {each for names in absent for each in names}
+            raise unknown_name("task", name, known)
+        last, exact = done[-1], bool(done[-1].facts.get("exact"))
+        words = f"That was done in generation {last.generation}, and no file of it is left."
+        return Forgotten(name, exact, words if exact else f"{words} What tasks share learned from it.")
 
     def consolidate(self, budget: float, steps: int) -> Certificate:
         """Move what the adapters of hypernetwork tasks have in common into the hypernetwork."""
@@ -145,32 +165,61 @@ class Upkeep:
         )
         return certificate
 
-    def _left_behind(self, ref: TaskRef) -> list[str]:
-        """What in the bank learned from a task beside its own files."""
-        log = self.contents.manifest.log
-        reasons = []
-        said = self.contents.manifest.facts["backbone"]
-        # banks of older versions do not name the task that founded them
-        learned = (entry.facts.get("id") for entry in in_effect(log) if entry.event == "learn")
-        if said["source"] == SLIM and said.get("founder", next(learned, ref.id)) == ref.id:
-            reasons.append("the model below all tasks, which was trained on its images,")
-        if self.contents.info(ref).method == HYPERNET:
-            taught = [entry for entry in log if entry.facts.get("taught_shared") and entry.facts.get("id") == ref.id]
-            consolidated_with = [e for e in log if e.event == "consolidate" and str(ref.id) in e.facts.get("tasks", {})]
-            if taught or consolidated_with:
-                reasons.append("the shared hypernetwork")
-        return reasons
 
-    def _files_of(self, number: int) -> list[FileRef]:
-        """All files that any kept generation has of a task, and all that are there, as of one that is damaged."""
-        store, found = self.contents.store, dict[str, FileRef]()
-        for generation in store.generations():
-            with contextlib.suppress(DamagedError):
-                tasks = store.read(generation, None).tasks
-                found |= {task.file.name: task.file for task in tasks if task.id == number}
-        for name in (name for name, task in tasks_on_disk(store.path).items() if task == number):
-            found.setdefault(name, FileRef(name, "", 0))
-        return list(found.values())
+def _files_of(numbers: Collection[int], kept: Kept) -> dict[str, FileRef]:
+    """All files that any kept generation has of tasks, and all that are there, as of one that is damaged, by name."""
+    tasks = (task for manifest in kept.manifests for task in manifest.tasks)
+    found = {task.file.name: task.file for task in tasks if task.id in numbers}
+    there = (name for name, number in tasks_on_disk(kept.store.path).items() if number in numbers)
+    return {name: FileRef(name, "", 0) for name in there} | found
+
+
+def _left_behind(number: int, left: Iterable[Manifest]) -> list[str]:
+    """What in the generations that are left learned from a task beside its own files."""
+    reasons = []
+    for manifest in left:
+        said, done = manifest.facts.get(BACKBONE, {}), in_effect(manifest.log)
+        # banks of older versions do not name the task that founded them
+        learned = (entry.facts.get("id") for entry in done if entry.event == "learn")
+        if said.get("source") == SLIM and said.get("founder", next(learned, number)) == number:
+            reasons.append("the model below all tasks, which was trained on its images,")
+        if HYPERNET in manifest.shared and any(_taught(number, entry) for entry in done or manifest.log):
+            reasons.append("the shared hypernetwork")
+    return reasons
+
+
+def _taught(number: int, entry: Entry) -> bool:
+    """Whether by a change the shared hypernetwork learned from a task."""
+    if entry.event == "consolidate":
+        return str(number) in entry.facts.get("tasks", {})
+    return bool(entry.facts.get("taught_shared")) and entry.facts.get("id") == number
+
+
+def _explanation(count: int, reasons: list[str], seen: list[str], gone: list[str]) -> str:
+    """Plain sentences on what forgetting left.
+
+    Args:
+        count: of tasks that had the name.
+        reasons: what learned from it beside its own files.
+        seen: tasks that were learned after it.
+        gone: tasks that only generations had which cannot be rolled back to any more.
+    """
+    words = f"{count} tasks had that name, and all of them are gone. " if count > 1 else ""
+    it, its = ("them", "Their") if count > 1 else ("it", "Its")
+    if reasons:
+        words += f"{its} own files are gone, but {' and '.join(reasons)} learned from {it}, "
+        words += f"and cannot be cleared of {it}."
+    else:
+        words += f"Nothing that is left in the bank learned from {it}."
+        if seen:
+            words += (
+                f" Two numbers were set beside {it}: the threshold for unknown images and the temperature of "
+                f"distances of {', '.join(seen)}, learned after it."
+            )
+    if gone:
+        named = ", ".join(f"'{name}'" for name in gone)
+        words += f" With {it} went {named}, which only generations had that no rollback reaches any more."
+    return words
 
 
 def check_name(name: str, contents: Contents) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from hypertail.bank.contents import BACKBONE, HYPERNET, Contents, now
 from hypertail.bank.founding import described
 from hypertail.bank.images.opening import hold_out, open_images
 from hypertail.bank.images.task_images import TaskImages
+from hypertail.bank.learned import Learned
 from hypertail.bank.learning.choice import Candidate, choose
 from hypertail.bank.learning.extend import extended
 from hypertail.bank.learning.found import found_backbone
@@ -38,35 +39,6 @@ from hypertail.nets.task_tail import TaskTail
 from hypertail.nets.tensors import nbytes
 from hypertail.streams.sources.depth import scaling_to_json
 from hypertail.training.loop import Progress, silent
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What came of learning or extending a task.
-
-    Attributes:
-        name: of the task.
-        method: by which.
-        images: that it was learned from.
-        held_out_accuracy: 0..1; None where nothing was held out.
-        nbytes: of its file.
-        seconds: it took.
-        generation: that it made.
-        certificate: of all tasks that were there before.
-        verdict: why this method, where it was chosen; "" otherwise.
-        notices: what a reader should know.
-    """
-
-    name: str
-    method: str
-    images: int
-    held_out_accuracy: float | None
-    nbytes: int
-    seconds: float
-    generation: int
-    certificate: Certificate | None
-    verdict: str = ""
-    notices: tuple[str, ...] = ()
 
 
 class Writer:
@@ -122,6 +94,9 @@ class Writer:
             tail = tail_of(record, backbone, contents.hyper).to(contents.device)
             facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(images)}
             grown = extended(record, tail, backbone, material, facts, self.lessons.seed)
+            if held is None or len(held.labels.unique()) < len(record.classes):
+                # of some classes alone it would be read as that of the task
+                grown = replace(grown, facts=grown.facts | {"held_out_accuracy": None, "held_out_images": 0})
             grown = replace(grown, probes=self._probes(grown, tail, backbone))
             before = contents.certify({}, 0.0, anew=False)
             learned = self._commit("extend", change, ref.id, name, grown, {})
@@ -273,7 +248,8 @@ class Writer:
             "classes": len(record.classes),
             "images": record.facts.get("images", 0),
             "data": record.facts.get("data", ""),
-            "held_out_accuracy": record.facts.get("held_out_accuracy"),
+            "held_out_accuracy": record.held_out[0],
+            "held_out_images": record.held_out[1],
             "lessons": record.facts.get("lessons", {}),
             "software": record.facts.get("software", ""),
         }
@@ -297,13 +273,14 @@ class Writer:
             name,
             record.method,
             int(record.facts.get("images", 0)),
-            record.facts.get("held_out_accuracy"),
+            record.held_out[0],
             file.nbytes,
             time.perf_counter() - started,
             self.contents.manifest.generation,
             certificate,
             verdict,
             notices,
+            record.held_out[1],
         )
 
 

@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, Command[Any]] = {
     "predict": Command(predict.Predict, predict.execute),
     "extend": Command(extend.Extend, extend.execute, stopped=_unchanged),
     "tasks": Command(tasks.Tasks, tasks.execute),
-    "certify": Command(certify.Certify, certify.execute),
+    "certify": Command(certify.Certify, certify.execute, failure=2),
     "verify": Command(verify.Verify, verify.execute),
     "log": Command(log.Log, log.execute),
     "rollback": Command(rollback.Rollback, rollback.execute),
@@ -132,6 +132,7 @@ def main(args: Sequence[str] | None = None) -> None:
     console, complaints = Console(), Console(stderr=True)
     line = shlex.join(["hypertail", *given])
     options: Any = None
+    status = max([1, *(command.failure for name, command in COMMANDS.items() if given[:1] == [name])])
     try:
         options = parse(given)
         (command,) = (command for command in COMMANDS.values() if isinstance(options, command.options))
@@ -140,16 +141,16 @@ def main(args: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # the reader (say `head`) closed the pipe: exit quietly
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(status)
     except HypertailError as error:
-        _complain(complaints, error)
+        _complain(complaints, error, status)
     except (OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
         if is_out_of_memory(error):
             error.__traceback__ = None  # which keeps what was in memory
-            _complain(complaints, out_of_memory(error, options))
+            _complain(complaints, out_of_memory(error, options), status)
         if not isinstance(error, OSError):
             raise
-        _complain(complaints, error)
+        _complain(complaints, error, status)
     except KeyboardInterrupt as interrupt:
         known = [command.stopped(given) for name, command in COMMANDS.items() if given[:1] == [name]]
         complaints.print(Text(known[0] if known else "stopped"), soft_wrap=True)
@@ -157,9 +158,9 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(128 + int(next(iter(interrupt.args), signal.SIGINT)))
 
 
-def _complain(complaints: Console, error: Exception) -> NoReturn:
+def _complain(complaints: Console, error: Exception, status: int) -> NoReturn:
     # one line, also where a cause has several; names from a file may hold characters that command a terminal
     words = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", str(error))
     # Text: what users typed may hold square brackets, which are no markup
     complaints.print(Text.assemble(("error: ", "bold red"), words), soft_wrap=True)
-    sys.exit(1)
+    sys.exit(status)

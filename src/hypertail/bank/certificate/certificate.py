@@ -28,8 +28,11 @@ class TaskCheck:
         logit_change: the largest change of a logit.
         weight_change: relative change of the tail's weights; 0 where the stored bits are the same.
         accuracy: on the test data that was given; None without.
-        accuracy_then: on held-out images when it was learned; None where none were held out.
+        accuracy_then: on held-out images when it was last learned or extended; None where there is none. They are other
+            images than those of `accuracy`.
         passed: within the budget.
+        images: of `accuracy`.
+        images_then: of `accuracy_then`; 0 where that is not known.
     """
 
     task: str
@@ -42,6 +45,8 @@ class TaskCheck:
     accuracy: float | None
     accuracy_then: float | None
     passed: bool
+    images: int = 0
+    images_then: int = 0
 
 
 def damaged_check(task: str) -> TaskCheck:

@@ -69,7 +69,7 @@ class Comparison:
         record: TaskRecord,
         *,
         files_identical: bool,
-        accuracy: float | None = None,
+        measured: tuple[float, int] | None = None,
         before: Mapping[str, Tensor] | None = None,
         digest: str | None = None,
     ) -> TaskCheck:
@@ -79,7 +79,7 @@ class Comparison:
             name: of the task.
             record: has what it answered when it was learned.
             files_identical: whether every stored bit that answers for it is as it was then.
-            accuracy: on test data, if there is any.
+            measured: accuracy on test data, if there is any, and of how many images.
             before: the tail's tensors as they were, to tell by how much they moved.
             digest: of all that answers for the task: the same bits were compared before in this process if it is
                 known. None: compare anyway.
@@ -93,6 +93,7 @@ class Comparison:
         standing: Standing = "moved"
         if files_identical and found.change <= ROUNDING * max(1.0, found.largest):
             standing = "identical" if found.equal else "rounding"
+        accuracy, images = measured or (None, 0)
         return TaskCheck(
             name,
             standing,
@@ -102,8 +103,10 @@ class Comparison:
             found.change,
             0.0 if before is None else moved_by(before, self.server.tail(name).tensors),
             accuracy,
-            record.facts.get("held_out_accuracy"),
+            record.held_out[0],
             found.changed <= self.budget * found.probes,
+            images,
+            record.held_out[1],
         )
 
     @torch.no_grad()

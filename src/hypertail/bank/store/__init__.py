@@ -1,6 +1,7 @@
 """The directory of a bank: immutable files, generations, and one manifest."""
 
 from hypertail.bank.store.change import Change
+from hypertail.bank.store.kept import Kept
 from hypertail.bank.store.manifest import BACKBONE, Entry, FileRef, Manifest, TaskRef, in_effect
 from hypertail.bank.store.store import Store
 from hypertail.bank.store.verify import Problem, Report, verify
@@ -10,6 +11,7 @@ __all__ = [
     "Change",
     "Entry",
     "FileRef",
+    "Kept",
     "Manifest",
     "Problem",
     "Report",

@@ -84,25 +84,28 @@ class Change:
             tasks: all tasks.
             shared: all shared files.
             facts: of the bank.
-            erase: files to delete for good, also where an earlier generation has them.
+            erase: files to delete for good, also where an earlier generation has them; none that the next one has.
             log: of another generation; what the current one lacks of it is taken over.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         old = self.manifest
         listed = old.tasks if tasks is None else tuple(tasks)
         said = facts if facts is not None else self.facts if self.facts is not None else old.facts
-        gone = [ref.name for ref in erase]
+        shares = dict(old.shared if shared is None else shared)
+        used = {ref.name for ref in (*shares.values(), *(each.file for each in listed))}
+        gone = [ref.name for ref in erase if ref.name not in used]
+        erased = tuple(name for name in old.erased if name not in used)
         number = self.store.next_number
         entry = Entry(number, now, event, task, dict(entry_facts or {}))
         entries = {each.generation: each for each in (*log, *old.log, entry)}
         manifest = Manifest(
             number,
             dict(said),
-            dict(old.shared if shared is None else shared),
+            shares,
             listed,
             max([old.next_id, *(each.id + 1 for each in listed)]),
             tuple(entries[key] for key in sorted(entries)),
-            (*old.erased, *gone),
+            (*erased, *(name for name in gone if name not in erased)),
         )
         self.store.write(manifest)
         self._put.clear()
@@ -140,7 +143,7 @@ class Change:
                 if PART.fullmatch(child.name) and not child.is_dir():
                     self._delete(child)
         self._delete_later()
-        for name in self.manifest.erased:
+        for name in set(self.manifest.erased) - set(self.manifest.files()):
             self._delete(root / name)
         self._delete_unused()
 

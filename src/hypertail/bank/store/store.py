@@ -261,20 +261,29 @@ class Store:
                     hint="hypertail log --bank BANK lists them.",
                 )
             old = self.read(generation, None)
-            gone = [task.name for task in old.tasks if task.file.name in self.manifest.erased]
-            if gone:
-                raise ConfigError(
-                    f"generation {generation} of the bank",
-                    required="a generation whose tasks are all there",
-                    found=f"one with {', '.join(gone)}, forgotten since",
-                    hint="What was forgotten is gone for good; choose a later generation.",
-                )
+            self._check_there(old)
             shared = {**self._kept_backbone(old), **old.shared}
             to = {"to": generation}
             # a generation that was damaged, and mended, has entries of its own
             return change.commit(
                 "rollback", entry_facts=to, tasks=old.tasks, shared=shared, facts=old.facts, log=old.log
             )
+
+    def _check_there(self, old: Manifest) -> None:
+        """Refuse to go back to a generation of which files were deleted for good."""
+        erased = {*self.manifest.erased}
+        if erased.isdisjoint(old.files()):
+            return
+        entries = [entry.facts for entry in self.manifest.log if entry.event == "forget"]
+        forgotten = {number for facts in entries for number in (facts.get("id"), *facts.get("also", ()))}
+        gone = [task for task in old.tasks if task.file.name in erased]
+        named = [task.name for task in gone if task.id in forgotten] or [task.name for task in gone]
+        raise ConfigError(
+            f"generation {old.generation} of the bank",
+            required="a generation whose tasks are all there",
+            found=f"one with {', '.join(named) or 'what tasks shared'}, forgotten since",
+            hint="What was forgotten is gone for good; choose a later generation.",
+        )
 
     def _kept_backbone(self, old: Manifest) -> dict[str, FileRef]:
         """The file of the model of a generation that was made before that file was, and could not be opened."""

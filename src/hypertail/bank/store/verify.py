@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hypertail.bank.store.kept import Kept
 from hypertail.bank.store.layout import FILES, GENERATIONS, LOCK, NUMBER, POINTER
 from hypertail.bank.store.manifest import FILE_NAME, Manifest, digest_of
 from hypertail.bank.store.reading import content_of
@@ -37,6 +38,7 @@ class Report:
         problems: damaged and missing files.
         works: tasks of the current generation whose every byte is right.
         unknown: names of files that are not the bank's; they are left alone.
+        earlier: tasks with a file on disk that the current generation does not have.
     """
 
     files: int
@@ -44,6 +46,7 @@ class Report:
     problems: tuple[Problem, ...]
     works: tuple[str, ...]
     unknown: tuple[str, ...]
+    earlier: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -62,6 +65,9 @@ class Report:
             found.append(f"  {problem.file}: {problem.what}{whom}")
         if self.problems:
             found.append(f"still whole: {', '.join(self.works) or 'no task'}")
+        if self.earlier:
+            names = ", ".join(self.earlier)
+            found.append(f"in earlier generations alone: {names}; hypertail forget NAME deletes one for good")
         if self.unknown:
             found.append(f"not the bank's, left alone: {', '.join(self.unknown)}")
         return tuple(found)
@@ -91,7 +97,7 @@ def verify(store: Store) -> Report:
     refs = {name: ref for manifest in (*manifests, current) for name, ref in manifest.files().items()}
     bad: set[str] = set()
     for name, ref in refs.items():
-        if name in current.erased:
+        if name in current.erased and name not in current.files():
             continue
         place = store.path / name
         try:
@@ -108,7 +114,8 @@ def verify(store: Store) -> Report:
             problems.append(Problem(name, what, everyone if shared else own))
     stopped = {name for problem in problems for name in problem.concerns}
     works = tuple(name for name in everyone if name not in stopped)
-    return Report(files, nbytes, tuple(problems), works, tuple(_unknown(store)))
+    earlier = tuple(names[-1] for names in Kept.of(store).absent().values())
+    return Report(files, nbytes, tuple(problems), works, tuple(_unknown(store)), earlier)
 
 
 def _unknown(store: Store) -> list[str]:

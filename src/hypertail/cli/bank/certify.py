@@ -11,13 +11,16 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, arg
 
+from hypertail.bank.task_info import share_right
 from hypertail.cli.bank.place import BankPlace, say
 from hypertail.storage.atomic import write_text
 
 
 @dataclass(frozen=True)
 class Certify:
-    """Check that every task still answers as it was learned. Ends with status 1 where one does not.
+    """Check that every task still answers as it was learned.
+
+    Ends with status 1 where one does not, and with 2 where that could not be found out.
 
     Example: hypertail certify --bank bank --out certificate.html
     """
@@ -37,7 +40,7 @@ def execute(command: Certify, console: Console, line: str) -> None:
     bank = command.place.open(console)
     certificate = bank.certify({folder.resolve().name: folder for folder in command.test}, budget=command.budget)
     for check in certificate.checks:
-        accuracy = "" if check.accuracy is None else f", {100 * check.accuracy:.1f} % of test images right"
+        accuracy = "" if check.accuracy is None else f", {share_right(check.accuracy, check.images, 'test image')}"
         changed = f"{check.answers_changed} of {check.probes} answers changed"
         say(console, f"{check.task}: {check.standing}, {changed}{accuracy}")
     say(console, str(certificate))

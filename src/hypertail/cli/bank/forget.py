@@ -13,7 +13,10 @@ from hypertail.cli.bank.place import BankPlace, say
 
 @dataclass(frozen=True)
 class Forget:
-    """Delete a task for good, from earlier generations too. What other tasks answer stays equal to the bit."""
+    """Delete a task for good, from earlier generations too. What other tasks answer stays equal to the bit.
+
+    Also a task that a rollback took out. The model of the bank is not needed.
+    """
 
     task: Annotated[Positional[str], arg(metavar="TASK")]
     """Name of the task."""
@@ -23,5 +26,5 @@ class Forget:
 
 def execute(command: Forget, console: Console, line: str) -> None:
     """Forget it, and say whether anything is left."""
-    forgotten = command.place.open(console).forget(command.task)
+    forgotten = command.place.open_without_model(console).forget(command.task)
     say(console, f"{forgotten.name} is forgotten. {forgotten.explanation}")

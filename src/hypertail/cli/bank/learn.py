@@ -16,6 +16,7 @@ from hypertail.bank.images.features import Augment
 from hypertail.bank.learning.found import USUAL_CUT
 from hypertail.bank.methods.catalogue import method_names
 from hypertail.bank.sources import SOURCES, source_name
+from hypertail.bank.task_info import share_right
 from hypertail.cli.bank.place import BankPlace, progress_on, say
 from hypertail.cli.shared import listed
 from hypertail.errors import ConfigError
@@ -103,9 +104,9 @@ def show(console: Console, bank: Bank, learned: Learned) -> None:
     if evidence and bank.generation == 1:
         for row in evidence["tried"]:
             say(console, f"cut at {row['cut']}: {100 * row['accuracy']:.1f} % of {row['images']} held-out images right")
-    accuracy = learned.held_out_accuracy
-    right = "" if accuracy is None else f", {100 * accuracy:.1f} % of held-out images right"
-    words = f"{learned.name}: {learned.method}, {learned.images} images, {learned.nbytes / 1000:.1f} kB{right}"
+    accuracy, count = learned.held_out_accuracy, learned.held_out_images
+    right = "accuracy not measured" if accuracy is None else share_right(accuracy, count)
+    words = f"{learned.name}: {learned.method}, {learned.images} images, {learned.nbytes / 1000:.1f} kB, {right}"
     console.print(Text(f"{words} ({learned.seconds:.0f} s)"), soft_wrap=True)
     if learned.certificate is not None:
         say(console, f"earlier tasks: {learned.certificate}")

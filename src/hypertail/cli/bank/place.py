@@ -17,6 +17,8 @@ from torch import nn
 from tyro.conf import arg
 
 from hypertail.bank import Bank
+from hypertail.bank.contents import Contents
+from hypertail.bank.store import Store
 from hypertail.environment import choose_device, use_threads
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.progress import RunProgress
@@ -55,9 +57,19 @@ class BankPlace:
         device = self.settle()
         model, tail = self.modules()
         bank = Bank.open(self.bank, model=model, tail=tail, device=device)
-        for notice in bank.notices:
-            console.print(Text(notice), soft_wrap=True)
-        return bank
+        return _noticed(bank, console)
+
+    def open_without_model(self, console: Console) -> Bank:
+        """The bank, for what needs no model: it is looked at only where it is given."""
+        if self.model is not None:
+            return self.open(console)
+        return _noticed(Bank(Contents(Store.open(self.bank), self.settle())), console)
+
+
+def _noticed(bank: Bank, console: Console) -> Bank:
+    for notice in bank.notices:
+        say(console, notice)
+    return bank
 
 
 def modules_of(text: str) -> tuple[nn.Module, nn.Module | None]:

@@ -13,7 +13,7 @@ from hypertail.cli.bank.place import BankPlace, say
 
 @dataclass(frozen=True)
 class Rename:
-    """Call a task by another name; nothing else changes."""
+    """Call a task by another name; nothing else changes. The model of the bank is not needed."""
 
     task: Annotated[Positional[str], arg(metavar="TASK")]
     """Name of the task."""
@@ -25,5 +25,5 @@ class Rename:
 
 def execute(command: Rename, console: Console, line: str) -> None:
     """Rename it."""
-    command.place.open(console).rename(command.task, command.new)
+    command.place.open_without_model(console).rename(command.task, command.new)
     say(console, f"{command.task} is called {command.new} now")
