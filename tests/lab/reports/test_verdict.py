@@ -232,3 +232,20 @@ def test_json_has_the_numbers() -> None:
     assert head["difference"]["n"] == 3
     assert head["difference"]["beyond"] is True
     assert round(head["difference"]["mean"], 6) == -0.096667
+
+
+def test_trunks_that_were_trained_twice_are_marked() -> None:
+    """Runs on a GPU beside runs on a CPU, none of which recorded its trunk: no sentence says that it is the same."""
+    options = {name: RunConfig("digits", name, 3).settled().to_json() for name in ("hn", "separate")}
+    here = [replace(run, config=options["hn"]) for run in HYPER]
+    there = [
+        replace(run, config=options["separate"], hardware={"device": "cuda", "gpu": "NVIDIA H200"}) for run in SEPARATE
+    ]
+    verdict = verdict_of(*here, *there)
+    table = verdict_table(verdict)
+    assert [row[6] for row in table.rows] == ["–", "-0.3 ± 1.2 †"]
+    assert "data, and without † on the same trunk, ±" in table.notes[0]
+    assert table.notes[1].startswith("† Trunk trained again, on other hardware or with another torch")
+    assert "HN-3, 0.3 points below (± 1.2 †, n = 3)." in " ".join(said(*here, *there))
+    assert verdict.to_json()["methods"][1]["difference"]["trunk_trained_again"] is True
+    assert not any("†" in text for text in (*said(*HYPER, *SEPARATE), *verdict_table(verdict_of(*HYPER, *HEAD)).notes))

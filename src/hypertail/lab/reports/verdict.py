@@ -223,7 +223,13 @@ class Verdict:
             "hypernetwork": method.is_hypernetwork,
             "difference": None
             if difference is None
-            else {"mean": difference.mean, "std": difference.std, "n": difference.n, "beyond": difference.beyond},
+            else {
+                "mean": difference.mean,
+                "std": difference.std,
+                "n": difference.n,
+                "beyond": difference.beyond,
+                "trunk_trained_again": difference.trained_again,
+            },
             "mark": self.mark(method),
         }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypertail.lab.reports.notes import repeated, validation
+from hypertail.lab.reports.paired import DAGGER
 from hypertail.lab.reports.summary import percent, points
 from hypertail.lab.reports.tables import human_bytes
 from hypertail.lab.reports.verdict import Method, Rival, Verdict
@@ -195,9 +196,9 @@ def _at(method: Method) -> str:
 
 def _spread(rival: Rival) -> str:
     difference = rival.difference
-    return (
-        "" if difference is None or difference.std is None else f" (± {100 * difference.std:.1f}, n = {difference.n})"
-    )
+    if difference is None or difference.std is None:
+        return ""
+    return f" (± {100 * difference.std:.1f}{f' {DAGGER}' * difference.trained_again}, n = {difference.n})"
 
 
 def _level(rival: Rival) -> bool:
