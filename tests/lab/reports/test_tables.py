@@ -241,6 +241,18 @@ def test_markdown() -> None:
     )
 
 
+def test_times_of_two_devices_say_which_is_which() -> None:
+    gpu = {"device": "cuda", "gpu": "NVIDIA H200"}
+    runs = [replace(run, hardware=gpu) if run.label == "HN-3" else run for run in example()]
+    (table,) = build_tables(runs)
+    assert table.columns[-2:] == ("n", "on")
+    assert [row[-1] for row in table.rows] == ["CPU", "H200", "CPU"]
+    assert [row["on"] for row in csv.DictReader(io.StringIO(to_csv(runs)))] == ["CPU", "H200", "CPU"]
+    seeds = [replace(run, hardware=gpu) if run.seed else run for run in example() if run.label == "Naive"]
+    assert [row[-1] for row in build_tables(seeds)[0].rows] == ["CPU, H200"]
+    assert "on" not in build_tables(example())[0].columns
+
+
 def test_latex() -> None:
     text = to_latex([replace(run, label=run.label.replace("HN-3", "HN_3 & 50%")) for run in example()])
     assert text[text.index("\\begin") :] == (

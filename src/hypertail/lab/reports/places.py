@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hypertail.lab.records.runfile import RunFile
 
 CPU = "CPU"
+ON = "on"
+"""Heading of the column that names the devices."""
 
 
 def device_of(run: RunFile) -> str:
@@ -17,6 +19,12 @@ def device_of(run: RunFile) -> str:
 def devices_of(runs: Iterable[RunFile]) -> str:
     """The devices of some runs, each once: `CPU, H200`."""
     return ", ".join(sorted({device_of(run) for run in runs}))
+
+
+def column_of_devices(rows: Sequence[Sequence[RunFile]]) -> tuple[str, ...]:
+    """The devices of each row's runs; nothing where all runs were made on the same, so that times can be compared."""
+    several = len({device_of(run) for runs in rows for run in runs}) > 1
+    return tuple(map(devices_of, rows)) if several else ()
 
 
 def place_of(run: RunFile) -> tuple[str, str, str]:
