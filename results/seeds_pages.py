@@ -177,19 +177,29 @@ def _few(folder: str, pair: tuple[str, str]) -> str:
             run
         )
     numbers = sorted({count for by_count in found.values() for count in by_count})
+    seeds = {count: max(len(by_count.get(count, {})) for by_count in found.values()) for count in numbers}
     body = []
     for label in sorted(
         found, key=lambda label: -mean(_aca(run) for each in found[label].values() for run in each.values())
     ):
-        cells = [spread([_aca(run) for run in found[label].get(count, {}).values()]) for count in numbers]
+        cells = [_of_seeds(found[label].get(count, {}), seeds[count]) for count in numbers]
         body.append([label, *cells])
     one, other = pair
     if set(pair) <= found.keys():
-        ahead = [difference(found[one].get(count, {}), found[other].get(count, {})) for count in numbers]
-        body.append([f"*{one} is ahead of {other} by*", *ahead])
-    seeds = {count: max(len(by_count.get(count, {})) for by_count in found.values()) for count in numbers}
+        gaps = []
+        for count in numbers:
+            ours, theirs = found[one].get(count, {}), found[other].get(count, {})
+            shared = len(ours.keys() & theirs.keys())
+            gaps.append(difference(ours, theirs) + f" (n = {shared})" * (0 < shared < seeds[count]))
+        body.append([f"*{one} is ahead of {other} by*", *gaps])
     head = ("", *(f"{count} images a class (n = {seeds[count]})" for count in numbers))
     return table(head, body)
+
+
+def _of_seeds(runs: Mapping[int, Run], most: int) -> str:
+    """Mean and deviation of ACA, with n where there are fewer seeds than the heading says."""
+    text = spread([_aca(run) for run in runs.values()])
+    return f"{text} (n = {len(runs)})" if 0 < len(runs) < most else text
 
 
 def three_seeds(note: str) -> str:

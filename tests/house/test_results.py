@@ -117,6 +117,20 @@ def test_the_pages_mark_the_pairs_that_compare_marks() -> None:
     assert "†" in pages.difference(raw["HN-2"], raw["Separate-2"])
 
 
+def test_cells_with_fewer_seeds_than_the_heading_say_so() -> None:
+    pages, folder = PAGES.seeds_pages, "few-images-e1"
+    lines = [line.split(" | ") for line in pages._few(folder, ("HN-3", "Adapter-3")).splitlines()]
+    seeds: dict[tuple[str, int], set[int]] = {}
+    for run in pages._runs(folder):
+        seeds.setdefault((run["label"], run["config"]["images_per_class"]), set()).add(run["seed"])
+    for (label, count), own in seeds.items():
+        (place,) = (at for at, head in enumerate(lines[0]) if head.startswith(f"{count} images"))
+        (cell,) = (line[place].strip(" |") for line in lines if line[0].strip("| ") == label)
+        told = re.search(r"n = (\d+)", cell) or re.search(r"n = (\d+)", lines[0][place])
+        assert told is not None
+        assert int(told[1]) == len(own), (label, count)
+
+
 def test_targets_name_files_that_are_there() -> None:
     folder = RESULTS / "reproduced"
     targets = json.loads((folder / "targets.json").read_text(encoding="utf-8"))["targets"]
