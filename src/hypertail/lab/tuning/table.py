@@ -84,6 +84,11 @@ def _notes(trials: Sequence[Trial], search: Search) -> tuple[str, ...]:
         )
     if sum(trial.is_whole(search) for trial in trials) > 1:
         notes.append("The highest of several measured ACAs is likely to be too high: report test accuracies.")
+    if search.tolerance:
+        notes.append(
+            f"Chosen: of the trials whose ACA is within {100 * search.tolerance:g} points of the highest the one that "
+            "keeps the fewest bytes (--tolerance)."
+        )
     if len(search.objectives) > 1:
         notes.append(
             f"front: no other trial is as good in all of {', '.join(search.objectives)} and better in one of them."
