@@ -237,7 +237,8 @@ def test_markdown() -> None:
         "- Mean ± sample standard deviation over n seeds. One seed only, spread unknown: "
         "HN-3, Joint.\n"
         "- The rows do not share the same seeds (most: 0; Naive: 0, 1).\n"
-        "- Joint trains on all experiences at once (its bytes leave out the data it stores): shown for reference.\n"
+        "- Joint trains on all experiences at once, e_1 no longer than the others: no upper bound "
+        "(its bytes leave out the data it stores): shown for reference.\n"
     )
 
 
