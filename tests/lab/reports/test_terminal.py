@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from rich.console import Console
@@ -54,7 +55,12 @@ def test_a_table_that_fits_is_no_wider_than_the_terminal() -> None:
     assert max(map(len, printed(long, 60).splitlines())) <= 60  # names fold
 
 
-def of_commands() -> Iterator[tuple[str, RichTable]]:
+@cache
+def of_commands() -> tuple[tuple[str, RichTable], ...]:
+    return tuple(_of_commands())
+
+
+def _of_commands() -> Iterator[tuple[str, RichTable]]:
     """Every table that compare, run, reproduce and tune print, of made-up runs."""
     runs = sample_runs(3, seeds=2, joint=True)
     gpu = {"device": "cuda", "gpu": "NVIDIA H200"}

@@ -49,7 +49,7 @@ def test_images_and_streams_tell_rows_apart() -> None:
 def test_options_tell_rows_apart() -> None:
     """Figure 11 without the runs with look-ahead: what is missing is not the HN-3 that is shown."""
     planned = figure11.plan(Setting(seeds=(0,)))
-    used = all_finished(config for config in planned if config.options["lookahead"] == "none")
+    used = all_finished(config for config in planned if config.options.get("lookahead") == "none")
     (missing,) = (line for line in caption(THREE, planned, used) if line.startswith("Not finished"))
     assert missing == ("Not finished, so not shown: HN-3 (lookahead first), seed 0; HN-4 (lookahead first), seed 0.")
 
