@@ -3,7 +3,8 @@
 python results/make_pages.py
 
 Everything comes from committed files: `run.json` of finished runs, the tables of `hypertail reproduce` (CSV, in full
-precision, with the paper's printed values) and the JSON of `hypertail bench`. Nothing of the package is imported.
+precision, with the paper's printed values) and the JSON of `hypertail bench`. Of the package only the rule is imported
+that tells whether two runs had one trunk.
 """
 
 from __future__ import annotations

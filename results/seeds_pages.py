@@ -10,6 +10,10 @@ from typing import Any
 
 from page_parts import number, size, spread, table
 
+from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.reports.paired import trained_again
+from hypertail.lab.reports.places import devices_of
+
 HERE = Path(__file__).resolve().parent / "three-seeds"
 Run = dict[str, Any]
 STREAMS = {
@@ -34,6 +38,7 @@ FEW = {
 REFERENCES = ("HN-2", "HN-3")
 TRUNKS_FROM_ELSEWHERE = {("HN-3", 0)}
 """Label and seed of runs on a CPU whose trunk had been trained on the H200, before runs recorded their trunks."""
+H200: Run = {"hardware": {"device": "cuda", "gpu": "NVIDIA H200"}, "versions": {"torch": "2.11.0"}}
 _INFERRED = {"class_means": "CIL %", "confidence": "by confidence", "combined": "by both"}
 
 
@@ -64,28 +69,22 @@ def _aca(run: Run) -> float:
 def difference(one: Mapping[int, Run], other: Mapping[int, Run]) -> str:
     """Mean and deviation of the differences of ACA seed by seed; in brackets where they are within two deviations.
 
-    With † where the two ran on different hardware, so that the trunk of a seed was trained twice.
+    With † where the trunk of a seed was trained twice, by the rule of `hypertail compare`.
     """
-    gaps = [_aca(one[seed]) - _aca(other[seed]) for seed in sorted(one.keys() & other.keys())]
-    if len(gaps) < 2:
-        return f"({number(gaps[0])})" if gaps else ""
-    text = f"{number(mean(gaps))} ± {stdev(gaps):.1f}"
-    text = text if abs(mean(gaps)) > 2 * stdev(gaps) else f"({text})"
-    shared = one.keys() & other.keys()
-    return text if all(_one_trunk(one[seed], other[seed]) for seed in shared) else f"{text} †"
+    shared = sorted(one.keys() & other.keys())
+    gaps = [_aca(one[seed]) - _aca(other[seed]) for seed in shared]
+    if not gaps:
+        return ""
+    text = number(mean(gaps)) + (f" ± {stdev(gaps):.1f}" if len(gaps) > 1 else "")
+    text = text if len(gaps) > 1 and abs(mean(gaps)) > 2 * stdev(gaps) else f"({text})"
+    again = any(trained_again(_as_trained(one[seed]), _as_trained(other[seed])) for seed in shared)
+    return f"{text} †" if again else text
 
 
-def _one_trunk(one: Run, other: Run) -> bool:
-    """Whether both runs have the same trunk: by its digest, which older runs lack, else by where it was trained."""
-    if one.get("trunk") and other.get("trunk"):
-        return bool(one["trunk"] == other["trunk"])
-    return _trained_on(one) == _trained_on(other)
-
-
-def _trained_on(run: Run) -> str:
-    """The hardware on which its trunk was trained."""
+def _as_trained(run: Run) -> RunFile:
+    """The run, with the hardware on which its trunk was trained."""
     elsewhere = not run.get("trunk") and (run["label"], run["seed"]) in TRUNKS_FROM_ELSEWHERE
-    return "H200" if elsewhere else _where({0: run})
+    return RunFile.from_json({**run, **H200} if elsewhere else run)
 
 
 def _changed(run: Run) -> float | None:
@@ -95,7 +94,7 @@ def _changed(run: Run) -> float | None:
 
 
 def _where(runs: Mapping[int, Run]) -> str:
-    return ", ".join(sorted({str(run["hardware"].get("gpu", "CPU")).removeprefix("NVIDIA ") for run in runs.values()}))
+    return devices_of(map(RunFile.from_json, runs.values()))
 
 
 def _stream(folder: str) -> str:
@@ -178,19 +177,29 @@ def _few(folder: str, pair: tuple[str, str]) -> str:
             run
         )
     numbers = sorted({count for by_count in found.values() for count in by_count})
+    seeds = {count: max(len(by_count.get(count, {})) for by_count in found.values()) for count in numbers}
     body = []
     for label in sorted(
         found, key=lambda label: -mean(_aca(run) for each in found[label].values() for run in each.values())
     ):
-        cells = [spread([_aca(run) for run in found[label].get(count, {}).values()]) for count in numbers]
+        cells = [_of_seeds(found[label].get(count, {}), seeds[count]) for count in numbers]
         body.append([label, *cells])
     one, other = pair
     if set(pair) <= found.keys():
-        ahead = [difference(found[one].get(count, {}), found[other].get(count, {})) for count in numbers]
-        body.append([f"*{one} is ahead of {other} by*", *ahead])
-    seeds = {count: max(len(by_count.get(count, {})) for by_count in found.values()) for count in numbers}
+        gaps = []
+        for count in numbers:
+            ours, theirs = found[one].get(count, {}), found[other].get(count, {})
+            shared = len(ours.keys() & theirs.keys())
+            gaps.append(difference(ours, theirs) + f" (n = {shared})" * (0 < shared < seeds[count]))
+        body.append([f"*{one} is ahead of {other} by*", *gaps])
     head = ("", *(f"{count} images a class (n = {seeds[count]})" for count in numbers))
     return table(head, body)
+
+
+def _of_seeds(runs: Mapping[int, Run], most: int) -> str:
+    """Mean and deviation of ACA, with n where there are fewer seeds than the heading says."""
+    text = spread([_aca(run) for run in runs.values()])
+    return f"{text} (n = {len(runs)})" if 0 < len(runs) < most else text
 
 
 def three_seeds(note: str) -> str:
@@ -199,8 +208,9 @@ def three_seeds(note: str) -> str:
         "# Three seeds\n\n" + note + "\n"
         "Test data, preset `tuned`; mean ± sample standard deviation over n seeds.\n\n"
         "- *Ahead by*: paired differences, same seed and data; in brackets where they are within two standard "
-        "deviations of the differences,\n  or one seed. Without † of the same trunk; with it the trunk of a seed was "
-        "trained again on other hardware, which alone moved Adapter-3 by a point.\n"
+        "deviations of the differences,\n  or one seed. Without † of the same trunk, where both have a frozen one; "
+        "with it the trunk of a seed was trained again, on other hardware\n  or with another torch, which alone moved "
+        "Adapter-3 by a point.\n"
         "- *Answers changed*: the share of test images of earlier tasks with another answer at the end than right "
         "after their task, where it\n  was recorded: gains and losses cancel in forgetting, not here.\n"
         "- *CIL*: the task is not told. Its tail answers, and the task is that of the nearest class mean of trunk "

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from hypertail.cli import info, main, quickstart, report
+from hypertail.cli.run import folders
 from hypertail.errors import ConfigError, DataError
 from hypertail.lab.experiments import batch
 from hypertail.lab.experiments.config import RunConfig, expand
@@ -122,3 +123,14 @@ def test_quickstart_names_what_it_compares() -> None:
     assert [config.label for config in expand(quickstart.STRATEGIES, (), (0,), base)] == [
         *("Naive", "EWC", "LR-2", "HN-2", "HN-F", "Separate-2")
     ]
+
+
+def test_the_folder_of_runs_is_named_where_it_holds_no_others(tmp_path: Path) -> None:
+    made = [tmp_path / name for name in ("a", "b", "c")]
+    for place in made:
+        place.mkdir()
+        (place / "run.json").touch()
+    assert folders(made) == [tmp_path]
+    assert folders(made[:2]) == made[:2]
+    assert folders(made[:1]) == made[:1]
+    assert folders([*made, tmp_path / "other" / "d"]) == [*made, tmp_path / "other" / "d"]

@@ -16,6 +16,9 @@ from types import ModuleType
 import pytest
 
 import hypertail as ht
+from hypertail.lab.records.runfile import find_runs
+from hypertail.lab.reports.paired import paired
+from hypertail.lab.reports.verdict import verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
@@ -98,6 +101,34 @@ def test_accuracies_of_reproduced_tables_are_those_of_runs(path: Path) -> None:
         if row.get("ACA %"):
             label = row.get("strategy") or path.stem.removeprefix("ablation-").upper()
             assert (label, round(float(row["ACA %"]), 6)) in known
+
+
+def test_the_pages_mark_the_pairs_that_compare_marks() -> None:
+    """Of every two methods with several seeds, but the trunks that the page knows to have been carried elsewhere."""
+    pages = PAGES.seeds_pages
+    (verdict,) = verdicts(find_runs([RESULTS / "three-seeds" / "split-cifar100"]))
+    raw = pages._by_name(pages._runs("split-cifar100"))
+    hyper = next(method for method in verdict.methods if method.name == "HN-2")
+    for method in verdict.methods:
+        found = paired(hyper.group, method.group)
+        if method is not hyper and method.name in raw and method.name != "HN-3":
+            assert found is not None
+            assert ("†" in pages.difference(raw["HN-2"], raw[method.name])) is found.trained_again, method.name
+    assert "†" in pages.difference(raw["HN-2"], raw["Separate-2"])
+
+
+def test_cells_with_fewer_seeds_than_the_heading_say_so() -> None:
+    pages, folder = PAGES.seeds_pages, "few-images-e1"
+    lines = [line.split(" | ") for line in pages._few(folder, ("HN-3", "Adapter-3")).splitlines()]
+    seeds: dict[tuple[str, int], set[int]] = {}
+    for run in pages._runs(folder):
+        seeds.setdefault((run["label"], run["config"]["images_per_class"]), set()).add(run["seed"])
+    for (label, count), own in seeds.items():
+        (place,) = (at for at, head in enumerate(lines[0]) if head.startswith(f"{count} images"))
+        (cell,) = (line[place].strip(" |") for line in lines if line[0].strip("| ") == label)
+        told = re.search(r"n = (\d+)", cell) or re.search(r"n = (\d+)", lines[0][place])
+        assert told is not None
+        assert int(told[1]) == len(own), (label, count)
 
 
 def test_targets_name_files_that_are_there() -> None:

@@ -11,12 +11,13 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.table import Table as RichTable
 from rich.text import Text
 from tyro.conf import Positional, arg
 
 from hypertail.errors import ConfigError
 from hypertail.lab.records.runfile import find_runs
-from hypertail.lab.reports.tables import rich_table
+from hypertail.lab.reports.tables import Table, rich_table
 from hypertail.lab.reports.terminal import print_table
 from hypertail.lab.reports.verdict import verdicts
 from hypertail.lab.reports.verdicttable import verdict_table
@@ -53,11 +54,7 @@ def execute(command: Compare, console: Console, line: str) -> None:
     tables = [verdict_table(verdict) for verdict in found]
     for verdict, table in zip(found, tables, strict=True):
         console.print(Text(table.title, style="bold"), soft_wrap=True)
-        columns = tuple(column.replace("forgetting ", "forgetting\n") for column in table.columns)
-        shown = rich_table(replace(table, title="", columns=columns, notes=()))
-        shown.columns[0].min_width, shown.columns[-1].min_width = 10, 7
-        shown.columns[-1].no_wrap = False  # words, which may stand below each other
-        print_table(console, shown)
+        print_table(console, shown(table))
         _print(console, sentences(verdict))
     if len(found) > 1 and (lines := overview(found)):
         console.print("[bold]Best by data[/bold]")
@@ -69,6 +66,14 @@ def execute(command: Compare, console: Console, line: str) -> None:
         # a surrogate, from a name that is not UTF-8, say, has no place in a file
         write_bytes(command.json, f"{content}\n".encode("utf-8", errors="replace"))
         console.print(Text(f"written: {command.json.resolve()}"), soft_wrap=True)
+
+
+def shown(table: Table) -> RichTable:
+    """The table alone: its title and notes are printed apart."""
+    found = rich_table(replace(table, title="", notes=()))
+    found.columns[0].min_width = 10
+    found.columns[-1].no_wrap = False  # words, which may stand below each other
+    return found
 
 
 def _print(console: Console, lines: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from hypertail.lab.experiments.batch import Job, check_places, run_batch
 from hypertail.lab.experiments.config import RunConfig, expand
 from hypertail.lab.experiments.console import ConsoleListener, threads_line
 from hypertail.lab.experiments.run import Existing
+from hypertail.lab.records.runfile import FILE_NAME
 from hypertail.lab.reports.tables import to_rich
 from hypertail.lab.reports.terminal import print_table
 from hypertail.nets.models import USUAL as MAIN_MODEL
@@ -145,8 +146,17 @@ def execute(command: Run, console: Console, line: str) -> None:
         runs = run_batch(jobs, place, listener)
     for table in to_rich(runs):
         print_table(console, table)
-    places = " ".join(shlex.quote(str(job.directory)) for job in jobs)
+    places = shlex.join(map(str, folders([job.directory for job in jobs])))
     console.print(Text(f"pictures: hypertail report {places}"), soft_wrap=True)
+
+
+def folders(directories: Sequence[Path]) -> list[Path]:
+    """What to name for these runs and no others: the folder that holds them where it holds no more, or each."""
+    if len(directories) > 1 and len(parents := {directory.parent for directory in directories}) == 1:
+        (parent,) = parents
+        if {path.parent for path in parent.rglob(FILE_NAME)} == set(directories):
+            return [parent]
+    return list(directories)
 
 
 def stopped(given: Sequence[str]) -> str:

@@ -23,7 +23,8 @@ RECIPE = Recipe(
     role="upper",
     reference=(
         "all experiences at once",
-        "Joint trains on all experiences at once (its bytes leave out the data it stores)",
+        "Joint trains on all experiences at once, e_1 no longer than the others: no upper bound "
+        "(its bytes leave out the data it stores)",
     ),
     short=("multitask",),
 )

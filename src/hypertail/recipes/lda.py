@@ -45,7 +45,8 @@ def _space(options: Options) -> dict[str, tuple[float, ...]]:
 RECIPE = Recipe(
     name="lda",
     label="LDA",
-    what="the model of e_1 is frozen whole; class means and one covariance of its vectors, in one pass.",
+    what="the model of e_1 is frozen whole; class means and one covariance of its vectors and of the pooled "
+    "features of block k, in one pass.",
     order=82,
     colours=("#5f6b7a",),
     groups=(Optimiser, FirstExperience, FrozenTrunk, Covariance),

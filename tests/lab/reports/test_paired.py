@@ -11,7 +11,7 @@ from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.groups import Group, group_runs
-from hypertail.lab.reports.paired import Difference, obstacle, paired, why_unpaired
+from hypertail.lab.reports.paired import Difference, obstacle, paired, trained_again, why_unpaired
 from support.sample_runs import sample_run, sample_runs, tiny_run
 
 
@@ -111,3 +111,37 @@ def test_a_trunk_that_was_trained_again_is_no_pair() -> None:
 def test_a_trunk_learned_with_the_tail_is_part_of_the_strategy() -> None:
     own = run_of("hn", 3, trunk_training="with-tail", standardise=False)
     assert obstacle(run_of("separate", 3), own) == ""
+
+
+GPU = {"device": "cuda", "gpu": "NVIDIA H200", "cpu": "Example CPU"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hardware": GPU},
+        {"hardware": {"device": "cpu", "cpu": "Another CPU"}},
+        {"versions": {"torch": "2.11.0"}},
+        {"hardware": GPU, "extra": {"trunk": "0a"}},
+    ],
+)
+def test_trunks_of_two_places_are_noted(changes: dict[str, object]) -> None:
+    here, there = run_of("hn", 3), replace(run_of("separate", 3), **changes)  # type: ignore[arg-type]
+    assert obstacle(here, there) == ""
+    assert trained_again(here, there)
+    found = paired(grouped(here), grouped(there))
+    assert found is not None
+    assert found.trained_again
+    again = paired(grouped(here), grouped(run_of("separate", 3)))
+    assert again is not None
+    assert not again.trained_again
+
+
+def test_where_no_two_trunks_can_differ_nothing_is_noted() -> None:
+    here = replace(run_of("hn", 3), extra={"trunk": "0a"})
+    assert not trained_again(here, replace(here, hardware=GPU))  # one trunk, carried elsewhere
+    assert trained_again(here, replace(here, extra={"trunk": "0b"}))
+    assert not trained_again(here, replace(run_of("naive", None), hardware=GPU))  # it freezes none
+    given = RunConfig("digits", "hn", 3, weights="0" * 64).settled().to_json()
+    pretrained = replace(run_of("hn", 3), config=given)
+    assert not trained_again(pretrained, replace(pretrained, hardware=GPU))

@@ -66,7 +66,8 @@ def test_accuracy_without_tasks_has_a_column_where_a_run_measured_it() -> None:
     assert "CIL %" not in without.columns
     place = table.columns.index("CIL %")
     assert sorted(row[place] for row in table.rows) == ["62.5", "–"]
-    assert any(note.startswith("CIL: the task is not told") for note in table.notes)
+    (note,) = (note for note in table.notes if note.startswith("CIL: the task is not told"))
+    assert "computed over all training images at the end, and are not in bytes kept" in note
     assert "0.625" in to_csv([replace(untold, class_incremental=way)])
 
 
@@ -237,8 +238,21 @@ def test_markdown() -> None:
         "- Mean ± sample standard deviation over n seeds. One seed only, spread unknown: "
         "HN-3, Joint.\n"
         "- The rows do not share the same seeds (most: 0; Naive: 0, 1).\n"
-        "- Joint trains on all experiences at once (its bytes leave out the data it stores): shown for reference.\n"
+        "- Joint trains on all experiences at once, e_1 no longer than the others: no upper bound "
+        "(its bytes leave out the data it stores): shown for reference.\n"
     )
+
+
+def test_times_of_two_devices_say_which_is_which() -> None:
+    gpu = {"device": "cuda", "gpu": "NVIDIA H200"}
+    runs = [replace(run, hardware=gpu) if run.label == "HN-3" else run for run in example()]
+    (table,) = build_tables(runs)
+    assert table.columns[-2:] == ("n", "on")
+    assert [row[-1] for row in table.rows] == ["CPU", "H200", "CPU"]
+    assert [row["on"] for row in csv.DictReader(io.StringIO(to_csv(runs)))] == ["CPU", "H200", "CPU"]
+    seeds = [replace(run, hardware=gpu) if run.seed else run for run in example() if run.label == "Naive"]
+    assert [row[-1] for row in build_tables(seeds)[0].rows] == ["CPU, H200"]
+    assert "on" not in build_tables(example())[0].columns
 
 
 def test_latex() -> None:

@@ -156,3 +156,14 @@ def test_weights_that_nothing_uses_are_refused(tmp_path: Path) -> None:
         reproduce(["table2"], setting, tmp_path / "out", console, plan_only=True)
     assert "--weights" in error.value.problem
     reproduce(["table2", "fewshot"], setting, tmp_path / "out", console, plan_only=True)
+
+
+@pytest.mark.parametrize(("scale", "longer"), [("cpu", True), ("smoke", False)])
+def test_few_images_are_said_to_be_learned_longer_where_they_are(scale: str, longer: bool) -> None:
+    setting = Setting(scale=scale, seeds=(0,))
+    output = fewshot.render(setting, all_finished(fewshot.plan(setting)))
+    epochs = {config.epochs for config in fewshot.plan(setting)}
+    assert (len(epochs) > 1) is longer
+    for lines in (*output.captions.values(), *(table.notes for table in output.tables)):
+        assert any("four times the epochs" in line for line in lines) is longer
+        assert "" not in lines

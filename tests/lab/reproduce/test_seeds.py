@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hypertail.lab.experiments.library import FinishedRun
+from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.cells import notes
+from hypertail.lab.reproduce.figures import figure11
 from hypertail.lab.reproduce.seeds import seeds_by_row, told_seeds
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.tables import table2
@@ -42,6 +44,14 @@ def test_images_and_streams_tell_rows_apart() -> None:
         *all_finished(Setting(seeds=(0,)).config("split-cifar100", "hn-3", images_per_class=10)),
     ]
     assert told_seeds(runs).endswith("but HN-3 with 10 images a class: n = 1 (seed 0)")
+
+
+def test_options_tell_rows_apart() -> None:
+    """Figure 11 without the runs with look-ahead: what is missing is not the HN-3 that is shown."""
+    planned = figure11.plan(Setting(seeds=(0,)))
+    used = all_finished(config for config in planned if config.options.get("lookahead") == "none")
+    (missing,) = (line for line in caption(THREE, planned, used) if line.startswith("Not finished"))
+    assert missing == ("Not finished, so not shown: HN-3 (lookahead first), seed 0; HN-4 (lookahead first), seed 0.")
 
 
 def test_a_table_says_of_how_many_runs_its_spread_is() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,22 @@ def test_what_is_missing_is_a_gap_that_is_named() -> None:
     assert str(cell(table, ["HN-2"], "ACA % paper")) == "62.8 ± 1.6"
     assert any("Not finished, so not shown: HN-2, seed 0." in note for note in table.notes)
     assert any("n = 1" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(("name", "row"), [("table2", ["HN-3"]), ("table4", ["HN-3", "look-ahead"])])
+def test_times_of_two_devices_say_which_is_which(name: str, row: list[str]) -> None:
+    target = TARGETS[name]
+    runs = all_finished(target.plan(CPU))
+    assert "on" not in only(target.render(CPU, runs)).columns
+    gpu = {"device": "cuda", "gpu": "NVIDIA H200"}
+    mixed = [
+        replace(found, run=replace(found.run, hardware=gpu)) if found.config.label == "HN-3" else found
+        for found in runs
+    ]
+    table = only(target.render(CPU, mixed))
+    assert table.columns[-1] == "on"
+    assert cell(table, row, "on") == "H200"
+    assert {line[-1] for line in table.rows} == {"H200", "CPU"}
 
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5"])

@@ -20,7 +20,7 @@ from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.tuning.importances import importances_of
 from hypertail.lab.tuning.plan import Search
 from hypertail.lab.tuning.record import Found, command_for, write_record
-from hypertail.lab.tuning.table import build_table
+from hypertail.lab.tuning.table import build_table, for_terminal
 from hypertail.lab.tuning.trials import Trial, best_of, find_trials, front_of, mark_failed
 from hypertail.recipes.catalogue import usual_options
 from hypertail.storage.jsonfile import read_json
@@ -54,6 +54,16 @@ def test_the_best_has_the_highest_aca_then_the_least_forgetting_then_the_smalles
     assert best_of([large, smaller], SEARCH) is smaller
     assert best_of([small, large], replace(SEARCH, seeds=(0, 1))) is None
     assert best_of([replace(large, failures={0: "diverged"}), Trial({}, pruned={0: (0.9,)})], SEARCH) is None
+
+
+def test_the_table_explains_a_choice_that_is_not_the_highest() -> None:
+    trials = [trial(0.75, 900, embedding=64), trial(0.583, 500, embedding=16)]
+    search = replace(SEARCH, tolerance=0.5)
+    for table in (build_table(trials, search), for_terminal(build_table(trials, search))):
+        assert "Chosen: of the trials whose ACA is within 50 points of the highest the one that keeps the fewest " in (
+            " ".join(table.notes)
+        )
+    assert not any(note.startswith("Chosen") for note in build_table(trials, SEARCH).notes)
 
 
 def test_the_front_has_what_nothing_else_beats() -> None:

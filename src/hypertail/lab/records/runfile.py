@@ -150,9 +150,13 @@ class RunFile:
         Raises:
             CheckpointError: the file is missing, not a run, newer than this hypertail, or a key does not fit.
         """
-        path = Path(path)
-        content = _load(path)
+        content = _load(Path(path))
         check(content, str(path), CheckpointError)
+        return cls.from_json(content)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> RunFile:
+        """The run that the content of a file describes; keys that this version does not know are kept."""
         values = {
             item.name: content[item.name] for item in fields(cls) if item.name in content and item.name != "extra"
         }

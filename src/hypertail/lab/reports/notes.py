@@ -51,7 +51,11 @@ def _spread(groups: Sequence[Group]) -> str:
 def _untold(groups: Sequence[Group]) -> str:
     if not any(group.stat("cil") for group in groups):
         return ""
-    return "CIL: the task is not told, but that of the nearest class mean of trunk features. ACA: it is told."
+    return (
+        "CIL: the task is not told, but that of the nearest class mean of trunk features. ACA: it is told. LDA keeps "
+        "class means and covariance; for others they are computed over all training images at the end, and are not in "
+        "bytes kept."
+    )
 
 
 def _seeds(groups: Sequence[Group]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import dataclass
 
@@ -10,11 +11,20 @@ from hypertail.lab.experiments.library import options_of
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.conditions import Conditions
 from hypertail.lab.reports.groups import Group, value_of
+from hypertail.lab.reports.places import place_of
 
 _DEVIATIONS = 2
 """A difference of more standard deviations than this is beyond its spread."""
 _NOTHING = 1e-9
 """A difference below this is rounding: accuracies are shares of some hundred images."""
+
+DAGGER = "†"
+"""Behind a difference of runs whose trunks were trained in two places."""
+TRAINED_AGAIN = (
+    f"{DAGGER} Trunk trained again, on other hardware or with another torch: it may be part of the difference."
+)
+_GIVEN = ("weights",)
+"""The trunk of a main model whose weights were given."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +33,14 @@ class Difference:
 
     Two strategies that learn the same tasks with the same seed meet the same classes, images and trunk. What these do
     to the accuracy is in both runs, and not in their difference: it tells more than the difference of two means does.
+
+    Attributes:
+        values: the differences.
+        trained_again: whether the two of a pair had their trunks from two places (`trained_again`).
     """
 
     values: tuple[float, ...]
+    trained_again: bool = False
 
     @property
     def n(self) -> int:
@@ -57,26 +72,25 @@ class Difference:
 def paired(group: Group, other: Group, quantity: str = "aca") -> Difference | None:
     """`group` minus `other`, seed by seed; None where no run of one can be compared with a run of the other.
 
-    Runs are a pair where conditions, seed, tasks, data and trunk are the same (`obstacle`). Several runs of one seed
-    count as one, by the mean of their differences.
+    Runs are a pair where conditions, seed, tasks, data and trunk are the same (`obstacle`), or the trunk was trained
+    again in another place, which is noted. Several runs of one seed count as one, by the mean of their differences.
 
     Args:
         group: runs of one strategy.
         other: runs of another one.
         quantity: a metric (0..1), `cil` or `seconds`.
     """
-    values = []
+    values, again = [], False
     for seed, runs in group.by_seed.items():
-        of_seed = [
-            mine - theirs
-            for run in runs
-            for reference in other.by_seed.get(seed, ())
-            if not obstacle(run, reference)
-            if (mine := value_of(run, quantity)) is not None and (theirs := value_of(reference, quantity)) is not None
-        ]
+        of_seed = []
+        for run, reference in itertools.product(runs, other.by_seed.get(seed, ())):
+            mine, theirs = value_of(run, quantity), value_of(reference, quantity)
+            if mine is not None and theirs is not None and not obstacle(run, reference):
+                of_seed.append(mine - theirs)
+                again = again or trained_again(run, reference)
         if of_seed:
             values.append(statistics.fmean(of_seed))
-    return Difference(tuple(values)) if values else None
+    return Difference(tuple(values), again) if values else None
 
 
 def why_unpaired(group: Group, other: Group) -> str:
@@ -97,7 +111,7 @@ def obstacle(run: RunFile, other: RunFile) -> str:
     """What makes two runs no pair, in two or three words; empty where they are one.
 
     The trunk is the same where it was trained alone, on the same data, as long, at the same rate and precision, and has
-    the same digest where both runs recorded one: training it again elsewhere ends with other bits. A trunk
+    the same digest where both runs recorded one; where one did not, `trained_again` tells what is likely. A trunk
     that was learned together with the tail is part of the strategy, and so is a model of which nothing is frozen: such
     runs share all that is outside the strategy with any other.
     """
@@ -114,6 +128,18 @@ def obstacle(run: RunFile, other: RunFile) -> str:
     return "trunk trained again" if mine and theirs and bits and others and bits != others else ""
 
 
+def trained_again(run: RunFile, other: RunFile) -> bool:
+    """Whether the frozen trunks of two runs are two, trained alike: the second training ends with other bits.
+
+    Their digests tell; where one of them lacks it, the places do where the runs were made (`place_of`).
+    """
+    mine, theirs = _trunk(run), _trunk(other)
+    if not mine or not theirs or _GIVEN in (mine, theirs):
+        return False
+    bits, others = run.extra.get("trunk"), other.extra.get("trunk")
+    return bool(bits != others) if bits and others else place_of(run) != place_of(other)
+
+
 def _trunk(run: RunFile) -> tuple[object, ...]:
     """What a trunk that was trained alone depends on, beyond seed, data and conditions; empty where there is none."""
     try:
@@ -124,7 +150,7 @@ def _trunk(run: RunFile) -> tuple[object, ...]:
     if config.cut is None or not config.cut.has_trunk or options.get("trunk_training") != "alone":
         return ()
     if config.weights is not None:  # of the conditions: nothing is trained
-        return ("weights",)
+        return _GIVEN
     names = ("lr", "schedule", "trunk_rotations")
     epochs = options.get("trunk_epochs") or config.epochs
     return (epochs, *map(options.get, names), run.extra.get("precision_of_features"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports.groups import QUANTITIES, Group, Stat, group_runs
 from hypertail.lab.reports.notes import notes
+from hypertail.lab.reports.places import ON, column_of_devices, devices_of
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -118,12 +119,12 @@ def to_csv(runs: Iterable[RunFile]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     fixed = ["stream", "experiences", "label", "strategy", "depth"]
-    fixed += ["preset", "epochs", "variant", "n", "seeds"]
+    fixed += ["preset", "epochs", "variant", "n", "seeds", "on"]
     writer.writerow([*fixed, *(f"{q}_{part}" for q in QUANTITIES for part in ("mean", "std"))])
     for group in group_runs(runs):
         run = group.first
         cells: list[object] = [run.stream, len(run.tasks), run.label, run.strategy, run.depth, run.preset]
-        cells += [run.epochs, group.variant, len(group.seeds), " ".join(map(str, group.seeds))]
+        cells += [run.epochs, group.variant, len(group.seeds), " ".join(map(str, group.seeds)), devices_of(group.runs)]
         for quantity in QUANTITIES:
             stat = group.stat(quantity)
             cells += [f"{v:.8g}" if v is not None else "" for v in ((stat.mean, stat.std) if stat else (None, None))]
@@ -189,6 +190,7 @@ def _table(stream: str, groups: list[Group], in_columns: bool, every_metric: boo
     if any(group.stat("cil") is not None for group in groups):
         metrics["cil"] = "CIL %"
     unit, length, digits = time_unit(run.seconds for group in groups for run in group.runs)
+    where = column_of_devices([group.runs for group in groups])
     rows = []
     for index, group in enumerate(groups):
         kept = group.stat("bytes_kept")
@@ -196,7 +198,8 @@ def _table(stream: str, groups: list[Group], in_columns: bool, every_metric: boo
         cells = [label if in_columns else group.name, *(values[index] for values in varying.values())]
         cells += [with_spread(group.stat(metric), 100.0) for metric in metrics]
         cells += [with_spread(group.stat("seconds"), 1 / length, digits)]
-        rows.append((*cells, human_bytes(kept.mean) if kept else MISSING, f"{len(group.seeds)}"))
-    columns = ("strategy", *varying, *metrics.values(), f"time ({unit})", "bytes kept", "n")
+        cells += [human_bytes(kept.mean) if kept else MISSING, f"{len(group.seeds)}"]
+        rows.append((*cells, *where[index : index + 1]))
+    columns = ("strategy", *varying, *metrics.values(), f"time ({unit})", "bytes kept", "n", *((ON,) if where else ()))
     title = f"{stream}: {', '.join(shared)}" if shared else stream
     return Table(title, columns, tuple(rows), notes(groups))

@@ -120,6 +120,11 @@ class Rival:
         """By how much it differs: the mean of the paired differences, or where there are none that of the means."""
         return self.gap if self.difference is None else self.difference.mean
 
+    @property
+    def ahead(self) -> bool:
+        """Whether it is more accurate, beyond the spread of the paired differences where that is known."""
+        return self.by > 0 and (self.difference is None or self.difference.beyond is not False)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -167,12 +172,20 @@ class Verdict:
         return "spread unknown" if beyond is None else "beyond spread" if beyond else "within spread"
 
     @property
+    def without_old_data(self) -> tuple[Method, ...]:
+        """The candidates that store no old data, the best first."""
+        return tuple(method for method in self.candidates if not method.keeps_data)
+
+    @property
     def front(self) -> tuple[Method, ...]:
-        """Of the candidates without old data those that no other beats at as few bytes a task, cheapest first."""
+        """Of the candidates without old data those that are ahead of what takes fewer bytes a task, cheapest first.
+
+        A dearer method is ahead of the last cheaper one kept where its mean is higher, by more than the spread of their
+        paired differences where that is known.
+        """
         kept: list[Method] = []
-        without = [method for method in self.candidates if not method.keeps_data]
-        for method in sorted(without, key=lambda method: (method.bytes_a_task, -method.aca.mean)):
-            if not kept or method.aca.mean > kept[-1].aca.mean:
+        for method in sorted(self.without_old_data, key=lambda method: (method.bytes_a_task, -method.aca.mean)):
+            if not kept or Rival.of(method, kept[-1]).ahead:
                 kept.append(method)
         return tuple(kept)
 
@@ -223,7 +236,13 @@ class Verdict:
             "hypernetwork": method.is_hypernetwork,
             "difference": None
             if difference is None
-            else {"mean": difference.mean, "std": difference.std, "n": difference.n, "beyond": difference.beyond},
+            else {
+                "mean": difference.mean,
+                "std": difference.std,
+                "n": difference.n,
+                "beyond": difference.beyond,
+                "trunk_trained_again": difference.trained_again,
+            },
             "mark": self.mark(method),
         }
 

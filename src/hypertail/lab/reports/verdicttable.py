@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hypertail.lab.reports.paired import DAGGER, TRAINED_AGAIN
 from hypertail.lab.reports.tables import MISSING, Table, human_bytes, with_spread
 from hypertail.lab.reports.verdict import Mark, Method, Rival, Verdict
+from hypertail.lab.reports.verdictwords import sentences
 
 COLUMNS = ("method", "n", "ACA %", "forgetting %", "bytes a task", "bytes own", "to the best", "verdict")
 
@@ -47,7 +49,8 @@ def _signed(rival: Rival) -> str:
     difference = rival.difference
     if difference is None:
         return f"({_sign(rival.gap)})"
-    return _sign(difference.mean) + ("" if difference.std is None else f" ± {100 * difference.std:.1f}")
+    spread = "" if difference.std is None else f" ± {100 * difference.std:.1f}"
+    return _sign(difference.mean) + spread + f" {DAGGER}" * difference.trained_again
 
 
 def _sign(value: float) -> str:
@@ -60,11 +63,15 @@ def _notes(verdict: Verdict) -> tuple[str, ...]:
     differences = [rival.difference for rival in rivals]
     single = [difference for difference in differences if difference is not None and difference.std is None]
     found = []
+    again = any(difference is not None and difference.trained_again for difference in differences)
     if rivals:
+        shared = f"data, and without {DAGGER} on the same trunk" if again else "data and trunk"
         found.append(
-            "To the best: the mean difference in points, paired by seed on the same data and trunk, ± the standard "
+            f"To the best: the mean difference in points, paired by seed on the same {shared}, ± the standard "
             "deviation of the differences. Within: within the spread, no more than two of these deviations."
         )
+    if again or any(DAGGER in sentence for sentence in sentences(verdict)):
+        found.append(TRAINED_AGAIN)
     if single:
         found.append("One seed: the spread is unknown, and the difference may be chance.")
     if None in differences:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypertail.lab.reports.notes import repeated, validation
+from hypertail.lab.reports.paired import DAGGER
 from hypertail.lab.reports.summary import percent, points
 from hypertail.lab.reports.tables import human_bytes
 from hypertail.lab.reports.verdict import Method, Rival, Verdict
@@ -71,8 +72,8 @@ class _Words:
         if count == 1:
             return f"One method, {best.name}, and nothing to compare it with: {self.numbers(best)}."
         text = f"Best of {count} methods: {best.name} ({_kind(best)}). {_capital(self.numbers(best))}."
-        if best.keeps_data and (front := self.verdict.front):
-            text += f" Best without old data: {front[-1].name}, {self.beside(front[-1], best)}."
+        if best.keeps_data and (others := self.verdict.without_old_data):
+            text += f" Best without old data: {others[0].name}, {self.beside(others[0], best)}."
         return text
 
     def near(self) -> str:
@@ -96,18 +97,25 @@ class _Words:
         return f"{text} Of those paired over several seeds none is within the spread of the best." if spreads else text
 
     def by_bytes(self) -> str:
-        """The methods without old data that none beats at as few bytes."""
+        """The methods without old data that are ahead of all that take fewer bytes."""
         front = self.verdict.front
         if len(self.verdict.candidates) < 2 or not front:
             return ""
-        head = "Best for its bytes a task, among methods that store no old data:"
+        head = "Best for its bytes a task, among methods that store no old data"
+        head += ":" if self.lone else ", a dearer one where it is ahead beyond the spread:"
         if len(front) == 1:
-            return f"{head} {_at(front[0])}, which none beats at any size."
+            beats = "which none beats at any size" if self.lone else "which none beats beyond the spread at any size"
+            return f"{head} {_at(front[0])}, {beats}."
         parts = [f"below {_size(dearer.bytes_a_task)}, {_at(method)}" for method, dearer in itertools.pairwise(front)]
-        last = Rival.of(front[-1], front[-2])
-        within = last.difference is not None and last.difference.beyond is False
-        unsure = f", but ahead of {front[-2].name} within the spread only" if within else ""
-        return f"{head} {'; '.join(parts)}; above, {_at(front[-1])}{unsure}."
+        parts.append(f"above, {_at(front[-1])}")
+        unsure = [""] + [self._unsure(Rival.of(dearer, cheaper)) for cheaper, dearer in itertools.pairwise(front)]
+        return f"{head} {'; '.join(map(''.join, zip(parts, unsure, strict=True)))}."
+
+    def _unsure(self, step: Rival) -> str:
+        """What a step to a dearer method rests on where no spread is known; empty where one is."""
+        if self.lone or (step.difference is not None and step.difference.std is not None):
+            return ""
+        return ", by the means alone" if step.difference is None else ", by one seed in common"
 
     def hypernetwork(self) -> str:
         """The best hypernetwork beside the best of the others that store no old data, and beside separate tails."""
@@ -195,9 +203,9 @@ def _at(method: Method) -> str:
 
 def _spread(rival: Rival) -> str:
     difference = rival.difference
-    return (
-        "" if difference is None or difference.std is None else f" (± {100 * difference.std:.1f}, n = {difference.n})"
-    )
+    if difference is None or difference.std is None:
+        return ""
+    return f" (± {100 * difference.std:.1f}{f' {DAGGER}' * difference.trained_again}, n = {difference.n})"
 
 
 def _level(rival: Rival) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.library import FinishedRun
-from hypertail.lab.reports.papertable import Number
+from hypertail.lab.reports.papertable import Cell, Number
+from hypertail.lab.reports.places import ON, column_of_devices
 from hypertail.lab.reproduce.captions import caption
 from hypertail.lab.reproduce.seeds import seeds_by_row
 from hypertail.lab.reproduce.setting import Setting
@@ -43,6 +44,22 @@ def kept(runs: Sequence[FinishedRun]) -> Number | None:
 def count(runs: Sequence[FinishedRun]) -> Number | None:
     """The number of runs behind a row; None where there is none."""
     return Number(len(runs), digits=0) if runs else None
+
+
+def with_devices(
+    columns: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], runs: Sequence[Sequence[FinishedRun]]
+) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """Columns and rows, with a column that names each row's devices where rows were made on several.
+
+    Args:
+        columns: headings.
+        rows: one cell for each column.
+        runs: those behind each row.
+    """
+    where = column_of_devices([[finished.run for finished in own] for own in runs])
+    if not where:
+        return columns, tuple(rows)
+    return (*columns, ON), tuple((*row, device or None) for row, device in zip(rows, where, strict=True))
 
 
 def notes(

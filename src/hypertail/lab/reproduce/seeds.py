@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.describe import spell
 from hypertail.lab.experiments.library import FinishedRun
 
 _MANY = 6
@@ -40,7 +41,7 @@ def told_seeds(used: Sequence[FinishedRun]) -> str:
 
 
 def named(config: RunConfig, among: Sequence[RunConfig]) -> str:
-    """The label of a run, with what else tells it apart from others: stream, images a class, main model."""
+    """The label of a run, with what else tells it apart from others: stream, images a class, main model, options."""
     words = [config.label]
     if len({other.images_per_class for other in among}) > 1:
         count = config.images_per_class
@@ -49,7 +50,17 @@ def named(config: RunConfig, among: Sequence[RunConfig]) -> str:
         words.append(f"on {config.stream}")
     if len({other.model for other in among}) > 1:
         words.append(f"of {config.model}")
+    if options := _told_apart(config, among):
+        words.append(f"({options})")
     return " ".join(words)
+
+
+def _told_apart(config: RunConfig, among: Sequence[RunConfig]) -> str:
+    """The options in which runs of its label differ: `lookahead first`; empty where they have the same."""
+    own = config.options.flat()
+    alike = [other.options.flat() for other in among if other.label == config.label]
+    names = [name for name, value in own.items() if any(other.get(name) != value for other in alike)]
+    return ", ".join(f"{name.replace('_', '-')} {spell(own[name])}" for name in names)
 
 
 def _counted(seeds: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from hypertail.lab.experiments.describe import spell
+from hypertail.lab.reports.places import ON, column_of_devices
 from hypertail.lab.reports.tables import MISSING, Table, human_bytes, time_unit, with_spread
 from hypertail.lab.tuning.importances import Importances
 from hypertail.lab.tuning.plan import Search
@@ -24,16 +25,18 @@ def build_table(trials: Sequence[Trial], search: Search) -> Table:
     unit, length, digits = time_unit(run.seconds for trial in shown for run in trial.runs)
     several = len(search.objectives) > 1
     front = front_of(trials, search) if several else []
+    where = column_of_devices([trial.runs for trial in shown])
     rows = []
-    for trial in shown:
+    for index, trial in enumerate(shown):
         state = trial.state(search)
         cells = [spell(trial.changes.get(name, base.options.get(name))) for name in names]
         cells += [with_spread(trial.stat(metric), 100.0) for metric in _METRICS]
         kept = trial.stat("bytes")
         cells += [with_spread(trial.stat("seconds"), 1 / length, digits), human_bytes(kept.mean) if kept else MISSING]
         cells.append(state if state in ("failed", "pruned") else str(len(trial.runs)))
+        cells += [device or MISSING for device in where[index : index + 1]]
         rows.append((*cells, *(["yes" if trial in front else ""] if several else [])))
-    columns = (*map(spelled, names), *_METRICS.values(), f"time ({unit})", "bytes kept", "n")
+    columns = (*map(spelled, names), *_METRICS.values(), f"time ({unit})", "bytes kept", "n", *((ON,) if where else ()))
     title = f"{base.stream}: {base.label}, preset {base.preset}, {base.epochs} epochs per experience"
     if base.experiences:
         title += f", first {base.experiences} experiences"
@@ -81,6 +84,11 @@ def _notes(trials: Sequence[Trial], search: Search) -> tuple[str, ...]:
         )
     if sum(trial.is_whole(search) for trial in trials) > 1:
         notes.append("The highest of several measured ACAs is likely to be too high: report test accuracies.")
+    if search.tolerance:
+        notes.append(
+            f"Chosen: of the trials whose ACA is within {100 * search.tolerance:g} points of the highest the one that "
+            "keeps the fewest bytes (--tolerance)."
+        )
     if len(search.objectives) > 1:
         notes.append(
             f"front: no other trial is as good in all of {', '.join(search.objectives)} and better in one of them."

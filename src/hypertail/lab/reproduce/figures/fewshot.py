@@ -123,7 +123,7 @@ def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:
             panels[backbone.title] = [line for strategy in found if (line := _line(found[strategy])) is not None]
     if not used:
         return Output(tables=tuple(tables))
-    small = (_EPOCHS, *caption(setting, plan(setting), used, spread=_SPREAD))
+    small = (*_epochs(setting), *caption(setting, plan(setting), used, spread=_SPREAD))
     return Output(
         tables=tuple(tables),
         figures={"fewshot": partial(draw, panels, small)},
@@ -132,7 +132,15 @@ def render(setting: Setting, runs: Sequence[FinishedRun]) -> Output:
 
 
 _SPREAD = "Lines are means over seeds, bands or bars ± one standard deviation."
-_EPOCHS = "10 to 50 images of a class are learned in four times the epochs, 100 in twice as many; still fewer steps."
+
+
+def _epochs(setting: Setting) -> tuple[str, ...]:
+    """How much longer few images are learned; nothing at scale smoke, where they are not."""
+    if setting.size.digits:
+        return ()
+    return (
+        "10 to 50 images of a class are learned in four times the epochs, 100 in twice as many; still fewer steps.",
+    )
 
 
 def _line(by_number: Mapping[int | None, Sequence[FinishedRun]]) -> Line | None:
@@ -166,7 +174,7 @@ def _table(setting: Setting, backbone: Backbone, found: Found, used: Sequence[Fi
         cells = [percent(by_number[number], "aca") for number in numbers]
         rows.append((_label(setting, backbone, strategy), *cells, count(_most(by_number))))
     planned_here = [config for config in plan(setting) if (config.model, config.weights) == _key(backbone)]
-    more = f"Main model {backbone.model}, weights {backbone.weights}. " if backbone.weights else ""
+    weights = (f"Main model {backbone.model}, weights {backbone.weights}.",) if backbone.weights else ()
     return PaperTable(
         stem=backbone.stem,
         title=f"Few images: ACA % by training images of each class, {backbone.title}",
@@ -176,7 +184,7 @@ def _table(setting: Setting, backbone: Backbone, found: Found, used: Sequence[Fi
             setting,
             planned_here,
             used,
-            f"{more}{_EPOCHS}",
+            *(" ".join(words) for words in [(*weights, *_epochs(setting))] if words),
             *_left_out([_name(setting, number) for number in counts(setting) if number not in numbers]),
             *_fewer_seeds(setting, backbone, found),
             "Not in the paper.",
@@ -266,8 +274,8 @@ TARGET = Target(
     name="fewshot",
     title="Accuracy by training images of each class (not in the paper)",
     sentence=(
-        "With few images a whole tail for each experience has too little to learn from: what shares weights between "
-        "experiences, or learns few numbers, should fall less towards the left."
+        "Has a whole tail for each experience too little to learn from where images are few? Then what shares weights "
+        "between experiences, or learns few numbers, stands above Separate on the left."
     ),
     plan=plan,
     render=render,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.reports.papertable import Cell, Number, PaperTable
-from hypertail.lab.reproduce.cells import TIMES, count, kept, minutes, notes, percent
+from hypertail.lab.reproduce.cells import TIMES, count, kept, minutes, notes, percent, with_devices
 from hypertail.lab.reproduce.printed import TABLE2
 from hypertail.lab.reproduce.setting import TINY_PIXELS, Setting
 from hypertail.lab.reproduce.target import Output, Target
@@ -104,11 +104,12 @@ def _table(setting: Setting, stream: str, rows: Mapping[str, Sequence[FinishedRu
     ]
     if stream == "split-tinyimagenet":
         more.append(f"Images of {TINY_PIXELS}×{TINY_PIXELS} pixels, as in the authors' scripts. {_images(used)}")
+    columns, body = with_devices(_COLUMNS, cells, list(rows.values()))
     return PaperTable(
         stem=f"table2-{stream}",
         title=f"Table 2: {STREAMS[stream]}, accuracy after the last experience, forgetting and running time",
-        columns=_COLUMNS,
-        rows=tuple(cells),
+        columns=columns,
+        rows=body,
         notes=notes(setting, planned, used, *more),
     )
 

@@ -8,7 +8,7 @@ from functools import partial
 from hypertail.lab.experiments.config import RunConfig
 from hypertail.lab.experiments.library import FinishedRun, matching
 from hypertail.lab.reports.papertable import Cell, Number, PaperTable
-from hypertail.lab.reproduce.cells import TIMES, count, minutes, notes, percent
+from hypertail.lab.reproduce.cells import TIMES, count, minutes, notes, percent, with_devices
 from hypertail.lab.reproduce.printed import TABLE4, TABLE5, Updates
 from hypertail.lab.reproduce.setting import Setting
 from hypertail.lab.reproduce.target import Output, Target
@@ -17,6 +17,10 @@ STREAM = "split-cifar100"
 KNOWN = ("hn-f", "hn-1", "hn-2", "hn-3", "hn-4")
 USUAL: Mapping[str, tuple[str, ...]] = {"smoke": ("hn-3",), "cpu": ("hn-3", "hn-4"), "full": KNOWN}
 """Scale -> the rows that are made unless told."""
+_COLUMNS = (
+    *("strategy", "update", "ACA %", "ACA % paper", "learning accuracy %", "learning accuracy % paper"),
+    *("time (min)", "time (min) paper", "n"),
+)
 
 
 def plan_updates(setting: Setting, orders: Mapping[str, str]) -> tuple[RunConfig, ...]:
@@ -45,7 +49,7 @@ def render_updates(
 ) -> Output:
     """The table: a row for each strategy and order that is planned, and for each strategy that is finished besides."""
     rows: list[tuple[Cell, ...]] = []
-    used: list[FinishedRun] = []
+    behind: list[Sequence[FinishedRun]] = []
     planned: list[RunConfig] = []
     chosen = setting.chosen(USUAL[setting.scale], KNOWN)
     for strategy in setting.chosen(KNOWN, KNOWN):
@@ -55,7 +59,7 @@ def render_updates(
             continue
         for order, name in orders.items():
             own, paper = found[order], printed[strategy, order]
-            used += own
+            behind.append(own)
             planned += _configs(setting, strategy, order)
             rows.append(
                 (
@@ -70,14 +74,13 @@ def render_updates(
                     count(own),
                 )
             )
+    used = [run for own in behind for run in own]
+    columns, body = with_devices(_COLUMNS, rows, behind)
     table = PaperTable(
         stem=stem,
         title=title,
-        columns=(
-            *("strategy", "update", "ACA %", "ACA % paper", "learning accuracy %", "learning accuracy % paper"),
-            *("time (min)", "time (min) paper", "n"),
-        ),
-        rows=tuple(rows),
+        columns=columns,
+        rows=body,
         notes=notes(setting, planned, used, TIMES, "The paper's values are those of one run each."),
     )
     return Output(tables=(table,))
