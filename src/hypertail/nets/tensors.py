@@ -12,8 +12,9 @@ from torch import Tensor, nn
 class BufferDict(nn.Module, MutableMapping[str, Tensor]):
     """Tensors by name: they move with the module that holds them and are in its state dict.
 
-    Unlike buffers, names may hold dots, and come and go. Loading takes whatever names the state has, as copies, which
-    lie in memory as the tensors of the same names and shapes did: sums over another layout round in another way.
+    Unlike buffers, names may hold dots, and come and go. Loading takes whatever names the state has, as copies. They
+    have the device, the type and the layout in memory of the tensors of the same names and shapes that were there (sums
+    over another layout round in another way); others are as in the state.
 
     Args:
         tensors: to begin with; they are not copied.
@@ -56,7 +57,7 @@ class BufferDict(nn.Module, MutableMapping[str, Tensor]):
 def _copy(value: Tensor, before: Tensor | None) -> Tensor:
     if before is None or before.shape != value.shape:
         return value.detach().clone()
-    return torch.empty_like(before, dtype=value.dtype, device=value.device).copy_(value)
+    return torch.empty_like(before).copy_(value)
 
 
 class BuffersOfTasks(nn.Module):

@@ -77,8 +77,8 @@ class Adapters(Strategy):
     def _add(self, task: int, classes: int) -> None:
         weights = AdaptedWeights(self.body.module, self.rank, generator(self.seed, "adapter", task))
         tail = TaskTail(self.body.module, weights, self.width, classes)
-        device = next((value.device for value in self.body.parameters()), None)
-        self.tails[str(task)] = tail if device is None else tail.to(device)
+        like = next(self.body.parameters(), None)
+        self.tails[str(task)] = tail if like is None else tail.to(like)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's tail."""

@@ -146,6 +146,13 @@ class EWC(Strategy):
                 hint="Use a file that was not changed after it was written.",
             )
 
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        super().load_state(state)
+        like = next(self.model.parameters())
+        for sums in (self.fisher, self.pull):
+            sums.to(like)
+
     def memory(self) -> dict[str, int]:
         """The model and the two Fisher sums."""
         return self.naive.memory() | {"fisher": nbytes([*self.fisher.values(), *self.pull.values()])}

@@ -149,12 +149,15 @@ class Strategy(nn.Module, ABC):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned, in a strategy built with the same arguments.
 
+        The state may lie on another device, and hold floats of another type.
+
         Raises:
             CheckpointError: tensors that are missing, foreign or of other shapes.
         """
         renamed = self._renamed(state)
         self.make_room(renamed)
-        tensors = OrderedDict((name, value) for name, value in renamed.items() if not is_of_roster(name))
+        place = next((parameter.device for parameter in self.parameters()), None)
+        tensors = OrderedDict((name, value.to(place)) for name, value in renamed.items() if not is_of_roster(name))
         # of this version: torch would fill in what the layers of old ones did not have
         tensors._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]
         try:

@@ -168,8 +168,8 @@ def _by_parameter(joined: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _placed_like(value: Tensor, leaf: Tensor) -> Tensor:
-    """A copy of a moment, on the device and in the layout of its parameter; a count of steps as it is."""
-    return _laid_out_like(value.to(leaf.device) if value.shape == leaf.shape else value, leaf).clone()
+    """A copy of a moment, on the device and of the type and layout of its parameter; a count of steps as it is."""
+    return _laid_out_like(value.to(leaf) if value.shape == leaf.shape else value, leaf).clone()
 
 
 def _laid_out_like(value: Tensor, leaf: Tensor) -> Tensor:
