@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -81,6 +82,8 @@ class Lda(Strategy):
     Raises:
         ConfigError: a negative width.
     """
+
+    takes_steps: ClassVar[bool] = False
 
     def __init__(self, trunk: Trunk, *, ridge: float = 1e-2, projection_width: int = 0, seed: int = 0) -> None:
         check_range("--projection-width", projection_width, 0)

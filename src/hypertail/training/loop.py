@@ -61,7 +61,7 @@ def learn_experience(
         name: what the user calls the task; no two tasks may have the same name.
 
     Returns:
-        The mean training loss of each epoch.
+        The mean training loss of each epoch; nothing where the strategy takes no steps.
 
     Raises:
         ConfigError: no epochs, a batch below 2, or a task that was learned already.
@@ -96,6 +96,8 @@ def learn_experience(
         progress((epoch + 1) * steps // epochs, steps, text)
 
     loop.learn([experience], [name], epochs=epochs, after_epoch=after_epoch)
+    if not strategy.takes_steps:
+        progress(steps, steps, f"task {experience.task}")
     return losses
 
 
@@ -165,7 +167,9 @@ class Loop:
     kept: Callable[[], str] = lambda: ""
 
     def steps(self, experience: Experience, epochs: int) -> int:
-        """Optimizer steps that an experience takes."""
+        """Optimizer steps that an experience takes; 1 where the strategy takes none."""
+        if not self.strategy.takes_steps:
+            return 1
         return epochs * len(batch_sizes(len(experience.train), self.batch_size))
 
     def learn(
@@ -179,6 +183,8 @@ class Loop:
         after_step: Callable[[Lesson, int, Tensor], None] = unheeded,
     ) -> None:
         """Learn an experience, or several together where the strategy does so.
+
+        Where it takes no steps, there are no epochs: nothing happens between `begun` and the end.
 
         Args:
             experiences: one, or all of a stream.
@@ -212,7 +218,7 @@ class Loop:
         ]
         labels = {experience.task: experience.train.labels.to(self.device) for experience in experiences}
         start = begun(lesson) or Position(0, torch.empty(0))
-        for epoch in range(start.epoch, epochs):
+        for epoch in range(start.epoch, epochs if self.strategy.takes_steps else 0):
             taken = start.losses if epoch == start.epoch else torch.empty(0)
             with self.clock("features"):
                 inputs = {experience.task: self.cache.train(experience, epoch) for experience in experiences}
