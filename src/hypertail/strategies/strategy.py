@@ -38,8 +38,8 @@ class Task:
 class Lesson(ABC):
     """One experience while it is learned: it holds all that is needed for no longer than that.
 
-    `step` is called for every batch, where the strategy takes steps, then `end` once. Meanwhile the strategy predicts as
-    at any time.
+    `step` is called for every batch, where the strategy takes steps, then `end` once. Meanwhile the strategy predicts
+    as at any time.
     """
 
     @abstractmethod
