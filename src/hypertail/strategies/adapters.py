@@ -106,7 +106,7 @@ class AdapterLesson(DescendingLesson):
         self.strategy, self.task, self.tail = strategy, task, strategy.tail(task.id)
         leaves = {f"tails.{task.id}.{name}": leaf for name, leaf in self.tail.named_parameters()}
         groups = {"tail": leaves, "trunk": strategy.trunk.group()}
-        self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments)
+        self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments, own=leaves)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
         """One step on the cross-entropy."""

@@ -163,7 +163,8 @@ class EWCLesson(DescendingLesson):
 
     def __init__(self, strategy: EWC, task: Task, leaves: Mapping[str, Tensor]) -> None:
         self.strategy, self.task = strategy, task
-        self.naive = NaiveLesson(strategy.naive, task, leaves)
+        head = [name for name in leaves if name.startswith(f"heads.{task.id}.")]
+        self.naive = NaiveLesson(strategy.naive, task, leaves, own=head)
         self.descent = self.naive.descent
 
     def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
