@@ -1,4 +1,4 @@
-"""Named tensors that are state but not parameters, and how many numbers and bytes there are."""
+"""Named tensors that are state but not parameters, and what can be said of many tensors at once."""
 
 from __future__ import annotations
 
@@ -91,3 +91,12 @@ def nbytes(tensors: Iterable[Tensor]) -> int:
 def count_parameters(module: nn.Module) -> int:
     """How many numbers the parameters of a module hold."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number is infinite or NaN, with one wait for each device; False also where a sum is too large."""
+    sums: dict[torch.device, list[Tensor]] = {}
+    for tensor in tensors:
+        # one infinity or NaN makes the sum one
+        sums.setdefault(tensor.device, []).append(tensor.sum(dtype=torch.float32))
+    return all(bool(torch.stack(of_device).isfinite().all()) for of_device in sums.values())

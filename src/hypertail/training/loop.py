@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hypertail.errors import ConfigError, TrainingError
+from hypertail.nets.tensors import all_finite
 from hypertail.seeds import generator, reseed, seeded
 from hypertail.strategies import Lesson, Strategy, Task
 from hypertail.streams import Experience
@@ -301,8 +302,11 @@ class Loop:
 
     def _check_state(self, task: int) -> None:
         # a bad last step would not show in any later loss
-        for name, tensor in self.strategy.state().items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        floats = {name: tensor for name, tensor in self.strategy.state().items() if tensor.is_floating_point()}
+        if all_finite(floats.values()):
+            return
+        for name, tensor in floats.items():
+            if not bool(tensor.isfinite().all()):
                 raise TrainingError(
                     f"'{name}' of task {task}",
                     required="finite numbers",
