@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hypertail.hyper import Curvature, Hypernetwork, Penalty, direct_penalty
 from hypertail.hyper.heads import CodeName
+from hypertail.hyper.snapshot import snapshot_of
 from hypertail.nets import decompose
 from hypertail.seeds import seeded
 from support import reference
-from support.asserts import assert_gradients_close, assert_penalty_zero_at_snapshot
+from support.asserts import assert_gradients_close, assert_penalty_zero_at_snapshot, assert_same_tensors
 from support.tiny import BACKBONES, DEPTHS, backbone, hypernetwork
 
 CODES: tuple[CodeName, ...] = ("additive", "product")
@@ -169,7 +170,25 @@ def test_the_snapshot_does_not_follow_the_hypernetwork() -> None:
         for parameter in hyper.parameters():
             parameter.mul_(2)
     assert value(penalty, other) == expected
-    assert not any(parameter.requires_grad for parameter in penalty.snapshot.parameters())
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_snapshot_copies_what_can_change_and_nothing_else(rows: bool) -> None:
+    """All of it was copied, twice an experience: ever longer with the number of tasks."""
+    tail = backbone("cnn", 3)
+    hyper = hypernetwork(tail, 4, adapter_rank=2, base=dict(tail.named_parameters()))
+    before = [{name: weight.detach().clone() for name, weight in hyper(task).items()} for task in range(3)]
+    snapshot = snapshot_of(hyper, rows=rows)
+    alike = {name for name, value in snapshot.named_parameters() if value is dict(hyper.named_parameters())[name]}
+    assert {name.partition(".")[0] for name in alike} == {"adapters"} | (set() if rows else {"tables"})
+    assert snapshot.base is hyper.base
+    assert not any(value.requires_grad for name, value in snapshot.named_parameters() if name not in alike)
+    with torch.no_grad():
+        for parameter in hyper.trainable(3, all_rows=rows).values():
+            parameter.add_(1)
+    hyper.grow(6)
+    for task, weights in enumerate(before):
+        assert_same_tensors(weights, snapshot(task))
 
 
 def test_damping_adds_a_share_of_the_mean_to_the_diagonal() -> None:

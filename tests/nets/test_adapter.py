@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from hypertail.errors import ConfigError
-from hypertail.hyper import Hypernetwork, Penalty, direct_penalty
-from hypertail.nets.adapter import TaskAdapters
+from hypertail.hyper import ChannelHead, Hypernetwork, Penalty, direct_penalty
+from hypertail.nets.adapter import TaskAdapters, shaped
 from support.asserts import assert_same_tensors
 
 SHAPES = {"conv.weight": (6, 4, 3, 3), "wide.weight": (5, 7), "norm.weight": (6,), "head.weight": (3, 5)}
@@ -61,6 +61,19 @@ def test_it_is_a_branch_of_three_convolutions() -> None:
     branch = nn.functional.conv2d(branch, own.filters[0].view(2, 1, 3, 3), padding=1, groups=2)
     branch = nn.functional.conv2d(branch, own.outputs[0][:, :, None, None])
     torch.testing.assert_close(nn.functional.conv2d(images, rows, padding=1), branch)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5), (4, 3, 5, 5), (4, 3, 2, 2, 2), (4, 3)])
+def test_added_weights_have_their_rank_whatever_the_dimensions(shape: tuple[int, ...]) -> None:
+    """Kernel positions and input channels were mixed up in convolutions of one and of three dimensions."""
+    own = TaskAdapters(shape, tasks=1, rank=1)
+    own.begin(0, torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(own.outputs[0], generator=torch.Generator().manual_seed(1))
+    twin = torch.einsum("oc,ct,ci->oit", own.outputs[0], own.filters[0], own.inputs[0]).detach().view(shape)
+    weight = ChannelHead(shape, 8, 2).shape_rows(own(0)).detach()
+    torch.testing.assert_close(weight, twin)
+    assert int(torch.linalg.matrix_rank(weight[0].flatten(1) if len(shape) > 2 else weight)) == 1
+    assert torch.equal(weight, shaped(own(0), shape))
 
 
 def test_only_channel_wise_heads_have_one() -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 from hypertail.nets import BufferDict, BuffersOfTasks, count_parameters, nbytes
+from hypertail.nets.tensors import all_finite
 from support.asserts import assert_same_tensors
 
 
@@ -62,3 +64,14 @@ def test_what_is_loaded_lies_in_memory_as_what_was_there() -> None:
     assert torch.equal(there["a.b"], values)
     assert there["a.b"].is_contiguous(memory_format=torch.channels_last)
     assert there["new"].is_contiguous()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_finite_tensors_are_told_at_once(dtype: torch.dtype) -> None:
+    many = [torch.randn(3, 2).to(dtype), torch.zeros((), dtype=dtype), torch.empty(0, dtype=torch.float32)]
+    assert all_finite(many)
+    for bad in (torch.inf, -torch.inf, torch.nan):
+        last = torch.ones(4, dtype=dtype)
+        last[2] = bad
+        assert not all_finite([*many, last])
+    assert not all_finite([torch.tensor([torch.inf, -torch.inf], dtype=dtype)])

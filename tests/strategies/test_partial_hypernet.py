@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hypertail.errors import CheckpointError, ConfigError
-from hypertail.hyper import ChannelHead, Curvature, Hypernetwork
+from hypertail.hyper import ChannelHead, Curvature, Hypernetwork, PartialHypernetwork
 from hypertail.nets import decompose
 from hypertail.strategies import Lesson, Optimisation, Pace, PartialHypernet, Strategy, Task, Trunk
 from hypertail.strategies.hypernet_lesson import HypernetLesson
@@ -234,6 +234,43 @@ def test_a_state_without_curvature_is_refused() -> None:
         "saved strategy without curvature: required the factors of its tasks; found none. "
         "Build the strategy with curvature=None, as the saved one, or use a file that was not changed."
     )
+
+
+def test_a_copied_embedding_is_that_of_the_task_before() -> None:
+    strategy = hypernet(new_embedding="copied")
+    train(strategy, STREAM.first(2), epochs=1)
+    first, second = strategy.hyper.embedding[:2].detach().clone()
+    strategy.begin(Task(2, 2, 4, lambda: (torch.empty(0), torch.empty(0))))
+    assert torch.equal(strategy.hyper.embedding[2], second)
+    assert not torch.equal(first, second)
+
+
+class Drawing(Curvature):
+    """Writes down what the generators of tasks draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: dict[int, list[float]] = {}
+
+    def update(
+        self,
+        net: PartialHypernetwork,
+        task: int,
+        features: Tensor,
+        generator: torch.Generator,
+        *,
+        chunk: int = 250,
+    ) -> None:
+        self.drawn[task] = torch.rand(4, generator=generator).tolist()
+
+
+def test_directions_of_the_curvature_follow_from_seed_and_task() -> None:
+    own = [Drawing() for _ in range(3)]
+    for curvature, seed in zip(own, (0, 0, 1), strict=True):
+        train(hypernet(curvature=curvature, seed=seed), STREAM, epochs=1)
+    one, again, other = (curvature.drawn for curvature in own)
+    assert one == again
+    assert len({tuple(numbers) for numbers in (*one.values(), *other.values())}) == 2 * len(STREAM)
 
 
 def test_unknown_channel_vectors() -> None:

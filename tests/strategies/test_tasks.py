@@ -316,3 +316,20 @@ def test_a_hypernetwork_serves_by_name() -> None:
     images = torch.zeros(2, 3, 8, 8)
     assert torch.equal(strategy.net(images, "bakery"), strategy.net(images, 3))
     assert torch.equal(strategy.net.materialize("bakery")(images), strategy.net.materialize(3)(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("separate", ("trunk.",)),
+        ("adapter", ()),
+        ("hn", ("trunk.", "tables.", "heads.", "mlp.", "embedding")),
+        ("ewc", ("body.",)),
+    ],
+)
+def test_kept_moments_are_those_of_what_learns_again(name: Name, kept: tuple[str, ...]) -> None:
+    """Those of every finished task were kept for ever."""
+    strategy = learn(build(name, classes=3, state="kept", **({"adapter_rank": 1} if name == "hn" else {})), (0, 1, 2))
+    of_adam = [key.partition("moments.")[2] for key in strategy.state_dict() if "moments." in key]
+    assert {key for key in of_adam if not key.startswith(kept)} == set()
+    assert all(any(key.startswith(prefix) for key in of_adam) for prefix in kept)

@@ -20,6 +20,14 @@ STREAM = tiny_stream(3, (2, 3, 2), per_class=9, validation=True)
 WAYS = ("class_means", "confidence", "combined")
 
 
+def test_a_predictor_is_prepared_once_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy, prepared = trained("hn"), list[int]()
+    prepare = strategy.prepare
+    monkeypatch.setattr(strategy, "prepare", lambda task: (prepared.append(task), prepare(task))[1])
+    class_incremental(STREAM, strategy, FeatureCache(seed=0))
+    assert prepared == [0, 1, 2]
+
+
 @torch.enable_grad()
 def trained(name: Name) -> Strategy:
     strategy = build(name, classes=3, **({} if name in ("adapter", "lda") else {"learns": False}))

@@ -17,6 +17,8 @@ from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Strategy
 from hypertail.strategies.naive import NaiveLesson
 from hypertail.streams import Examples, Experience, Stream
+from hypertail.streams.noise import Solarize
+from hypertail.streams.transforms import Compose, Step, ToFloat
 from hypertail.training import resume, within
 from hypertail.training.clock import Clock
 from hypertail.training.features.cache import FeatureCache
@@ -147,6 +149,31 @@ def test_views_count_where_there_is_a_trunk(tmp_path: Path) -> None:
 
 OLD = ("stream", "experiences", "strategy", "learned", "seconds", "seconds_per_experience", "bytes_per_experience")
 OLD += ("losses", "curves")
+
+
+def told(stream: Stream, *steps: Step) -> Stream:
+    """With transforms that say what they do."""
+    changed = [replace(e, train_transform=Compose(steps), test_transform=Compose(steps)) for e in stream]
+    return replace(stream, experiences=tuple(changed))
+
+
+def test_images_seen_in_another_way_are_another_run(tmp_path: Path) -> None:
+    """A trunk learned on solarized images went on with clean ones, without a word."""
+    noisy, clean = told(STREAM, ToFloat(), Solarize(0.5)), told(STREAM, ToFloat())
+    path, changed = tmp_path / "checkpoint.safetensors", tmp_path / "changed.safetensors"
+    train(build("naive", classes=3), noisy, checkpoint=path, epochs=1)
+    train(build("naive", classes=3), noisy, checkpoint=path, epochs=1, resume=True)
+    with pytest.raises(CheckpointError) as error:
+        train(build("naive", classes=3), clean, checkpoint=path, epochs=1, resume=True)
+    assert error.value.required == f"the transform {noisy[0].train_transform} in experience 1"
+    assert error.value.found == str(clean[0].train_transform)
+    # what does not say what it does cannot be compared: functions, and checkpoints of earlier versions
+    train(build("naive", classes=3), STREAM, checkpoint=path, epochs=1, resume=True)
+    tensors, facts = load_checkpoint(path)
+    for entry in facts["contents"]:
+        del entry["transforms"]
+    save_checkpoint(changed, tensors, facts)
+    train(build("naive", classes=3), clean, checkpoint=changed, epochs=1, resume=True)
 
 
 def test_an_older_checkpoint_resumes_where_its_facts_agree(learned: Path, tmp_path: Path) -> None:

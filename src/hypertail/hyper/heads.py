@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hypertail.errors import check_choice
+from hypertail.nets.adapter import shaped
 
 CodeName = Literal["additive", "product"]
 Vectors = Literal["orthogonal", "gaussian"]
@@ -141,12 +142,8 @@ class ChannelHead(SeparableHead):
         return weight_e, torch.cat((weight_h, self.linear.bias.unsqueeze(1)), dim=1)
 
     def shape_rows(self, rows: Float[Tensor, "*tasks rows features"]) -> Tensor:
-        """Rows are stored as (k, k, in), so that a generated filter already lies channels-last in memory."""
-        lead = rows.shape[:-2]
-        if len(self.shape) != 4:
-            return rows.reshape(*lead, *self.shape)
-        out, channels, height, width = self.shape
-        return rows.reshape(*lead, out, height, width, channels).movedim(-1, -3)
+        """Rows are stored as (kernel positions, in)."""
+        return shaped(rows, self.shape)
 
     def generate(self, hidden: Float[Tensor, "*tasks hidden"]) -> Float[Tensor, "*tasks rows features"]:
         """The rows, without building the constant columns of the code; what tasks share is computed once."""

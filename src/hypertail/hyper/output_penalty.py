@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypertail.errors import ConfigError
+from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.hyper.partial import PartialHypernetwork, Weights
+from hypertail.hyper.snapshot import snapshot_of
 from hypertail.nets.mode import in_mode
 
 KEPT = 32
@@ -47,22 +48,26 @@ class OutputPenalty:
                 hint="Leave it out to do without it.",
             )
 
-    def begin(self, net: PartialHypernetwork, earlier: Sequence[int]) -> OldOutputs:
+    def begin(
+        self, net: PartialHypernetwork, earlier: Sequence[int], snapshot: Hypernetwork | None = None
+    ) -> OldOutputs:
         """Take the snapshot H* before an experience.
 
         Args:
-            net: as it is now; its hypernetwork is copied.
+            net: as it is now.
             earlier: the tasks learned before.
+            snapshot: H*, if it was taken already (`snapshot_of`).
         """
-        return OldOutputs(self, net, earlier)
+        return OldOutputs(self, net, earlier, snapshot or snapshot_of(net.hyper))
 
 
 class OldOutputs:
     """What earlier tasks gave before an experience, for as long as it is learned. Made by `OutputPenalty.begin`."""
 
-    def __init__(self, options: OutputPenalty, net: PartialHypernetwork, earlier: Sequence[int]) -> None:
-        self.options, self.net, self.earlier = options, net, list(earlier)
-        self.snapshot = copy.deepcopy(net.hyper).requires_grad_(False)
+    def __init__(
+        self, options: OutputPenalty, net: PartialHypernetwork, earlier: Sequence[int], snapshot: Hypernetwork
+    ) -> None:
+        self.options, self.net, self.earlier, self.snapshot = options, net, list(earlier), snapshot
         self._old_weights: dict[int, Weights] = {}
 
     def draw(self, generator: torch.Generator) -> list[int]:

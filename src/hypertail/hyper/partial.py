@@ -144,7 +144,7 @@ class PartialHypernetwork(nn.Module):
             prefix = f"statistics.{task}."
             saved = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             check_tensors(f"statistics of task {task}", saved, fresh)
-            self.statistics[task] = saved
+            self.statistics[task] = {name: value.to(fresh[name], copy=True) for name, value in saved.items()}
         self.hyper.grow(max(self.classes, default=-1) + 1)
         self.tail.eval()
 

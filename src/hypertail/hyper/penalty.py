@@ -17,7 +17,6 @@ outputs and subtracting would cancel in float32.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
@@ -30,6 +29,7 @@ from hypertail.hyper.curvature import Curvature
 from hypertail.hyper.forms import Constant, Metric, ProductForm, RowGram, SumForm
 from hypertail.hyper.heads import SeparableHead
 from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.hyper.snapshot import snapshot_of
 
 Reduction = Literal["sum", "mean"]
 
@@ -38,13 +38,14 @@ class Penalty:
     """sum_{j in tasks} ||H*(j) - H(j)||^2 against a snapshot H* taken at construction.
 
     Args:
-        hyper: the hypernetwork; it is copied, and the copy never changes.
+        hyper: the hypernetwork; what can change of it is copied.
         tasks: the earlier tasks j.
         reduction: `sum` over tasks (the paper), or `mean` (the authors' code).
         curvature: where it has the factors A (in, in) and G (out, out) of a parameter, a change D of its filters costs
             trace(G D A D^T), summed over kernel positions, times the number of layers, instead of ||D||^2: to first
             order a bound on the mean squared change of the logits.
         rows: whether to include the task-table rows, which only an optimizer with kept momentum can move.
+        snapshot: H*, if it was taken already (`snapshot_of`, with the same `rows`).
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Penalty:
         reduction: Reduction = "sum",
         curvature: Curvature | None = None,
         rows: bool = False,
+        snapshot: Hypernetwork | None = None,
     ) -> None:
         check_choice("reduction", reduction, get_args(Reduction))
-        self.snapshot = copy.deepcopy(hyper).requires_grad_(False)
+        self.snapshot = snapshot or snapshot_of(hyper, rows=rows)
         self.tasks = torch.tensor(list(tasks), dtype=torch.long, device=hyper.embedding.device)
         self.scale = 1.0 if reduction == "sum" else 1.0 / max(1, len(self.tasks))
         self.rows = rows

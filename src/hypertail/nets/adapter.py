@@ -59,3 +59,12 @@ class TaskAdapters(nn.Module):
         directions = self.filters[task].unsqueeze(2) * self.inputs[task].unsqueeze(1)
         rows: Tensor = self.outputs[task] @ directions.flatten(1)
         return rows
+
+
+def shaped(rows: Float[Tensor, "*tasks rows features"], shape: tuple[int, ...]) -> Tensor:
+    """Rows stored as (kernel positions, in) -> a weight (out, in, *kernel), with leading task dimensions kept.
+
+    A generated filter then already lies channels-last in memory.
+    """
+    out, channels, *kernel = shape
+    return rows.reshape(*rows.shape[:-2], out, *kernel, channels).movedim(-1, -1 - len(kernel))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from hypertail.nets.adapter import TaskAdapters
+from hypertail.nets.adapter import TaskAdapters, shaped
 from hypertail.nets.applied import applied, copy_of_thread
 from hypertail.nets.classifier import inside_attention, parameter_at
 from hypertail.nets.statistics import compute_statistics
@@ -178,13 +178,6 @@ def adaptable(body: nn.Module) -> list[str]:
             if parameter.dim() >= 2 and known:
                 found.append(name)
     return found
-
-
-def shaped(rows: Float[Tensor, "rows features"], shape: torch.Size) -> Tensor:
-    """Rows stored as (kernel positions, in) -> a weight (out, in, *kernel)."""
-    if len(shape) == 2:
-        return rows.view(shape)
-    return rows.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
 def _key(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Named tensors that are state but not parameters, and how many numbers and bytes there are."""
+"""Named tensors that are state but not parameters, and what can be said of many tensors at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 class BufferDict(nn.Module, MutableMapping[str, Tensor]):
     """Tensors by name: they move with the module that holds them and are in its state dict.
 
-    Unlike buffers, names may hold dots, and come and go. Loading takes whatever names the state has, as copies, which
-    lie in memory as the tensors of the same names and shapes did: sums over another layout round in another way.
+    Unlike buffers, names may hold dots, and come and go. Loading takes whatever names the state has, as copies. They
+    have the device, the type and the layout in memory of the tensors of the same names and shapes that were there (sums
+    over another layout round in another way); others are as in the state.
 
     Args:
         tensors: to begin with; they are not copied.
@@ -56,7 +57,7 @@ class BufferDict(nn.Module, MutableMapping[str, Tensor]):
 def _copy(value: Tensor, before: Tensor | None) -> Tensor:
     if before is None or before.shape != value.shape:
         return value.detach().clone()
-    return torch.empty_like(before, dtype=value.dtype, device=value.device).copy_(value)
+    return torch.empty_like(before).copy_(value)
 
 
 class BuffersOfTasks(nn.Module):
@@ -90,3 +91,12 @@ def nbytes(tensors: Iterable[Tensor]) -> int:
 def count_parameters(module: nn.Module) -> int:
     """How many numbers the parameters of a module hold."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number is infinite or NaN, with one wait for each device; False also where a sum is too large."""
+    sums: dict[torch.device, list[Tensor]] = {}
+    for tensor in tensors:
+        # one infinity or NaN makes the sum one
+        sums.setdefault(tensor.device, []).append(tensor.sum(dtype=torch.float32))
+    return all(bool(torch.stack(of_device).isfinite().all()) for of_device in sums.values())

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn import functional as F
 
 from hypertail.errors import ConfigError
@@ -277,11 +277,3 @@ def _works_in_place(model: nn.Module, node: fx.Node, value: fx.Node) -> bool:
 
 def _listed(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "none"
-
-
-def leaves_input(module: nn.Module, inputs: Tensor) -> bool:
-    """Whether a module leaves its input as it is, tried on one batch."""
-    before = inputs.clone()
-    with torch.no_grad():
-        module(inputs)
-    return torch.equal(before, inputs)

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from tyro.conf import arg
 
 from hypertail.errors import check_range
+from hypertail.nets.models import Cut
 from hypertail.recipes.options import OptionGroup, Options
 from hypertail.recipes.recipe import ALONE, Parts, Recipe, check_pretrained, frozen_trunk_idle
 from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Optimiser
@@ -38,6 +39,11 @@ def _build(parts: Parts) -> Strategy:
     return Lda(described, ridge=own.ridge, projection_width=own.projection_width, seed=parts.seed)
 
 
+def _idle(options: Options, cut: Cut | None) -> set[str]:
+    # no step is taken, on no view
+    return frozen_trunk_idle(options, cut) | {"views"}
+
+
 def _space(options: Options) -> dict[str, tuple[float, ...]]:
     return {"ridge": (1e-2, 1e-1, 1.0) if options[Covariance].projection_width else (1e-3, 1e-2, 1e-1)}
 
@@ -53,7 +59,7 @@ RECIPE = Recipe(
     build=_build,
     has_depth=True,
     presets={"printed": ALONE, "released": ALONE},
-    idle=frozen_trunk_idle,
+    idle=_idle,
     check=check_pretrained,
     space=_space,
 )

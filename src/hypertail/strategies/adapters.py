@@ -77,8 +77,8 @@ class Adapters(Strategy):
     def _add(self, task: int, classes: int) -> None:
         weights = AdaptedWeights(self.body.module, self.rank, generator(self.seed, "adapter", task))
         tail = TaskTail(self.body.module, weights, self.width, classes)
-        device = next((value.device for value in self.body.parameters()), None)
-        self.tails[str(task)] = tail if device is None else tail.to(device)
+        like = next(self.body.parameters(), None)
+        self.tails[str(task)] = tail if like is None else tail.to(like)
 
     def predict(self, inputs: Tensor, task: int) -> Tensor:
         """Logits of the task's tail."""
@@ -106,7 +106,7 @@ class AdapterLesson(DescendingLesson):
         self.strategy, self.task, self.tail = strategy, task, strategy.tail(task.id)
         leaves = {f"tails.{task.id}.{name}": leaf for name, leaf in self.tail.named_parameters()}
         groups = {"tail": leaves, "trunk": strategy.trunk.group()}
-        self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments)
+        self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments, own=leaves)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
         """One step on the cross-entropy."""

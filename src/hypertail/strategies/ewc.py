@@ -146,6 +146,13 @@ class EWC(Strategy):
                 hint="Use a file that was not changed after it was written.",
             )
 
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        super().load_state(state)
+        like = next(self.model.parameters())
+        for sums in (self.fisher, self.pull):
+            sums.to(like)
+
     def memory(self) -> dict[str, int]:
         """The model and the two Fisher sums."""
         return self.naive.memory() | {"fisher": nbytes([*self.fisher.values(), *self.pull.values()])}
@@ -156,7 +163,8 @@ class EWCLesson(DescendingLesson):
 
     def __init__(self, strategy: EWC, task: Task, leaves: Mapping[str, Tensor]) -> None:
         self.strategy, self.task = strategy, task
-        self.naive = NaiveLesson(strategy.naive, task, leaves)
+        head = [name for name in leaves if name.startswith(f"heads.{task.id}.")]
+        self.naive = NaiveLesson(strategy.naive, task, leaves, own=head)
         self.descent = self.naive.descent
 
     def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from hypertail.hyper import Hypernetwork, Penalty, adam_step, direct_penalty, lookahead_gradients, sgd_step
 from hypertail.hyper.lookahead import Parameters
+from hypertail.hyper.snapshot import snapshot_of
 from hypertail.nets.statistics import compute_statistics
 from hypertail.seeds import generator
 from hypertail.strategies.parts.descending import DescendingLesson
@@ -36,9 +36,11 @@ class HypernetLesson(DescendingLesson):
         optimisation = strategy.optimisation
         groups = self.hyper.groups(task.id, all_rows=optimisation.keeps)
         self.psi: dict[str, Tensor] = {**groups["shared"], **groups["task"]}
-        self.descent = optimisation.begin(
-            {**groups, "trunk": self.trunk.group()}, task.steps, strategy.moments, strategy.pace.rate(task.steps)
-        )
+        # table rows of learned tasks are moved by kept momentum, their adapters are not
+        own = [name for name in groups["task"] if name.startswith("adapters.")]
+        groups |= {"trunk": self.trunk.group()}
+        rate = strategy.pace.rate(task.steps)
+        self.descent = optimisation.begin(groups, task.steps, strategy.moments, rate, own)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
         """One step of Algorithm 1; the cross-entropy is returned."""
@@ -96,9 +98,10 @@ class LaterLesson(HypernetLesson):
 
     def __init__(self, strategy: PartialHypernet, task: Task, earlier: Sequence[int]) -> None:
         super().__init__(strategy, task)
-        self.penalty = _penalty(strategy, earlier)
+        snapshot = snapshot_of(strategy.hyper, rows=strategy.optimisation.keeps)
+        self.penalty = _penalty(strategy, earlier, snapshot)
         self.weight = strategy.penalty_weight * strategy.pace.weight(task.steps)
-        self.outputs = None if strategy.output is None else strategy.output.begin(self.net, earlier)
+        self.outputs = None if strategy.output is None else strategy.output.begin(self.net, earlier, snapshot)
 
     def step_on(self, features: Tensor, labels: Tensor) -> Tensor:
         """One step along the gradients of cross-entropy and penalty."""
@@ -154,7 +157,9 @@ class LaterLesson(HypernetLesson):
         return sgd_step(float(adam.param_groups[0]["lr"]))
 
 
-def _penalty(strategy: PartialHypernet, earlier: Sequence[int]) -> Callable[[Hypernetwork], Tensor]:
+def _penalty(
+    strategy: PartialHypernet, earlier: Sequence[int], snapshot: Hypernetwork
+) -> Callable[[Hypernetwork], Tensor]:
     if strategy.penalty_form == "closed":
         return Penalty(
             strategy.hyper,
@@ -162,6 +167,6 @@ def _penalty(strategy: PartialHypernet, earlier: Sequence[int]) -> Callable[[Hyp
             reduction=strategy.reduction,
             curvature=strategy.curvature,
             rows=strategy.optimisation.keeps,
+            snapshot=snapshot,
         )
-    snapshot = copy.deepcopy(strategy.hyper).requires_grad_(False)
     return lambda hyper: direct_penalty(snapshot, hyper, earlier, strategy.reduction)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hypertail.errors import check_range
+from hypertail.errors import CheckpointError, check_range
 from hypertail.hyper.roster import ids_in
 from hypertail.hyper.task_state import check_tensors
 from hypertail.nets.moments import Discriminant, Moments, pooled_covariance
@@ -20,6 +21,8 @@ from hypertail.strategies.strategy import Lesson, Strategy, Task, below
 
 SCATTER = "shared.scatter"
 """In a state: of the vectors of all tasks."""
+SEED = "projection.seed"
+"""In a state: of the projection, which is drawn again from it."""
 
 
 class Described(nn.Module):
@@ -81,6 +84,8 @@ class Lda(Strategy):
     Raises:
         ConfigError: a negative width.
     """
+
+    takes_steps: ClassVar[bool] = False
 
     def __init__(self, trunk: Trunk, *, ridge: float = 1e-2, projection_width: int = 0, seed: int = 0) -> None:
         check_range("--projection-width", projection_width, 0)
@@ -145,6 +150,27 @@ class Lda(Strategy):
                 found[task] = (start, start + classes)
                 start += classes
         return found
+
+    def state(self) -> dict[str, Tensor]:
+        """Moments and tasks, and from which seed the projection is drawn."""
+        state = super().state()
+        return state if self.projection is None else state | {SEED: torch.tensor(self.projection.seed)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned.
+
+        Raises:
+            CheckpointError: as for any strategy, or moments behind another projection.
+        """
+        saved = state.get(SEED)  # earlier versions did not say
+        if self.projection is not None and saved is not None and int(saved) != self.projection.seed:
+            raise CheckpointError(
+                "moments behind another random projection",
+                required=f"those of seed {self.projection.seed}",
+                found=f"those of seed {int(saved)}",
+                hint="Build the strategy with the seed of the saved one.",
+            )
+        super().load_state({name: value for name, value in state.items() if name != SEED})
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
         """Restore the tasks."""

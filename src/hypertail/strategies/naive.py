@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -64,11 +64,12 @@ class NaiveLesson(DescendingLesson):
         naive: what learns.
         task: has a head already.
         leaves: the parameters of the model that learn.
+        own: names of those that learn with no later task.
     """
 
-    def __init__(self, naive: Naive, task: Task, leaves: Mapping[str, Tensor]) -> None:
+    def __init__(self, naive: Naive, task: Task, leaves: Mapping[str, Tensor], own: Collection[str] = ()) -> None:
         self.model, self.task = naive.model, task
-        self.descent = naive.optimisation.begin({"model": leaves}, task.steps, naive.moments)
+        self.descent = naive.optimisation.begin({"model": leaves}, task.steps, naive.moments, own=own)
 
     def cross_entropy(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
         """The loss on a batch, in training mode."""

@@ -185,6 +185,12 @@ class PartialHypernet(Strategy):
         self.net.load_tasks({**state, **of_net})
         self.hyper.grow(len(of_net.get("hyper.embedding", ())))
 
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        super().load_state(state)
+        if self.curvature is not None:
+            self.curvature.to(self.hyper.embedding)
+
     def memory(self) -> dict[str, int]:
         """The hypernetwork (Table 6) and the normalisation statistics of each task."""
         memory = {"hypernetwork": nbytes(self.hyper.parameters()), "statistics": nbytes(self.net.statistics.buffers())}

@@ -89,7 +89,7 @@ class SeparateLesson(DescendingLesson):
         self.strategy, self.task, self.trunk, self.tail = strategy, task, strategy.trunk, strategy.tail(task.id)
         leaves = {f"tails.{task.id}.{name}": leaf for name, leaf in self.tail.named_parameters()}
         groups = {"tail": leaves, "trunk": self.trunk.group()}
-        self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments)
+        self.descent = strategy.optimisation.begin(groups, task.steps, strategy.moments, own=leaves)
 
     def step(self, inputs: Tensor, labels: Tensor, task: int | None = None) -> Tensor:
         """One step on the cross-entropy."""

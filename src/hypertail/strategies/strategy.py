@@ -23,7 +23,7 @@ class Task:
     Attributes:
         id: 0 or above; ids may come in any order, and each is learned once.
         classes: number of classes; labels are 0 .. classes-1.
-        steps: optimizer steps that will be taken on this experience.
+        steps: optimizer steps that will be taken on this experience (1 where the strategy takes none).
         plain: computes all training inputs without augmentation, with their labels.
         name: what the user calls the task; no two tasks may have the same name.
     """
@@ -38,7 +38,8 @@ class Task:
 class Lesson(ABC):
     """One experience while it is learned: it holds all that is needed for no longer than that.
 
-    `step` is called for every batch, then `end` once. Meanwhile the strategy predicts as at any time.
+    `step` is called for every batch, where the strategy takes steps, then `end` once. Meanwhile the strategy predicts
+    as at any time.
     """
 
     @abstractmethod
@@ -87,6 +88,9 @@ class Strategy(nn.Module, ABC):
     all_at_once: ClassVar[bool] = False
     """Whether the strategy learns all experiences together (an upper bound, not continual learning): it is told of
     every task by `begin`, and the lesson of the last is that of all of them."""
+
+    takes_steps: ClassVar[bool] = True
+    """Whether lessons learn by steps; otherwise `Lesson.end` alone learns, in one pass, and no batches are made."""
 
     earlier_names: ClassVar[Mapping[str, str]] = {}
     """How names of tensors began in states of earlier versions -> how they begin now."""
@@ -149,12 +153,15 @@ class Strategy(nn.Module, ABC):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned, in a strategy built with the same arguments.
 
+        The state may lie on another device, and hold floats of another type.
+
         Raises:
             CheckpointError: tensors that are missing, foreign or of other shapes.
         """
         renamed = self._renamed(state)
         self.make_room(renamed)
-        tensors = OrderedDict((name, value) for name, value in renamed.items() if not is_of_roster(name))
+        place = next((parameter.device for parameter in self.parameters()), None)
+        tensors = OrderedDict((name, value.to(place)) for name, value in renamed.items() if not is_of_roster(name))
         # of this version: torch would fill in what the layers of old ones did not have
         tensors._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from hypertail.strategies import Strategy
@@ -23,8 +23,12 @@ def answers_of(strategy: Strategy, task: int, inputs: Tensor) -> Int64[Tensor, "
         task: from 0.
         inputs: of the trunk's output, or images where nothing is frozen, (n, ...).
     """
-    predict = strategy.prepare(task)
-    return torch.cat([predict(part).argmax(1) for part in inputs.split(CHUNK)])
+    return logits_of(strategy.prepare(task), inputs).argmax(1)
+
+
+def logits_of(predict: Callable[[Tensor], Tensor], inputs: Tensor) -> Float[Tensor, "n classes"]:
+    """What `Strategy.prepare` gave, for any number of inputs."""
+    return torch.cat([predict(part) for part in inputs.split(CHUNK)])
 
 
 class FirstAnswers:

@@ -11,10 +11,10 @@ from hypertail.nets.moments import Discriminant, Moments, pooled_covariance
 from hypertail.nets.pooled import pooled
 from hypertail.strategies import InfersTask, Strategy
 from hypertail.streams import Stream
+from hypertail.training.answers import CHUNK, logits_of
 from hypertail.training.features.cache import FeatureCache, is_identity
 
 Inference = Mapping[str, Mapping[str, float]]
-CHUNK = 500
 TEMPERATURE = 2.0
 """Features are not Gaussian: without it the class means are too sure. From held-out data, where 1 to 4 differ by half a
 point (notebook/2026-11-27-a-better-start.md)."""
@@ -46,7 +46,8 @@ def class_incremental(stream: Stream, strategy: Strategy, cache: FeatureCache, s
     tests = [cache.test(experience, split) for experience in stream]
     answers, confidences = [], []
     for experience in stream:
-        found = [_answers(strategy.prepare(experience.task), inputs) for inputs in tests]
+        predict = strategy.prepare(experience.task)
+        found = [_answers(predict, inputs) for inputs in tests]
         answers.append([best for best, _ in found])
         confidences.append([confidence for _, confidence in found])
     ways: dict[str, list[Tensor]] = {}
@@ -66,8 +67,7 @@ def class_incremental(stream: Stream, strategy: Strategy, cache: FeatureCache, s
 
 def _answers(predict: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, Tensor]:
     """The best class of each input, and its probability."""
-    logits = torch.cat([predict(part) for part in inputs.split(CHUNK)])
-    confidence, best = torch.softmax(logits.float(), dim=1).max(1)
+    confidence, best = torch.softmax(logits_of(predict, inputs).float(), dim=1).max(1)
     return best.cpu(), confidence.cpu()
 
 

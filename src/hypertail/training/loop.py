@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hypertail.errors import ConfigError, TrainingError
+from hypertail.nets.tensors import all_finite
 from hypertail.seeds import generator, reseed, seeded
 from hypertail.strategies import Lesson, Strategy, Task
 from hypertail.streams import Experience
@@ -61,7 +62,7 @@ def learn_experience(
         name: what the user calls the task; no two tasks may have the same name.
 
     Returns:
-        The mean training loss of each epoch.
+        The mean training loss of each epoch; nothing where the strategy takes no steps.
 
     Raises:
         ConfigError: no epochs, a batch below 2, or a task that was learned already.
@@ -96,6 +97,8 @@ def learn_experience(
         progress((epoch + 1) * steps // epochs, steps, text)
 
     loop.learn([experience], [name], epochs=epochs, after_epoch=after_epoch)
+    if not strategy.takes_steps:
+        progress(steps, steps, f"task {experience.task}")
     return losses
 
 
@@ -165,7 +168,9 @@ class Loop:
     kept: Callable[[], str] = lambda: ""
 
     def steps(self, experience: Experience, epochs: int) -> int:
-        """Optimizer steps that an experience takes."""
+        """Optimizer steps that an experience takes; 1 where the strategy takes none."""
+        if not self.strategy.takes_steps:
+            return 1
         return epochs * len(batch_sizes(len(experience.train), self.batch_size))
 
     def learn(
@@ -179,6 +184,8 @@ class Loop:
         after_step: Callable[[Lesson, int, Tensor], None] = unheeded,
     ) -> None:
         """Learn an experience, or several together where the strategy does so.
+
+        Where it takes no steps, there are no epochs: nothing happens between `begun` and the end.
 
         Args:
             experiences: one, or all of a stream.
@@ -212,7 +219,7 @@ class Loop:
         ]
         labels = {experience.task: experience.train.labels.to(self.device) for experience in experiences}
         start = begun(lesson) or Position(0, torch.empty(0))
-        for epoch in range(start.epoch, epochs):
+        for epoch in range(start.epoch, epochs if self.strategy.takes_steps else 0):
             taken = start.losses if epoch == start.epoch else torch.empty(0)
             with self.clock("features"):
                 inputs = {experience.task: self.cache.train(experience, epoch) for experience in experiences}
@@ -295,8 +302,11 @@ class Loop:
 
     def _check_state(self, task: int) -> None:
         # a bad last step would not show in any later loss
-        for name, tensor in self.strategy.state().items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        floats = {name: tensor for name, tensor in self.strategy.state().items() if tensor.is_floating_point()}
+        if all_finite(floats.values()):
+            return
+        for name, tensor in floats.items():
+            if not bool(tensor.isfinite().all()):
                 raise TrainingError(
                     f"'{name}' of task {task}",
                     required="finite numbers",

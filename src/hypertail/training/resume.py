@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,10 +39,21 @@ def digest_of(experience: Experience) -> str:
 def facts_of(stream: Stream) -> dict[str, Any]:
     """What a checkpoint records of the stream."""
     contents = [
-        {"name": experience.name, "classes": len(experience.classes), "digest": digest_of(experience)}
+        {
+            "name": experience.name,
+            "classes": len(experience.classes),
+            "digest": digest_of(experience),
+            "transforms": [_told(experience.train_transform), _told(experience.test_transform)],
+        }
         for experience in stream
     ]
     return {"stream": stream.name, "experiences": len(stream), "contents": contents}
+
+
+def _told(transform: object) -> str | None:
+    """A transform in words, where those say all of it: a function tells no more than its address."""
+    words = repr(transform)
+    return words if is_dataclass(transform) and " at 0x" not in words else None
 
 
 def check_same_run(path: Path, facts: Mapping[str, Any], own: Mapping[str, Any], *, may_grow: bool) -> None:
@@ -76,6 +88,9 @@ def check_same_run(path: Path, facts: Mapping[str, Any], own: Mapping[str, Any],
             raise _another(path, f"{old['classes']} classes in experience {task + 1}", f"{now[task]['classes']}")
         if old["digest"] != now[task]["digest"]:
             raise _another(path, f"the images and labels that it had in experience {task + 1}", "others")
+        for was, told in zip(old.get("transforms", ()), now[task]["transforms"], strict=False):
+            if None not in (was, told) and was != told:
+                raise _another(path, f"the transform {was} in experience {task + 1}", told)
     if len(now) > len(before) and not may_grow:
         raise _another(path, f"{len(before)} experiences, which are learned all at once", f"{len(now)}")
 

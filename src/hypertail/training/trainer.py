@@ -221,6 +221,9 @@ class Trainer:
         if self._within is not None:
             self._within.begin(unfinished.position.epoch if unfinished is not None else 0)
         self.loop.learn(group, names, epochs=epochs, after_epoch=after_epoch, begun=begun, after_step=after_step)
+        if not self.strategy.takes_steps:
+            self._done += len(group)
+            self.progress(self._done, self._total, f"experience {last + 1}/{len(self.stream)}")
 
     def _kept(self) -> str:
         """The last good states, for an error."""
@@ -267,18 +270,19 @@ class Trainer:
         self._record()
         facts = {**self._identity(), "learned": learned, **self.result.facts(), "seconds": self._clock.so_far()}
         if self.strategy.frozen_trunk is None:
-            del facts["views"]  # which decide nothing without one
+            facts.pop("views", None)  # which decide nothing without one
         return facts
 
     def _unfinished(self, group: list[Experience]) -> Unfinished | None:
         """What was saved within this experience, if that can be used."""
-        if self._within is None:
+        if self._within is None or not self.strategy.takes_steps:
             return None
         check = partial(check_same_run, own=self._identity(), may_grow=not self.strategy.all_at_once)
         return self._within.read(group[0].task, check)
 
     def _identity(self) -> dict[str, Any]:
         """What decides the outcome, as far as the trainer knows it."""
+        views = {"views": self.cache.views} if self.strategy.takes_steps else {}
         return {
             **facts_of(self.stream),
             "strategy": type(self.strategy).__name__,
@@ -289,7 +293,7 @@ class Trainer:
             "split": self.split,
             "precision": self.precision,
             "precision_of_features": self.cache.precision,
-            "views": self.cache.views,
+            **views,
             "seed of views": self.cache.seed,
         }
 

@@ -77,6 +77,18 @@ def test_reservoir_is_uniform_over_everything_seen() -> None:
         assert abs(sum(everything[20 * task : 20 * task + 20]) - 1000) < 4 * 25
 
 
+def test_the_last_of_few_is_kept_as_often_as_the_first() -> None:
+    """One place: the second of two is kept half of the time, the third of three in one of three."""
+    for offered in (2, 3):
+        last = 0
+        for seed in range(900):
+            buffer = ReplayBuffer(1, "reservoir")
+            offer(buffer, 0, torch.zeros(offered, dtype=torch.long), seed)
+            last += int(buffer.inputs[0, 1]) == offered - 1
+        # the standard deviation is at most 15
+        assert abs(last - 900 / offered) < 60
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_same_generator_chooses_the_same(policy: BufferPolicy) -> None:
     assert_same_tensors(filled(10, policy, 3).state_dict(), filled(10, policy, 3).state_dict())

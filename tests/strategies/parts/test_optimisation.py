@@ -173,6 +173,15 @@ def test_restored_moments_go_on_as_the_originals(layout: torch.memory_format) ->
     )
 
 
+def test_moments_of_what_learns_in_no_later_experience_are_not_kept() -> None:
+    moments = BufferDict()
+    descent = Optimisation(0.01, "constant", "kept").begin({"all": leaves()}, 2, moments, own=["b"])
+    descent.step(gradients(1)[0])
+    assert {"b:exp_avg", "b:step"} <= set(descent.state())  # until it ends
+    descent.end()
+    assert set(moments) == {"a:exp_avg", "a:exp_avg_sq", "a:step"}
+
+
 def test_moments_of_a_parameter_that_changed_its_shape_are_dropped() -> None:
     optimisation, moments = Optimisation(0.01, "constant", "kept"), BufferDict()
     run(optimisation, leaves(), gradients(2), moments)

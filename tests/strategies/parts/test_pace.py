@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hypertail.errors import ConfigError
 from hypertail.strategies import Pace, PartialHypernet, Separate, Task
-from hypertail.strategies.hypernet_lesson import HypernetLesson
+from hypertail.strategies.hypernet_lesson import HypernetLesson, LaterLesson
 from support.tiny import build, tiny_stream
 
 STREAM = tiny_stream(3)
@@ -64,6 +64,16 @@ def test_what_tasks_share_is_slowed_down_and_what_one_task_owns_is_not() -> None
     chosen = rates(40, rates={"task": 3e-2})
     assert chosen["tables"] == chosen["adapters"] == pytest.approx(3e-2)
     assert chosen["heads"] == chosen["trunk"] == pytest.approx(usual["heads"] / 100)
+
+
+def test_the_penalty_of_a_later_task_weighs_more_where_its_steps_are_few() -> None:
+    strategy = build("hn", tasks=2, learns=False, pace=Pace(400), penalty_weight=0.3)
+    nothing = torch.empty(0), torch.empty(0)
+    strategy.begin(Task(0, 2, 400, lambda: nothing)).end()
+    for task, (steps, factor) in enumerate(((400, 1), (100, 16)), start=1):
+        lesson = strategy.begin(Task(task, 2, steps, lambda: nothing))
+        assert isinstance(lesson, LaterLesson)
+        assert lesson.weight == pytest.approx(0.3 * factor)
 
 
 def statistics(strategy: PartialHypernet | Separate, task: int) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ class MultiHead(nn.Module):
             body = nn.Identity()
         self.body, self.seed = body, seed
         # says where new heads belong, also behind a body without parameters
-        self.register_buffer("_place", torch.empty(0, device=next(model.parameters()).device), persistent=False)
+        self.register_buffer("_place", next(model.parameters()).new_empty(0), persistent=False)
         self.heads = nn.ModuleDict()
         self.eval()
 
@@ -74,7 +74,7 @@ class MultiHead(nn.Module):
             )
         with seeded(self.seed, "head", task):
             head = nn.Linear(self.width, classes)
-        self.heads[str(task)] = head.to(self._place.device)
+        self.heads[str(task)] = head.to(self._place)
 
     def forward(self, inputs: Tensor, task: int) -> Tensor:
         """Logits for inputs of one task.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -54,7 +54,9 @@ class Optimisation:
         """Whether moments are kept across experiences."""
         return self.state == "kept"
 
-    def begin(self, groups: Groups, steps: int, moments: BufferDict, factor: float = 1.0) -> Descent:
+    def begin(
+        self, groups: Groups, steps: int, moments: BufferDict, factor: float = 1.0, own: Collection[str] = ()
+    ) -> Descent:
         """Start an experience.
 
         Args:
@@ -62,13 +64,14 @@ class Optimisation:
             steps: how many steps it will take.
             moments: of earlier experiences, if they are kept; those of this one go there when it ends.
             factor: multiplies `lr`, but not `rates`.
+            own: names of parameters that learn in no later experience, so that their moments are never kept.
 
         Raises:
             ConfigError: a rate of a group that is not there.
         """
         for name in self.rates:
             check_choice("group of parameters with a learning rate", name, groups)
-        return Descent(self, groups, steps, moments, factor)
+        return Descent(self, groups, steps, moments, factor, own)
 
     def decay(self, taken: int, steps: int) -> float:
         """Factor of all learning rates after `taken` of `steps` steps."""
@@ -80,14 +83,22 @@ class Descent:
 
     Attributes:
         leaves: the parameters that learn, by name.
+        own: names of those that learn in no later experience.
         adam: steps along their gradients.
         taken: steps taken so far.
     """
 
     def __init__(
-        self, optimisation: Optimisation, groups: Groups, steps: int, moments: BufferDict, factor: float
+        self,
+        optimisation: Optimisation,
+        groups: Groups,
+        steps: int,
+        moments: BufferDict,
+        factor: float,
+        own: Collection[str],
     ) -> None:
         self.optimisation, self.steps, self.moments, self.taken = optimisation, max(1, steps), moments, 0
+        self.own = frozenset(own)
         self.leaves = {name: leaf for group in groups.values() for name, leaf in group.items()}
         usual = optimisation.lr * factor
         of_rate: dict[float, list[Tensor]] = {usual: []}
@@ -122,9 +133,9 @@ class Descent:
 
     def end(self) -> None:
         """Conclude the experience: moments are dropped, or set aside if they are kept."""
-        if not self.optimisation.keeps:
-            return
         for name, leaf in self.leaves.items():
+            if not self.optimisation.keeps or name in self.own:
+                continue
             for key, value in self.adam.state.get(leaf, {}).items():
                 self.moments[f"{name}:{key}"] = value.detach()
 
@@ -168,8 +179,8 @@ def _by_parameter(joined: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _placed_like(value: Tensor, leaf: Tensor) -> Tensor:
-    """A copy of a moment, on the device and in the layout of its parameter; a count of steps as it is."""
-    return _laid_out_like(value.to(leaf.device) if value.shape == leaf.shape else value, leaf).clone()
+    """A copy of a moment, on the device and of the type and layout of its parameter; a count of steps as it is."""
+    return _laid_out_like(value.to(leaf) if value.shape == leaf.shape else value, leaf).clone()
 
 
 def _laid_out_like(value: Tensor, leaf: Tensor) -> Tensor:
