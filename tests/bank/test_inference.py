@@ -124,8 +124,9 @@ def test_a_damaged_task_leaves_the_others_usable(tmp_path: Path) -> None:
     place.write_bytes(place.read_bytes()[:-4] + b"abcd")
     again = ht.Bank.open(tmp_path / "bank", model=resnet())
     assert torch.equal(answers(again, "cold"), logits)
-    with pytest.warns(RuntimeWarning, match=r"is inferred: warm\. .*other bytes"):
+    with pytest.warns(RuntimeWarning, match=r"is inferred: warm\. .*other bytes") as warned:
         told = again.predict(images, "cold")
+    assert warned[0].filename == __file__
     assert isinstance(told, list)
     assert isinstance(before, list)
     assert [(each.label, each.probability) for each in told] == [(each.label, each.probability) for each in before]

@@ -153,6 +153,9 @@ class Contents:
         for task in self.manifest.tasks:
             if task.name == name:
                 return task
+        if not self.manifest.tasks:
+            hint = "Learn one: hypertail learn FOLDER --bank BANK, or bank.learn(name, folder)."
+            raise ConfigError(f"unknown task '{name}'", required="a task of this bank", found="no task yet", hint=hint)
         raise unknown_name("task", name, [task.name for task in self.manifest.tasks])
 
     def record(self, name: str) -> TaskRecord:

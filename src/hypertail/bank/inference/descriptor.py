@@ -48,7 +48,8 @@ class Descriptor:
 def projection(width: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "width narrow"]:
     """The random matrix that makes vectors of that width narrower; the same in every process, and not to be changed."""
     drawn = torch.randn(width, WIDEST, generator=generator(0, "descriptor", width))
-    return drawn.to(device, dtype) / WIDEST**0.5
+    matrix: Tensor = drawn.to(device, dtype) / WIDEST**0.5
+    return matrix
 
 
 def _axis_of(body: nn.Module) -> int:
