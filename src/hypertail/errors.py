@@ -110,11 +110,17 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
     return ConfigError(f"unknown {kind} '{name}'", required=f"one of {', '.join(known)}", found=f"'{name}'", hint=hint)
 
 
+_DECORATORS = ("functools", "jaxtyping", "torch.utils")
+"""Modules whose frames lie between a user's call and a function of ours that is decorated."""
+
+
 def warn(words: str, category: type[Warning]) -> None:
-    """Warn, naming the line of the user's own program that called hypertail."""
-    ours, level, frame = str(Path(__file__).parent), 1, sys._getframe()
-    while frame.f_back is not None and (
-        frame.f_code.co_filename.startswith(ours) or frame.f_globals.get("__name__") == "functools"
-    ):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(words, category, stacklevel=level)
+    """Warn, naming the line of the user's own program that called hypertail, whatever lies between."""
+    ours, frames, frame = str(Path(__file__).parent), [sys._getframe()], sys._getframe().f_back
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    level = max(row for row, each in enumerate(frames) if each.f_code.co_filename.startswith(ours)) + 1
+    while level < len(frames) and str(frames[level].f_globals.get("__name__")).startswith(_DECORATORS):
+        level += 1
+    warnings.warn(words, category, stacklevel=level + 1)
