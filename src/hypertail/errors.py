@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class HypertailError(Exception):
@@ -98,6 +101,26 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
         Did you mean 'naive'?
     """
     known = sorted(choices)
+    if not known:
+        required = f"a {kind} that there is"
+        hint = f"Make one first: there is no {kind} yet."
+        return ConfigError(f"unknown {kind} '{name}'", required=required, found="none at all", hint=hint)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"Did you mean '{near[0]}'?" if near else "Choose one of them."
     return ConfigError(f"unknown {kind} '{name}'", required=f"one of {', '.join(known)}", found=f"'{name}'", hint=hint)
+
+
+_DECORATORS = ("functools", "jaxtyping", "torch.utils")
+"""Modules whose frames lie between a user's call and a function of ours that is decorated."""
+
+
+def warn(words: str, category: type[Warning]) -> None:
+    """Warn, naming the line of the user's own program that called hypertail, whatever lies between."""
+    ours, frames, frame = str(Path(__file__).parent), [sys._getframe()], sys._getframe().f_back
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    level = max(row for row, each in enumerate(frames) if each.f_code.co_filename.startswith(ours)) + 1
+    while level < len(frames) and str(frames[level].f_globals.get("__name__")).startswith(_DECORATORS):
+        level += 1
+    warnings.warn(words, category, stacklevel=level + 1)

@@ -217,3 +217,10 @@ def test_a_model_that_is_not_given_again(tmp_path: Path) -> None:
     assert other.origin["cut"] == "auto"
     with refused(ConfigError, problem="model of this bank", found="none", hint=("model=", "tail=")):
         learn(other, "warm")
+
+
+def test_an_empty_bank_says_that_it_has_no_task(tmp_path: Path) -> None:
+    bank = new_bank(tmp_path / "bank")
+    for ask in (bank.forget, lambda name: bank.export(name, tmp_path / "x.pt2"), lambda name: bank.rename(name, "y")):
+        with refused(ConfigError, problem="unknown task 'x'", found="no task yet", hint="hypertail learn"):
+            ask("x")

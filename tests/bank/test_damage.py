@@ -12,7 +12,7 @@ from PIL import Image
 import hypertail as ht
 from hypertail.bank.certificate.compare import Comparison
 from hypertail.errors import BudgetError, CheckpointError, ConfigError
-from support.banks import COLD, WARM, answers, pictures, resnet, two_tasks
+from support.banks import COLD, WARM, answers, new_bank, pictures, resnet, two_tasks
 from support.errors import refused
 
 
@@ -157,3 +157,13 @@ def test_answers_that_a_change_changes_are_counted_between_before_and_after(tmp_
     assert now.changed_since(contents.server, "warm", record) == 0
     bank.rollback(2)
     assert now.changed_since(bank._contents.server, "warm", record) > 0
+
+
+def test_the_same_images_under_another_name_warn_the_caller(tmp_path: Path) -> None:
+    bank = new_bank(tmp_path / "bank")
+    bank.learn("warm", pictures(WARM, 8), method="head", epochs=1)
+    bank.learn("cold", pictures(COLD, 8), method="head", epochs=1)
+    with pytest.warns(UserWarning, match="the same images as 'warm'") as warned:
+        learned = bank.learn("again", pictures(WARM, 8), method="head", epochs=1)
+    assert warned[0].filename == __file__
+    assert any("coin toss" in notice for notice in learned.notices)

@@ -15,10 +15,12 @@ import hypertail as ht
 from hypertail.bank.founding import described, made_again
 from hypertail.bank.inference import Descriptor
 from hypertail.bank.inference.alone import learned_alone
+from hypertail.bank.inference.descriptor import projection
 from hypertail.bank.sources import given_backbone
 from hypertail.bank.store import Entry
 from hypertail.errors import CheckpointError
 from hypertail.nets.pooled import pooled
+from hypertail.seeds import generator
 from support.banks import COLD, PIXELS, WARM, answers, new_bank, pictures, resnet, two_tasks
 from support.errors import refused
 
@@ -34,6 +36,20 @@ def pooling() -> nn.Sequential:
     return nn.Sequential(
         *(nn.Conv2d(3, 8, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
     )
+
+
+def test_wide_vectors_are_projected_by_a_matrix_that_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wider = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(3 * 12 * 12, 700), nn.ReLU())
+    backbone = given_backbone(wider, "1", preprocessing=PIXELS)
+    features = torch.rand(3, 432, generator=torch.Generator().manual_seed(1))
+    descriptor = Descriptor(backbone)
+    projection.cache_clear()
+    first = descriptor(features)
+    wide = torch.cat((pooled(features, backbone.axis), backbone.body(features)), dim=1)
+    drawn = torch.randn(wide.shape[1], 1024, generator=generator(0, "descriptor", wide.shape[1])) / 1024**0.5
+    assert torch.equal(first, wide @ drawn)
+    monkeypatch.setattr("hypertail.bank.inference.descriptor.generator", None)
+    assert torch.equal(descriptor(features), first)
 
 
 def test_maps_below_pooling_are_pooled_by_channel() -> None:
@@ -127,8 +143,9 @@ def test_a_damaged_task_leaves_the_others_usable(tmp_path: Path) -> None:
     place.write_bytes(place.read_bytes()[:-4] + b"abcd")
     again = ht.Bank.open(tmp_path / "bank", model=resnet())
     assert torch.equal(answers(again, "cold"), logits)
-    with pytest.warns(RuntimeWarning, match=r"is inferred: warm\. .*other bytes"):
+    with pytest.warns(RuntimeWarning, match=r"is inferred: warm\. .*other bytes") as warned:
         told = again.predict(images, "cold")
+    assert warned[0].filename == __file__
     assert isinstance(told, list)
     assert isinstance(before, list)
     assert [(each.label, each.probability) for each in told] == [(each.label, each.probability) for each in before]

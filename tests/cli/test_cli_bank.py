@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hypertail.bank import Bank
 from hypertail.cli import main
 from hypertail.cli.bank.learn import Learn, _check_decided
 from hypertail.cli.bank.place import BankPlace
@@ -177,6 +178,60 @@ def test_refusals(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "rollback", "7", "--bank", "bank", problem="generation 7")
     told(capsys, "learn", "warm", *AT, problem="'warm'", hint="extend")
     told(capsys, "consolidate", *AT, problem="nothing to consolidate")
+
+
+def test_images_are_answered_in_batches_and_a_bad_one_is_skipped_where_told(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn("--method", "head")
+    calls: list[int] = []
+
+    def predict(bank: Bank, images: list[Path], *args: Any, **more: Any) -> Any:
+        calls.append(len(images))
+        return whole(bank, images, *args, **more)
+
+    whole = Bank.predict
+    monkeypatch.setattr(Bank, "predict", predict)
+    monkeypatch.setattr("hypertail.cli.bank.predict.BATCH", 5)
+    (place / "warm" / "red" / "005.png").write_bytes(b"no image")
+    images = ["warm/green", "warm/red/000.png", "warm/red/005.png", "warm/red/001.png", "warm/dark"]
+    capsys.readouterr()
+    main(["predict", *images, *AT, "--json", "--on-bad-image", "skip"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert calls == [5, 5, 5, 5, 5, 2]
+    names = [f"{Path(row['path']).parent.name}/{Path(row['path']).name}" for row in rows]
+    green, dark = [[f"{hue}/{12 * row + n:03d}.png" for n in range(12)] for row, hue in ((1, "green"), (2, "dark"))]
+    assert names == [*green, "red/000.png", "red/005.png", "red/001.png", *dark]
+    assert [row["path"] for row in rows if "error" in row] == ["warm/red/005.png"]
+    assert "readable image" in rows[13]["error"]
+    assert rows[13]["label"] is None
+    assert rows[14]["nearest"]["label"] == "red"
+    main(["predict", *images, *AT, "--on-bad-image", "skip"])
+    assert "warm/red/005.png: not answered: image 'warm/red/005.png'" in capsys.readouterr().out
+    before = told(capsys, "predict", *images, *AT, "--json", problem="warm/red/005.png").out
+    assert len(before.splitlines()) == 13
+
+
+def test_exports_say_what_is_in_their_way(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learn("--method", "head")
+    told(capsys, "export", "warm", *AT, "--format", "pt2", "--out", "a.onnx", found=".onnx", hint="--format onnx")
+    assert not (place / "a.onnx").exists()
+    told(capsys, "export", "warm", *AT, "--format", "pt2", "--out", "warm", found="a folder")
+    main(["export", "warm", *AT, "--out", "a.safetensors"])
+    assert json.loads((place / "a.safetensors.json").read_text())["format_of_file"] == "safetensors"
+    told(capsys, "export", "warm", *AT, "--out", "a.safetensors", found="a file", hint="--replace")
+    (place / "a.safetensors").write_bytes(b"old")
+    main(["export", "warm", *AT, "--out", "a.safetensors", "--replace"])
+    assert (place / "a.safetensors").stat().st_size > 100
+
+
+def test_the_same_images_under_another_name_are_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learn("--method", "head")
+    assert "same images" not in capsys.readouterr().out
+    learn("--method", "head", "--task", "again")
+    out, err = capsys.readouterr()
+    assert "learned from the same images as 'warm': unless told" in out
+    assert "same images" not in err
 
 
 def test_options_of_a_new_bank_may_be_given_again(tmp_path: Path) -> None:

@@ -9,15 +9,20 @@ import torch
 
 from hypertail.bank.contents import Contents
 from hypertail.bank.images.opening import open_images
-from hypertail.bank.images.pixels import pixel_batches, single
+from hypertail.bank.images.pixels import PixelBatch, pixel_batches, read_batches, single
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.prediction import Prediction
 from hypertail.errors import ConfigError, DataError
 from hypertail.streams.sources.depth import Rule, Scaling
+from hypertail.streams.sources.unreadable import OnBadImage
 
 
 def predict(
-    contents: Contents, images: object, task: str | Sequence[str | None] | None, batch_size: int
+    contents: Contents,
+    images: object,
+    task: str | Sequence[str | None] | None,
+    batch_size: int,
+    on_bad_image: OnBadImage = "error",
 ) -> Prediction | list[Prediction]:
     """Answers for images (`Bank.predict`)."""
     check_taught(contents)
@@ -27,18 +32,27 @@ def predict(
             contents.ref(name)
     answers: list[Prediction] = []
     scaling = _scaling(contents, task if isinstance(task, str) else told)
-    for pixels, paths in pixel_batches(images, contents.backbone.preprocessing, batch_size, scaling):
-        start = len(answers)
+    for batch in read_batches(images, contents.backbone.preprocessing, batch_size, scaling, on_bad_image):
+        start, count = len(answers), len(batch.paths)
         if isinstance(task, str) or told is None:
-            of_batch: list[str | None] = [task if isinstance(task, str) else None] * len(pixels)
+            of_batch: list[str | None] = [task if isinstance(task, str) else None] * count
         else:
-            of_batch = told[start : start + len(pixels)]
-        if len(of_batch) != len(pixels):
+            of_batch = told[start : start + count]
+        if len(of_batch) != count:
             raise _uneven(len(told or ()))
-        answers += contents.server.predict(pixels, paths, of_batch)
+        answers += _of_batch(contents, batch, of_batch)
     if told is not None and len(told) != len(answers):
         raise _uneven(len(told))
     return answers[0] if single(images) else answers
+
+
+def _of_batch(contents: Contents, batch: PixelBatch, tasks: Sequence[str | None]) -> list[Prediction]:
+    """An answer for each image, also for those that could not be read."""
+    rows = [row for row in range(len(batch.paths)) if row not in batch.errors]
+    paths, told = [batch.paths[row] for row in rows], [tasks[row] for row in rows]
+    found = dict(zip(rows, contents.server.predict(batch.pixels, paths, told) if rows else (), strict=True))
+    bad = {row: Prediction.none(batch.paths[row], str(error)) for row, error in batch.errors.items()}
+    return [answer for _, answer in sorted({**found, **bad}.items())]
 
 
 def probabilities(contents: Contents, images: object, batch_size: int = 64) -> Iterator[list[dict[str, float]]]:

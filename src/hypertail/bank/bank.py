@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from hypertail.bank import answering
 from hypertail.bank.accounting import Summary
+from hypertail.bank.answers import Answers
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.certificate.certificate import Certificate
 from hypertail.bank.contents import Contents
-from hypertail.bank.export import export_all, export_task
 from hypertail.bank.founding import Founding
 from hypertail.bank.learned import Learned
 from hypertail.bank.learning.lesson import Schedule
 from hypertail.bank.learning.task import Augment, Lessons
-from hypertail.bank.prediction import Prediction
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.store import Entry, Report, verify
 from hypertail.bank.task_info import TaskInfo
@@ -29,15 +28,12 @@ from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.training.loop import Progress, silent
 
 
-class Bank:
+class Bank(Answers):
     """One directory with a frozen model and all tasks that were learned on it. Made by `create` and `open`.
 
     No image is kept in it. A task owns what answers for it, so that learning another one changes no bit of its answers
     (docs/guide/bank.md). Every change is a new generation, written whole or not at all.
     """
-
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
 
     @classmethod
     def create(
@@ -149,7 +145,8 @@ class Bank:
 
         Args:
             name: of the task; no other may have it.
-            data: a folder of class folders, a `datasets.Dataset` with images and labels, or `(images, labels)`.
+            data: a folder of class folders, `(images, labels)`, a `datasets.Dataset` with images and labels, or a
+                map-style torch Dataset of pairs.
             validation: of the same kinds, to calibrate and choose by; by default a share of `data`, never its `test/`.
             method: `adapter`, `head`, `hypernet`, `separate` or `auto` (`methods`).
             options: of the method, such as `{"rank": 4}`.
@@ -206,23 +203,6 @@ class Bank:
         lessons = Lessons(augment=augment, seed=seed, on_bad_image=on_bad_image)
         return Writer(self._contents, lessons, progress).extend(name, data)
 
-    def predict(
-        self, images: object, task: str | Sequence[str | None] | None = None, *, batch_size: int = 64
-    ) -> Prediction | list[Prediction]:
-        """Answers for images; one for one image, a list for several.
-
-        Args:
-            images: a path, a PIL image, an array or a tensor (h, w), (c, h, w) with c 1 or 3, (h, w, c) with c 1, 3 or
-                4 for alpha; or several of them, the first axis of an array counting them; or a folder.
-            task: the task of all of them, or of each; None where it is to be inferred.
-            batch_size: images that go through the model together.
-
-        Raises:
-            ConfigError: no such task (the nearest one is named), or no task was learned.
-            DataError: an image cannot be read.
-        """
-        return answering.predict(self._contents, images, task, batch_size)
-
     def evaluate(self, name: str, data: object) -> float:
         """Accuracy, 0..1, on test data of a task, with the task given.
 
@@ -231,10 +211,6 @@ class Bank:
             data: as for `learn`, with class names of the task; of a folder with `train/` and `test/` the latter.
         """
         return answering.evaluate(self._contents, name, data)
-
-    def probabilities(self, images: object) -> Iterator[list[dict[str, float]]]:
-        """For each image of a batch the probability of every label over all tasks, the task being inferred."""
-        return answering.probabilities(self._contents, images)
 
     def rename(self, name: str, new: str) -> None:
         """Call a task by another name; nothing else changes.
@@ -278,20 +254,6 @@ class Bank:
     def summary(self) -> Summary:
         """Bytes of every task and of all, beside what other ways to keep the same tasks would take."""
         return self._contents.summary()
-
-    def export(self, name: str, path: str | Path, format: Literal["pt2", "onnx", "safetensors"] | None = None) -> Path:
-        """Write a task as a plain model without a hypernetwork, with a JSON file that says how to use it.
-
-        Args:
-            name: of the task.
-            path: of the file.
-            format: by default from the suffix.
-        """
-        return export_task(self._contents.served(name), Path(path), format)
-
-    def export_all(self, path: str | Path) -> Path:
-        """Write all tasks as one ONNX graph whose tail weights are inputs, with a small file for each task."""
-        return export_all([self._contents.served(name) for name in self.tasks], Path(path))
 
     def log(self) -> Sequence[Entry]:
         """What was done to the bank, when, and from what."""

@@ -27,6 +27,7 @@ from hypertail.environment import hardware, versions
 from hypertail.errors import CheckpointError, ConfigError, HypertailError, unknown_name
 from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
+from hypertail.seeds import seeded
 
 HYPERNET = "hypernet"
 """Name of the shared file of what tasks of that method share."""
@@ -137,7 +138,8 @@ class Contents:
         if self._hyper is None or self._hyper[0] != ref.digest:
             tensors, facts = self.store.load(ref)
             sizes = {name: int(facts[name]) for name in ("embedding", "rank")}
-            hyper = shared_hypernetwork(self.backbone.body, **sizes).to(self.device)
+            with seeded(0, "shapes"):
+                hyper = shared_hypernetwork(self.backbone.body, **sizes).to(self.device)
             put_shared(hyper, tensors)
             self._hyper = ref.digest, hyper.requires_grad_(False)
         return self._hyper[1]
@@ -151,6 +153,9 @@ class Contents:
         for task in self.manifest.tasks:
             if task.name == name:
                 return task
+        if not self.manifest.tasks:
+            hint = "Learn one: hypertail learn FOLDER --bank BANK, or bank.learn(name, folder)."
+            raise ConfigError(f"unknown task '{name}'", required="a task of this bank", found="no task yet", hint=hint)
         raise unknown_name("task", name, [task.name for task in self.manifest.tasks])
 
     def record(self, name: str) -> TaskRecord:

@@ -18,6 +18,7 @@ class Prediction:
             labelled all the same.
         path: of its file, where it came from one.
         nearest: the task and class that it is nearest to, also where it is unknown.
+        error: why there is no answer, where the image could not be read and was skipped; None otherwise.
     """
 
     task: str | None
@@ -26,10 +27,18 @@ class Prediction:
     known: bool
     path: str | None = None
     nearest: tuple[str, str] | None = None
+    error: str | None = None
+
+    @classmethod
+    def none(cls, path: str | None, error: str) -> Prediction:
+        """That of an image that could not be read."""
+        return cls(None, None, 0.0, known=False, path=path, error=error)
 
     def __str__(self) -> str:
-        """`bakery: pretzel (0.97)`, or `unknown`."""
+        """`bakery: pretzel (0.97)`, `unknown`, or `not answered: ...`."""
         where = "" if self.path is None else f"{self.path}: "
+        if self.error is not None:
+            return f"{where}not answered: {self.error}"
         if self.label is None:
             return f"{where}unknown"
         doubt = "" if self.known else ", unlike anything learned"
@@ -45,4 +54,5 @@ class Prediction:
             "probability": self.probability,
             "known": self.known,
             "nearest": nearest,
+            **({} if self.error is None else {"error": self.error}),
         }

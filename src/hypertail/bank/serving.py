@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hypertail.bank.methods.catalogue import tail_of
 from hypertail.bank.prediction import Prediction
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.store.reading import DamagedError
+from hypertail.errors import warn
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.nets.applied import applied
 from hypertail.nets.task_head import TaskHead
@@ -121,7 +121,7 @@ class Server:
             if not found:
                 raise first
             words = f"left out where the task of an image is inferred: {', '.join(errors)}. {first}"
-            warnings.warn(words, RuntimeWarning, stacklevel=2)
+            warn(words, RuntimeWarning)
         return found
 
     @cached_property

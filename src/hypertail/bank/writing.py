@@ -22,6 +22,7 @@ from hypertail.bank.learned import Learned
 from hypertail.bank.learning.choice import Candidate, choose
 from hypertail.bank.learning.extend import extended
 from hypertail.bank.learning.found import found_backbone
+from hypertail.bank.learning.notices import left_alone, same_images
 from hypertail.bank.learning.task import Lessons, Material, accuracy_of, held_out_logits, learn_task, record_of
 from hypertail.bank.methods.catalogue import AUTO, METHODS, check_method, make_method, tail_of
 from hypertail.bank.methods.hypernet import HypernetMethod
@@ -78,7 +79,8 @@ class Writer:
             number = contents.manifest.next_id
             learned = self._commit("learn", change, number, name, record, shared, verdict, taught)
         contents.refresh()
-        notices = (*train.notices, *_left_alone(candidate, backbone))
+        beside = same_images(contents.manifest, number, train.digest)
+        notices = (*train.notices, *beside, *left_alone(candidate, backbone))
         return self._result(name, learned, record, started, certificate, verdict, notices)
 
     def extend(self, name: str, data: object) -> Learned:
@@ -282,15 +284,3 @@ class Writer:
             notices,
             record.held_out[1],
         )
-
-
-def _left_alone(candidate: Candidate, backbone: Backbone) -> tuple[str, ...]:
-    """A notice that names the parameters of the body that the method has no part for."""
-    if not candidate.method.learns_body:
-        return ()
-    with torch.no_grad():
-        own = candidate.tail.weights()
-    names = [name for name, _ in backbone.body.named_parameters() if name not in own]
-    if not names:
-        return ()
-    return (f"kept as the model has them, since no adapter fits their layers: {', '.join(names)}",)

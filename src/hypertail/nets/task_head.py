@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 
 class TaskHead(nn.Module):
@@ -38,7 +39,7 @@ class TaskHead(nn.Module):
 
     def grow(self, classes: int) -> nn.Linear:
         """Append a block of zeros, which is returned."""
-        block = nn.Linear(self.width, classes)
+        block: nn.Linear = skip_init(nn.Linear, self.width, classes)  # draws nothing
         nn.init.zeros_(block.weight)
         nn.init.zeros_(block.bias)
         if len(self.blocks):
@@ -53,7 +54,7 @@ class TaskHead(nn.Module):
     @torch.no_grad()
     def joined(self) -> nn.Linear:
         """One linear layer with copies of all blocks."""
-        layer = nn.Linear(self.width, self.classes).to(next(self.parameters()))
+        layer: nn.Linear = skip_init(nn.Linear, self.width, self.classes).to(next(self.parameters()))
         parts = [block for block in self.blocks if isinstance(block, nn.Linear)]
         layer.weight.copy_(torch.cat([block.weight for block in parts]))
         layer.bias.copy_(torch.cat([block.bias for block in parts]))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from hypertail.bank import Preprocessing
 from hypertail.bank.images.opening import open_images
-from hypertail.bank.images.pixels import pixel_batches, single
+from hypertail.bank.images.pixels import pixel_batches, read_batches, single
 from hypertail.errors import DataError
 from support.banks import PIXELS, SIZE
 from support.errors import refused
@@ -108,3 +111,99 @@ def test_arrays_that_are_no_images_are_refused() -> None:
     for kind in (np.int64, bool, "datetime64[s]", complex):
         with refused(DataError, required="uint8 or floats"):
             pixels(np.zeros((2, 3, 8, 8), kind))
+
+
+# --- encoded ------------------------------------------------------------------------------------------------------
+
+
+def test_encoded_images_are_read_as_their_files(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    noise_image(3, (40, 20)).save(file)
+    content = file.read_bytes()
+    for encoded in (content, bytearray(content), memoryview(content), io.BytesIO(content)):
+        assert single(encoded)
+        assert torch.equal(pixels(encoded), pixels(file))
+    with file.open("rb") as opened:
+        assert torch.equal(pixels([content, opened, file]), pixels([file] * 3))
+    labelled = open_images(([content, io.BytesIO(content)], ["a", "b"]), PIXELS)
+    assert torch.equal(labelled.pixels([0]), pixels(file))
+
+
+def test_what_is_no_encoded_image_is_refused(tmp_path: Path) -> None:
+    with refused(DataError, problem="image of 8 bytes", found="no image format", hint="bytes of an image file"):
+        pixels(b"no image")
+    with refused(DataError, problem="open file", found="its end", hint="seek(0)"):
+        pixels(io.BytesIO())
+    with refused(DataError, found="a text file", hint="'rb'"):
+        pixels(io.StringIO("x"))
+    closed = io.BytesIO(b"x")
+    closed.close()
+    with refused(DataError, found="closed file"):
+        pixels(closed)
+    huge = tmp_path / "huge.png"
+    Image.new("1", (20000, 20000)).save(huge)
+    with refused(DataError, found="DecompressionBombError"):
+        pixels(huge.read_bytes())
+
+
+def test_bad_ones_are_left_out_where_they_are_to_be_skipped(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    noise_image(3, (20, 20)).save(good)
+    bad.write_bytes(good.read_bytes()[:60])
+    for images in ([bad, good], [bad.read_bytes(), good.read_bytes()], [bad.read_bytes(), bad]):
+        (batch,) = read_batches(images, PIXELS, on_bad_image="skip")
+        count = images.count(good) + images.count(good.read_bytes())
+        assert (len(batch.pixels), sorted(batch.errors)) == (count, list(range(2 - count)))
+    with refused(DataError, problem="gone.png"):
+        list(read_batches([tmp_path / "gone.png", good], PIXELS, on_bad_image="skip"))
+    with refused(DataError, problem="array"):
+        list(read_batches([np.zeros((5, 5), dtype=np.int64), good], PIXELS, on_bad_image="skip"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_array_of_a_pil_image_is_read_without_a_warning() -> None:
+    found = np.asarray(noise_image(3, (20, 20)))
+    assert not found.flags.writeable
+    assert pixels(found).shape == (1, 3, SIZE, SIZE)
+
+
+# --- datasets -----------------------------------------------------------------------------------------------------
+
+
+class Pairs(Dataset[tuple[Any, int]]):
+    """Pairs of an image and a number."""
+
+    classes = ("cat", "dog", "eel")
+
+    def __init__(self, bad: int = -1) -> None:
+        self.bad = bad
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, row: int) -> tuple[Any, int]:
+        if row == self.bad:
+            raise OSError("cannot identify image file")
+        return noise_image(row, (20, 20)), row % 2
+
+
+def test_a_torch_dataset_is_read_as_its_pairs() -> None:
+    found = open_images(Pairs(), PIXELS)
+    listed = open_images(([noise_image(row, (20, 20)) for row in range(6)], ["cat", "dog"] * 3), PIXELS)
+    assert (found.classes, found.digest) == (("cat", "dog"), listed.digest)
+    part = open_images(Subset(Pairs(), [0, 1, 2]), PIXELS)
+    assert (part.classes, part.labels.tolist()) == (("cat", "dog"), [0, 1, 0])
+    assert len(open_images(Pairs(2), PIXELS, on_bad_image="skip")) == 5
+    with refused(DataError, problem="example 2 of the Pairs", found="cannot identify"):
+        open_images(Pairs(2), PIXELS)
+
+
+def test_other_kinds_of_data_are_told_what_to_give() -> None:
+    pairs = [(noise_image(row, (20, 20)), row % 2) for row in range(4)]
+    kinds = [(DataLoader(Pairs()), "loader.dataset"), ({"train": Pairs()}, "dataset['train']"), (pairs, "zip(*pairs)")]
+    for data, hint in (*kinds, (iter(pairs), "lists")):
+        with refused(DataError, problem="images of a task", hint=hint):
+            open_images(data, PIXELS)
+    assert open_images(tuple(zip(*pairs, strict=True)), PIXELS).classes == ("0", "1")
+    with refused(DataError, problem="classes of a task", found="1 class ('0')"):
+        open_images(([image for image, _ in pairs], [0] * 4), PIXELS)

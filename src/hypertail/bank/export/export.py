@@ -20,7 +20,7 @@ from hypertail.storage.atomic import write_text, write_with
 Format = Literal["pt2", "onnx", "safetensors"]
 
 
-def export_task(served: Served, path: Path, format: Format | None = None) -> Path:
+def export_task(served: Served, path: Path, format: Format | None = None, *, replace: bool = False) -> Path:
     """Write a task as a plain model, and beside it `NAME.json`, which says how to use it.
 
     The model takes images from 0 to 1, normalises them itself, and gives logits whose softmax is calibrated. No image
@@ -31,14 +31,15 @@ def export_task(served: Served, path: Path, format: Format | None = None) -> Pat
         path: of the model's file.
         format: `pt2` (torch.export), `onnx`, or `safetensors` (all tensors, for a program that has the architecture);
             by default from the suffix.
+        replace: write over files that are there.
 
     Raises:
-        ConfigError: an unknown format, or a file that is there already.
+        ConfigError: an unknown format, a suffix of another one, or something that is there already.
         MissingExtraError: a package for ONNX is not installed.
         OSError: it cannot be written.
     """
     chosen = _format_of(path, format)
-    _check_free(path, _beside(path))
+    _check_free(path, _beside(path), replace=replace)
     model, size = TaskModel(served), served.backbone.preprocessing.size
     example = torch.zeros(2, 3, size, size)
     if chosen == "onnx":
@@ -68,7 +69,7 @@ def strip(program: torch.export.ExportedProgram) -> None:
                 node.meta.pop(name, None)
 
 
-def export_all(served: Sequence[Served], path: Path) -> Path:
+def export_all(served: Sequence[Served], path: Path, *, replace: bool = False) -> Path:
     """Write all tasks as one ONNX graph whose tail weights are inputs: `graph.onnx`, `tasks.json`, and a small
     safetensors file for each task, whose tensors are fed beside the images.
 
@@ -77,7 +78,8 @@ def export_all(served: Sequence[Served], path: Path) -> Path:
 
     Args:
         served: the tasks.
-        path: of a new folder.
+        path: of a folder.
+        replace: write over files that are there.
 
     Raises:
         ConfigError: no task, or files that are there already.
@@ -86,7 +88,10 @@ def export_all(served: Sequence[Served], path: Path) -> Path:
     """
     if not served:
         raise ConfigError("export of all tasks", required="a bank with tasks", found="none", hint="Learn one first.")
-    _check_free(path / "graph.onnx", path / "tasks.json")
+    if path.exists() and not path.is_dir():
+        hint = "Give the name of a folder: --out FOLDER."
+        raise ConfigError(f"export of all tasks to '{path}'", required="a folder", found="a file", hint=hint)
+    _check_free(path / "graph.onnx", path / "tasks.json", replace=replace)
     path.mkdir(parents=True, exist_ok=True)
     backbone = served[0].backbone
     names = differing(served)
@@ -158,13 +163,21 @@ def digest_of(path: Path) -> str:
 
 
 def _format_of(path: Path, format: Format | None) -> Format:
-    chosen = format or path.suffix.lstrip(".").lower()
-    if chosen not in get_args(Format):
+    suffix, known = path.suffix.lstrip(".").lower(), get_args(Format)
+    chosen = format or suffix
+    if chosen not in known:
         raise ConfigError(
             "format of an export",
-            required=f"one of {', '.join(get_args(Format))}",
+            required=f"one of {', '.join(known)}",
             found=f"'{chosen}'",
             hint="Give --format, or a file name that ends with one of them.",
+        )
+    if suffix in known and suffix != chosen:
+        raise ConfigError(
+            f"export to '{path}'",
+            required=f"a name that does not end as another format than {chosen} does",
+            found=f".{suffix}",
+            hint=f"Give --format {suffix}, or a name that ends with .{chosen}.",
         )
     return chosen  # type: ignore[return-value]
 
@@ -173,14 +186,21 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _check_free(*paths: Path) -> None:
+def _check_free(*paths: Path, replace: bool) -> None:
     for path in paths:
-        if path.exists():
+        if path.is_dir():
+            raise ConfigError(
+                f"export to '{path}'",
+                required="the name of a file",
+                found="a folder",
+                hint=f"Give a file in it, such as {path / 'model.onnx'}.",
+            )
+        if path.exists() and not replace:
             raise ConfigError(
                 f"export to '{path}'",
                 required="a path where nothing is yet",
                 found="a file",
-                hint="Delete it first, or give another name.",
+                hint="Give --replace (in Python replace=True) to write over it, or another name.",
             )
 
 

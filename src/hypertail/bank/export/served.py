@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils import skip_init
 
 from hypertail.bank.backbone import Backbone
 from hypertail.environment import own_version
@@ -80,7 +81,7 @@ class TaskModel(nn.Module):
         for name, value in (*self.body.named_parameters(), *self.body.named_buffers()):
             if name in served.tensors:
                 value.copy_(served.tensors[name])
-        self.head = nn.Linear(served.head_weight.shape[1], served.head_weight.shape[0])
+        self.head = skip_init(nn.Linear, served.head_weight.shape[1], served.head_weight.shape[0])  # draws nothing
         self.head.weight.copy_(served.head_weight / served.temperature)
         self.head.bias.copy_(served.head_bias / served.temperature)
         self.eval().requires_grad_(False)

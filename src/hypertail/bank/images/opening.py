@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hypertail.bank.images.folder import open_folder
 from hypertail.bank.images.held import ImagesInMemory, crop_share
 from hypertail.bank.images.labels import numbered
-from hypertail.bank.images.pixels import all_pixels
+from hypertail.bank.images.pairs import is_dataset, names_of, of_no_kind, pairs_of
+from hypertail.bank.images.pixels import all_pixels, each_pixels
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.errors import DataError
@@ -23,7 +25,7 @@ from hypertail.streams.report import left_out_lines, plural
 from hypertail.streams.sources.columns import find_columns, join_splits, read_split
 from hypertail.streams.sources.decode import rules_for
 from hypertail.streams.sources.depth import Scaling
-from hypertail.streams.sources.unreadable import OnBadImage
+from hypertail.streams.sources.unreadable import OnBadImage, Unreadable
 from hypertail.streams.stream import Examples
 
 MEMORY = 512 << 20
@@ -45,8 +47,9 @@ def open_images(
 
     Args:
         data: a folder of class folders; a `datasets.Dataset` with an image and a label column; `(images, labels)` or
-            `(images, labels, names of classes)`, where images are an array or a tensor (`images.pixels`), or a list of
-            PIL images, paths or arrays; or what this function gave.
+            `(images, labels, names of classes)`, where images are an array or a tensor (`images.arrays`), or a list of
+            PIL images, paths, bytes of image files or arrays; a map-style torch Dataset of (image, label) pairs; or
+            what this function gave.
         preprocessing: says the size and how it is reached.
         classes: of the task, where it is known: labels index them then.
         least_classes: that the data must have.
@@ -74,20 +77,17 @@ def open_images(
         )
     elif hasattr(data, "features") and hasattr(data, "cast_column"):
         images = _of_dataset(data, preprocessing, least, on_bad_image, known)
+    elif is_dataset(data):
+        images = _of_pairs(data, preprocessing, on_bad_image, known)
     elif isinstance(data, tuple | list) and len(data) in (2, 3):
         images = _of_arrays(data[0], data[1], data[2] if len(data) == 3 else None, preprocessing, known)
     else:
-        raise DataError(
-            "images of a task",
-            required="a folder of class folders, a datasets.Dataset, or (images, labels)",
-            found=type(data).__name__,
-            hint="Of several splits, give one: dataset['train'].",
-        )
+        raise of_no_kind(data)
     if len(images.classes) < least:
         raise DataError(
             "classes of a task",
             required=f"{least_classes} or more",
-            found=", ".join(images.classes) or "none",
+            found=_told(images.classes),
             hint="Put at least two classes into a task; one more class for an old task goes by extend.",
         )
     images = replace(images, scaling={**known, **images.scaling})
@@ -142,12 +142,33 @@ def _of_arrays(images: Any, labels: Any, names: Any, preprocessing: Preprocessin
             hint="Make lists of them: (list(images), list(labels)).",
         )
     classes, numbers = numbered(labels, names, len(images))
-    pixels, scaling, notices = all_pixels(images, preprocessing, known)
+    return _labelled(all_pixels(images, preprocessing, known), classes, numbers)
+
+
+def _of_pairs(data: Any, preprocessing: Preprocessing, on_bad_image: OnBadImage, known: Scaling) -> TaskImages:
+    """Those of a map-style torch Dataset, each decoded as it comes."""
+    labels: list[Any] = []
+    unreadable = Unreadable(on_bad_image)
+    found = each_pixels(pairs_of(data, labels, unreadable), preprocessing, known)
+    images = _labelled(found, *numbered(labels, names_of(data, labels), len(labels)))
+    return replace(images, notices=(*images.notices, *left_out_lines(unreadable.left_out())))
+
+
+def _labelled(
+    found: tuple[Tensor, Scaling, tuple[str, ...]], classes: tuple[str, ...], numbers: list[int]
+) -> TaskImages:
+    """Pixels with their classes, of which only those stay that occur."""
+    pixels, scaling, notices = found
     present = sorted(set(numbers))
     kept = tuple(classes[number] for number in present)
     examples = Examples(pixels, torch.tensor([present.index(number) for number in numbers], dtype=torch.int64))
     digest = content_digest(kept, {"train": examples})
     return ImagesInMemory(kept, examples.labels, digest, notices, scaling=scaling, data=examples.images)
+
+
+def _told(classes: tuple[str, ...]) -> str:
+    names = ", ".join(f"'{name}'" for name in classes)
+    return f"{plural(len(classes), 'class', 'classes')} ({names})" if classes else "none"
 
 
 def _of_dataset(

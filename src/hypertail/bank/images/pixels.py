@@ -1,34 +1,19 @@
-"""Images as a user hands them over, by path, as PIL images, arrays or tensors -> pixels.
-
-What the axes of an array or a tensor mean:
-
-| shape | meaning |
-|---|---|
-| (h, w) | one grey image |
-| (3, h, w), (1, h, w) | one image, channels first |
-| (h, w, 3), (h, w, 1), (h, w, 4) | one image, channels last; the fourth is alpha |
-| (n, h, w) | n grey images |
-| (n, 3, h, w), (n, 1, h, w) | n images, channels first |
-| (n, h, w, 3), (n, h, w, 1), (n, h, w, 4) | n images, channels last; the fourth is alpha |
-
-Where two rows fit, channels first holds. With labels there are always n images, so that (3, h, w) is three grey ones.
-What is transparent is laid on white, as it is of files.
-"""
+"""Images as a user hands them over, by path, encoded, as PIL images, arrays or tensors -> pixels."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.nn import functional as F
 
+from hypertail.bank.images.arrays import of_array
+from hypertail.bank.images.encoded import is_encoded, of_encoded
 from hypertail.bank.images.held import crop_share
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.errors import DataError
@@ -36,6 +21,7 @@ from hypertail.streams.names import shown
 from hypertail.streams.sources.decode import Decoded, Pictures, decode_files, finished, of_image, quiet, rules_for
 from hypertail.streams.sources.depth import Deep, Rule, Scaling, rules
 from hypertail.streams.sources.scan import Tally, images_below
+from hypertail.streams.sources.unreadable import OnBadImage, Unreadable
 
 
 def single(images: object) -> bool:
@@ -46,7 +32,21 @@ def single(images: object) -> bool:
         return False
     if isinstance(images, Tensor | np.ndarray):
         return images.ndim < 3 or (images.ndim == 3 and (images.shape[0] in (1, 3) or images.shape[-1] in (1, 3, 4)))
-    return not isinstance(images, Sequence | Iterator)
+    return is_encoded(images) or not isinstance(images, Sequence | Iterator)
+
+
+class PixelBatch(NamedTuple):
+    """Images that were read together.
+
+    Attributes:
+        pixels: of those that could be read.
+        paths: of all of them; None of one that is no file.
+        errors: row -> why it could not be read.
+    """
+
+    pixels: UInt8[Tensor, "n 3 s s"]
+    paths: list[str | None]
+    errors: dict[int, DataError]
 
 
 def pixel_batches(
@@ -55,25 +55,35 @@ def pixel_batches(
     batch: int = 64,
     scaling: Callable[[int], Scaling] = lambda row: {},
 ) -> Iterator[tuple[UInt8[Tensor, "n 3 s s"], list[str | None]]]:
-    """Pixels and paths of images to predict, batch by batch.
+    """Pixels and paths of images to predict, batch by batch, all of which must be readable (`read_batches`)."""
+    for found in read_batches(images, preprocessing, batch, scaling):
+        yield found.pixels, found.paths
+
+
+def read_batches(
+    images: object,
+    preprocessing: Preprocessing,
+    batch: int = 64,
+    scaling: Callable[[int], Scaling] = lambda row: {},
+    on_bad_image: OnBadImage = "error",
+) -> Iterator[PixelBatch]:
+    """Images to predict, batch by batch.
 
     Args:
-        images: a path, a PIL image, a tensor or an array; several of them; or a folder, whose images are taken.
+        images: a path, bytes of an image file, an open one, a PIL image, a tensor or an array; several of them; or a
+            folder, whose images are taken.
         preprocessing: says the size and how it is reached.
         batch: images at a time.
         scaling: rules for the image of a row, if it has more than 8 bits; where none is known, one rule holds for those
             of a batch that have none.
+        on_bad_image: with a file or bytes that cannot be read: end with an `error`, or `skip` and give the error.
 
     Raises:
         DataError: there is none, or one cannot be read.
     """
+    Unreadable(on_bad_image)
     if isinstance(images, str | os.PathLike):
-        place = Path(images)
-        found: Any = images_below(place, Tally(place)) if place.is_dir() else [place]
-        if not found:
-            raise DataError(
-                f"folder '{shown(place)}'", required="images in it", found="none", hint="Give a folder of images."
-            )
+        found: Any = image_files(Path(images))
     elif isinstance(images, np.ndarray) and images.dtype.kind in "OU":
         found = list(images.flat)
     elif isinstance(images, Tensor | np.ndarray):
@@ -84,9 +94,34 @@ def pixel_batches(
         part = found[start : start + batch]
         paths = [shown(str(each)) if isinstance(each, str | os.PathLike) else None for each in part]
         if isinstance(part, Tensor | np.ndarray):
-            yield _of_array(part, preprocessing), paths
-        else:
-            yield _scaled(_decoded(part, preprocessing), scaling, start), paths
+            yield PixelBatch(of_array(part, preprocessing), paths, {})
+            continue
+        met = _Met(on_bad_image)
+        pictures, kept = _read(part, preprocessing, met)
+        rows = [start + row for row in kept]
+        pixels = (
+            _scaled(pictures, scaling, rows)
+            if rows
+            else torch.zeros(0, 3, preprocessing.size, preprocessing.size).byte()
+        )
+        bad = [row for row in range(len(part)) if row not in set(kept)]
+        yield PixelBatch(pixels, paths, dict(zip(bad, met.errors, strict=True)))
+
+
+def image_files(place: Path) -> list[Path]:
+    """The path of a file alone, or those of all images in a folder.
+
+    Raises:
+        DataError: there is none in the folder.
+    """
+    if not place.is_dir():
+        return [place]
+    found = images_below(place, Tally(place))
+    if not found:
+        raise DataError(
+            f"folder '{shown(place)}'", required="images in it", found="none", hint="Give a folder of images."
+        )
+    return found
 
 
 def all_pixels(
@@ -95,7 +130,8 @@ def all_pixels(
     """Pixels of n images that belong together, the rules by which those of more than 8 bits were scaled, and notices.
 
     Args:
-        images: an array or a tensor of n images; or paths, PIL images, arrays and tensors of one image each.
+        images: an array or a tensor of n images; or paths, bytes of image files, open ones, PIL images, arrays
+            and tensors of one image each.
         preprocessing: says the size and how it is reached.
         known: rules that hold, whatever the images are.
 
@@ -105,19 +141,64 @@ def all_pixels(
     if isinstance(images, np.ndarray) and images.dtype.kind in "OU":
         images = list(images.flat)
     if isinstance(images, Tensor | np.ndarray):
-        return _of_array(images, preprocessing), {}, ()
-    pictures = _decoded(images, preprocessing)
+        return of_array(images, preprocessing), {}, ()
+    return _finished(_read(images, preprocessing, Unreadable())[0], preprocessing, known)
+
+
+def each_pixels(
+    images: Iterable[Any], preprocessing: Preprocessing, known: Scaling | None = None
+) -> tuple[UInt8[Tensor, "n 3 s s"], dict[bool, Rule], tuple[str, ...]]:
+    """The same of images that come one by one, of which only the pixels are held."""
+    with quiet():
+        pictures = Pictures([_one(each, preprocessing) for each in images])
+    return _finished(pictures, preprocessing, known)
+
+
+def _finished(
+    pictures: Pictures, preprocessing: Preprocessing, known: Scaling | None
+) -> tuple[Tensor, dict[bool, Rule], tuple[str, ...]]:
     scaling = rules_for([pictures], known)
     (pixels,), notices = finished([pictures], preprocessing.size, scaling)
     return pixels, scaling, notices
 
 
-def _decoded(images: Sequence[Any], preprocessing: Preprocessing) -> Pictures:
+class _Met(Unreadable):
+    """Keeps the errors, in order."""
+
+    def __init__(self, policy: OnBadImage) -> None:
+        super().__init__(policy)
+        self.errors: list[DataError] = []
+
+    def meet(self, error: DataError, name: str) -> None:
+        super().meet(error, name)
+        self.errors.append(error)
+
+
+def _read(images: Sequence[Any], preprocessing: Preprocessing, unreadable: Unreadable) -> tuple[Pictures, list[int]]:
+    """The images that can be read, and which they are."""
     if all(isinstance(each, str | os.PathLike) for each in images):
         files = [Path(each) for each in images]
-        return decode_files(files, preprocessing.size, crop_share=crop_share(preprocessing))[0]
+        share = crop_share(preprocessing)
+        pictures, _, kept = decode_files(files, preprocessing.size, crop_share=share, unreadable=unreadable)
+        return pictures, kept
+    rows, kept = [], []
     with quiet():
-        return Pictures([_one(each, preprocessing) for each in images])
+        for number, each in enumerate(images):
+            try:
+                rows.append(_one(each, preprocessing))
+            except DataError as error:
+                if isinstance(each, Tensor | np.ndarray) or not _known(each):
+                    raise  # no matter of one image that is damaged
+                unreadable.meet(error, "")
+                continue
+            kept.append(number)
+    return Pictures(rows), kept
+
+
+def _known(image: object) -> bool:
+    from PIL import Image
+
+    return isinstance(image, str | os.PathLike | Image.Image) or is_encoded(image)
 
 
 def _one(image: Any, preprocessing: Preprocessing) -> Decoded:
@@ -127,7 +208,7 @@ def _one(image: Any, preprocessing: Preprocessing) -> Decoded:
     if isinstance(image, str | os.PathLike):
         return decode_files([Path(image)], preprocessing.size, crop_share=share)[0].rows[0]
     if isinstance(image, Tensor | np.ndarray):
-        return Decoded(_of_array(image[None], preprocessing)[0])
+        return Decoded(of_array(image[None], preprocessing)[0])
     if isinstance(image, Image.Image):
         return of_image(
             image,
@@ -136,17 +217,22 @@ def _one(image: Any, preprocessing: Preprocessing) -> Decoded:
             "Give another image, or convert it: image.convert('RGB').",
             crop_share=share,
         )
+    if is_encoded(image):
+        return of_encoded(image, preprocessing)
     raise DataError(
         "image",
-        required="a path, a PIL image, a tensor or an array",
+        required="a path, the bytes of an image file, an open one, a PIL image, a tensor or an array",
         found=type(image).__name__,
         hint="Convert it to one of them.",
     )
 
 
-def _scaled(pictures: Pictures, scaling: Callable[[int], Scaling], start: int) -> Tensor:
+def _scaled(pictures: Pictures, scaling: Callable[[int], Scaling], rows: Sequence[int]) -> Tensor:
+    """The pixels of images at `rows`."""
     known = {
-        row: scaling(start + row) for row, picture in enumerate(pictures.rows) if isinstance(picture.content, Deep)
+        number: scaling(row)
+        for number, (row, picture) in enumerate(zip(rows, pictures.rows, strict=True))
+        if isinstance(picture.content, Deep)
     }
     contents = [picture.content for picture in pictures.rows]
     rest = rules(
@@ -158,80 +244,3 @@ def _scaled(pictures: Pictures, scaling: Callable[[int], Scaling], start: int) -
         else content
         for row, content in enumerate(contents)
     ])  # fmt: skip
-
-
-def _of_array(images: Tensor | npt.NDArray[Any], preprocessing: Preprocessing) -> Tensor:
-    """Several images in one array as uint8, (n, 3, size, size)."""
-    values = _on_white(_bytes(_channels_first(_tensor(images)))).expand(-1, 3, -1, -1)
-    share = crop_share(preprocessing)
-    if share is not None:
-        side = max(1, round(min(values.shape[-2:]) * share))
-        top, left = (values.shape[-2] - side) // 2, (values.shape[-1] - side) // 2
-        values = values[..., top : top + side, left : left + side]
-    size = (preprocessing.size, preprocessing.size)
-    if tuple(values.shape[-2:]) != size:
-        floats = F.interpolate(values.float(), size, mode="bilinear", antialias=True, align_corners=False)
-        values = floats.round().clamp(0, 255).to(torch.uint8)
-    return values.contiguous()
-
-
-def _tensor(images: Tensor | npt.NDArray[Any]) -> Tensor:
-    if isinstance(images, Tensor):
-        return images.detach().cpu()
-    try:
-        return torch.from_numpy(np.ascontiguousarray(images))
-    except TypeError as cause:
-        raise _of_kind(str(images.dtype)) from cause
-
-
-def _channels_first(images: Tensor) -> Tensor:
-    """(n, 1, 3 or 4, h, w)."""
-    if images.ndim == 3:
-        images = images.unsqueeze(1)
-    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[-1] in (1, 3, 4):
-        return images.movedim(-1, 1)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[1:]:
-        raise DataError(
-            "images in an array",
-            required="shape (n, 3, h, w), (n, h, w, 3), (n, 1, h, w) or (n, h, w)",
-            found=str(tuple(images.shape)),
-            hint="Put colours second or last.",
-        )
-    return images
-
-
-def _bytes(images: Tensor) -> Tensor:
-    """Values 0 to 255."""
-    if images.dtype == torch.uint8:
-        return images
-    if not images.is_floating_point():
-        raise _of_kind(str(images.dtype))
-    if not bool(images.isfinite().all()):
-        bad = int((~images.isfinite()).sum())
-        raise DataError(
-            "images in an array of floats",
-            required="finite values from 0 to 1",
-            found=f"{bad} of {images.numel()} values that are infinite or no number",
-            hint="Look at how they were made.",
-        )
-    low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 1.0)
-    if low < 0 or high > 1:
-        raise DataError(
-            "images in an array of floats",
-            required="values from 0 to 1, not normalised: the bank does that",
-            found=f"{low:g} to {high:g}",
-            hint="Give uint8 0..255, or divide by 255.",
-        )
-    return (images * 255).round().to(torch.uint8)
-
-
-def _on_white(images: Tensor) -> Tensor:
-    """Without the alpha channel, where there is one."""
-    if images.shape[1] != 4:
-        return images
-    alpha = images[:, 3:].float() / 255
-    return (images[:, :3] * alpha + 255 * (1 - alpha)).round().clamp(0, 255).to(torch.uint8)
-
-
-def _of_kind(found: str) -> DataError:
-    return DataError("images in an array", required="uint8 or floats", found=found, hint="Convert to uint8.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -38,10 +40,16 @@ class Descriptor:
         vectors: Tensor = torch.cat((pooled(features, self._axis), self.backbone.body(features)), dim=1).float()
         if vectors.shape[1] <= WIDEST:
             return vectors
-        random = generator(0, "descriptor", vectors.shape[1])
-        projection = torch.randn(vectors.shape[1], WIDEST, generator=random).to(vectors) / WIDEST**0.5
-        projected: Tensor = vectors @ projection
+        projected: Tensor = vectors @ projection(vectors.shape[1], vectors.device, vectors.dtype)
         return projected
+
+
+@lru_cache(maxsize=4)
+def projection(width: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "width narrow"]:
+    """The random matrix that makes vectors of that width narrower; the same in every process, and not to be changed."""
+    drawn = torch.randn(width, WIDEST, generator=generator(0, "descriptor", width))
+    matrix: Tensor = drawn.to(device, dtype) / WIDEST**0.5
+    return matrix
 
 
 def _axis_of(body: nn.Module) -> int:

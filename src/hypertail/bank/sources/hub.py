@@ -17,6 +17,7 @@ from hypertail.bank.sources.given import probe_batch
 from hypertail.bank.sources.slim import fill
 from hypertail.errors import ConfigError, MissingExtraError
 from hypertail.nets.channels import feature_axis
+from hypertail.seeds import seeded
 from hypertail.storage.jsonfile import JsonError, read_json
 
 PREFIX = "transformers:"
@@ -112,7 +113,8 @@ def rebuilt(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
     try:
         made = transformers.AutoConfig.for_model(kind, **config)
         made._attn_implementation = "eager"
-        model = transformers.AutoModel.from_config(made, trust_remote_code=False, attn_implementation="eager")
+        with seeded(0, "shapes"):
+            model = transformers.AutoModel.from_config(made, trust_remote_code=False, attn_implementation="eager")
     except Exception as error:  # of many kinds
         raise _unloadable(str(said["facts"].get("name", kind)), error) from error
     backbone = cut_encoder(
@@ -220,13 +222,14 @@ def _loaded(name: str) -> Any:
     transformers = _library()
     folder = Path(name).expanduser()
     try:
-        return transformers.AutoModel.from_pretrained(
-            str(folder) if folder.is_dir() else _place_of(name),
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="eager",
-            dtype=torch.float32,
-        )
+        with seeded(0, "shapes"):
+            return transformers.AutoModel.from_pretrained(
+                str(folder) if folder.is_dir() else _place_of(name),
+                trust_remote_code=False,
+                use_safetensors=True,
+                attn_implementation="eager",
+                dtype=torch.float32,
+            )
     except Exception as error:  # transformers and the hub raise many kinds
         raise _unloadable(name, error) from error
 

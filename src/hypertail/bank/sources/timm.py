@@ -14,6 +14,7 @@ from hypertail.bank.sources.given import given_backbone
 from hypertail.bank.sources.slim import fill
 from hypertail.errors import ConfigError, MissingExtraError
 from hypertail.nets.trace import cut_names
+from hypertail.seeds import seeded
 
 PREFIX = "timm:"
 
@@ -47,7 +48,8 @@ def _made(name: str, cut: str | None, *, pretrained: bool) -> Backbone:
             "models of timm", required="the package timm", found="it is not installed", hint="pip install timm"
         ) from error
     try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        with seeded(0, "shapes"):
+            model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:  # of many kinds
         raise ConfigError(
             f"model '{name}' of timm",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -28,6 +29,8 @@ class Export:
     """Of the file; by default that of --out, or onnx."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: TASK.FORMAT)")] = None
     """File to write, or a folder for all tasks."""
+    replace: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write over files that are there."""
 
 
 def execute(command: Export, console: Console, line: str) -> None:
@@ -35,12 +38,12 @@ def execute(command: Export, console: Console, line: str) -> None:
     bank = command.place.open(console)
     task = command.task
     if task == "all" and task not in bank.tasks:
-        folder = bank.export_all(command.out or Path("all-tasks"))
+        folder = bank.export_all(command.out or Path("all-tasks"), replace=command.replace)
         say(console, f"{folder / 'graph.onnx'}: {len(bank.tasks)} tasks; {folder / 'tasks.json'} says how to feed them")
         return
     kind = command.format or (None if command.out and command.out.suffix else "onnx")
     out = command.out or Path(f"{_plain(task)}.{kind}")
-    written = bank.export(task, out, kind)
+    written = bank.export(task, out, kind, replace=command.replace)
     say(console, f"{written} ({written.stat().st_size:,} bytes) and {written.name}.json beside it")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from hypertail.bank import Bank, Learned, Preprocessing
 from hypertail.bank.founding import AUTO_CUT, SLIM
 from hypertail.bank.images.features import Augment
 from hypertail.bank.learning.found import USUAL_CUT
+from hypertail.bank.learning.notices import SAME_IMAGES
 from hypertail.bank.methods.catalogue import method_names
 from hypertail.bank.sources import SOURCES, source_name
 from hypertail.bank.task_info import share_right
@@ -78,7 +80,8 @@ def execute(command: Learn, console: Console, line: str) -> None:
     """Learn the task, and print what came of it."""
     bank = _bank(command, console)
     name = command.task or command.folder.resolve().name
-    with progress_on(console, name) as progress:
+    with progress_on(console, name) as progress, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SAME_IMAGES)  # it is among the notices
         learned = bank.learn(
             name,
             command.folder,
