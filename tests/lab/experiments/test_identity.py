@@ -14,6 +14,7 @@ from hypertail.lab.experiments.config import BEFORE, RENAMED, RunConfig
 from hypertail.lab.experiments.run import strategy_of
 from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names
 from hypertail.strategies import PartialHypernet
+from support.errors import refused
 from support.runs import changed, run_in
 from support.tiny import tiny_stream
 
@@ -67,6 +68,7 @@ def test_idle_options_exist(strategy: str) -> None:
         {"depth": 2},
         {"options": {"views": 7}},
         {"experiences": 3},
+        {"augment": "crop"},
         {"validation": 0.1},
         {"options": dict(lr=0.1)},
         {"options": dict(penalty_weight=0.1)},
@@ -199,3 +201,15 @@ def test_usual_values_that_follow_the_depth_are_those_values(depth: int, weight:
         assert isinstance(strategy, PartialHypernet)
         assert strategy.curvature is not None
         assert (strategy.penalty_weight, strategy.curvature.damping) == (weight, damping)
+
+
+def test_an_augmentation_is_part_of_a_run_only_where_one_is_asked_for() -> None:
+    assert "augment" not in HN.identity()
+    before = HN.to_json()
+    del before["augment"]
+    assert RunConfig.from_json(before).identity() == HN.identity()
+    names = {replace(HN, augment=augment).run_name for augment in (None, "none", "crop", "crop-flip")}
+    assert len(names) == 4
+    assert HN.run_name == "digits-hn-3-tuned-e10-seed0"
+    with refused(ConfigError, problem="augmentation", found="'flip'", hint="'crop-flip'"):
+        replace(HN, augment="flip")  # type: ignore[arg-type]
