@@ -127,7 +127,8 @@ def test_images_per_class_are_part_of_a_run(capsys: pytest.CaptureFixture[str]) 
     assert [task["train"] for task in content["tasks"]] == [18, 18]
     assert "of each class at most 9 training images are kept" in capsys.readouterr().out
     again = shlex.split(f"run digits {SMALL} --images-per-class 8 --existing reuse")
-    told(capsys, *again, required="the same options")
+    told(capsys, *again, required="the same options", found="images-per-class 9 (asked for: 8)")
+    told(capsys, *again[:-4], "--existing", "reuse", found="images-per-class 9 (asked for: not given)")
 
 
 @pytest.mark.parametrize("augment", ["none", "crop", "crop-flip"])
