@@ -68,6 +68,48 @@ def test_it_is_run_tabled_drawn_and_reported(
     assert "#c2527a" in page.lower()
 
 
+def test_a_run_of_it_stands_in_no_other_runs_way(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Finished, it is shown; not finished, it is left with what to do, and the others are resumed."""
+    monkeypatch.chdir(tmp_path)
+    asked = "run digits --strategy naive cautious --experiences 2 --epochs 1 --trunk-epochs 1 --image-size 8"
+    cli.main(asked.split())
+    own, naive = (Path("runs", f"digits-{name}-tuned-e1-seed0") for name in ("cautious", "naive"))
+    (naive / "run.json").unlink()
+    (Path("runs") / "broken").mkdir()
+    Path("runs", "broken", "config.json").write_text("{")
+    recipes = dict(catalogue._RECIPES)
+    del catalogue._RECIPES["cautious"]
+    option_types.cache_clear()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        cli.main(["resume", "runs"])
+    said, complaint = (" ".join(text.split()) for text in capsys.readouterr())
+    assert left.value.code == 1
+    assert "Cautious seed 0: ACA" in said
+    assert "not resumed: runs/broken: options of a run" in said
+    assert complaint.startswith("error: 1 of 3 runs: required runs that can be resumed")
+    assert (naive / "run.json").is_file()
+    (own / "run.json").unlink()
+    with pytest.raises(SystemExit):
+        cli.main(["resume", str(own)])
+    complaint = " ".join(capsys.readouterr().err.split())
+    assert complaint.startswith(f"error: strategy 'cautious' of a run, {own}: required one that is registered")
+    assert "Register it in a script" in complaint
+    assert "delete" not in complaint
+    with pytest.raises(SystemExit):
+        cli.main(["resume", "runs"])
+    said, complaint = (" ".join(text.split()) for text in capsys.readouterr())
+    assert "not resumed: runs/broken" in said
+    assert f"not resumed: {own}: strategy 'cautious'" in said
+    assert complaint.startswith("error: 2 of 3 runs")
+    monkeypatch.setattr(catalogue, "_RECIPES", recipes)
+    option_types.cache_clear()
+    cli.main(["resume", str(own)])
+    assert (own / "run.json").is_file()
+
+
 def test_it_has_a_group_of_its_own_in_the_help(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["run", "--strategy", "cautious", "--help"])
