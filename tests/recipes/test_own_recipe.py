@@ -11,10 +11,12 @@ from types import ModuleType
 from typing import ClassVar
 
 import pytest
+import torch
 
 from hypertail import cli
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.run import strategy_of
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import figures
 from hypertail.lab.reports.drawing import colour_of
@@ -27,6 +29,8 @@ from hypertail.recipes.catalogue import option_types, recipe_of, register, strat
 from hypertail.recipes.options import OptionGroup
 from hypertail.recipes.recipe import Recipe
 from hypertail.recipes.shared import Optimiser
+from hypertail.strategies import Optimisation, Task
+from support.tiny import tiny_stream
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "03_own_strategy.py"
 
@@ -118,6 +122,14 @@ def test_it_has_a_group_of_its_own_in_the_help(example: ModuleType, capsys: pyte
     assert "--caution" in text
     assert "--penalty-weight" not in text
     assert "cautious: trains like naive" in text
+
+
+def test_all_options_of_its_optimiser_are_used(example: ModuleType) -> None:
+    asked = dict(lr=0.5, schedule="constant", optimizer_state="kept", caution=2.0)
+    strategy = strategy_of(RunConfig("tiny", "cautious", options=asked), tiny_stream(2))
+    for task, lr in enumerate((0.5, 0.125)):
+        strategy.begin(Task(task, 2, 1, lambda: (torch.empty(0), torch.empty(0))))
+        assert strategy.optimisation == Optimisation(lr, "constant", "kept")
 
 
 def test_its_options_decide_what_run_it_is(example: ModuleType) -> None:
