@@ -4,7 +4,7 @@ It trains like naive fine-tuning, but more slowly at every task. `register` make
 `hypertail.lab` and, in a script that calls `hypertail.cli.main`, to the command line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from hypertail.lab.experiments.config import RunConfig, expand
 from hypertail.lab.reports.html import write_report
 from hypertail.lab.reports.tables import to_markdown
 from hypertail.recipes import OptionGroup, Parts, Recipe, register
+from hypertail.recipes.optimisation import optimisation
 from hypertail.recipes.shared import Heads, Optimiser
 from hypertail.strategies import Lesson, Naive
 
@@ -23,12 +24,12 @@ from hypertail.strategies import Lesson, Naive
 class Cautious(Naive):
     """Divides the learning rate by a power of the number of the task."""
 
-    def __init__(self, model: nn.Module, lr: float, power: float, seed: int = 0) -> None:
-        super().__init__(model, Optimisation(lr), seed=seed)
-        self.lr, self.power = lr, power
+    def __init__(self, model: nn.Module, first: Optimisation, power: float, seed: int = 0) -> None:
+        super().__init__(model, first, seed=seed)
+        self.first, self.power = first, power
 
     def begin(self, task: Task) -> Lesson:
-        self.optimisation = Optimisation(self.lr / (len(self.tasks) + 1) ** self.power)
+        self.optimisation = replace(self.first, lr=self.first.lr / (len(self.tasks) + 1) ** self.power)
         return super().begin(task)
 
 
@@ -43,7 +44,8 @@ class Caution(OptionGroup):
 
 
 def build(parts: Parts) -> Cautious:
-    return Cautious(parts.model, parts.options[Optimiser].lr, parts.options[Caution].caution, parts.seed)
+    # the optimiser that --lr, --schedule and --optimizer-state ask for
+    return Cautious(parts.model, optimisation(parts.options), parts.options[Caution].caution, parts.seed)
 
 
 register(

@@ -152,7 +152,7 @@ def test_a_run_that_exists_is_kept_reused_or_replaced(fails: Fails, capsys: pyte
     place = "run directory runs/digits-separate-4-tuned-e1-seed0"
     fails(*command, problem=place, hint=("--out", "--existing reuse", "--existing replace"))
     other = (*command, "--lr", "0.5", "--existing", "reuse")
-    fails(*other, problem=place, found="other options", hint=("--out", "--existing replace"))
+    fails(*other, problem=place, found="lr 0.001 (asked for: 0.5)", hint=("--out", "--existing replace"))
     before = Path("runs/digits-separate-4-tuned-e1-seed0/run.json").read_bytes()
     main([*command, "--existing", "reuse"])
     assert "finished before" in capsys.readouterr().out

@@ -108,6 +108,7 @@ def test_how_data_is_read(command: str, line: str, expected: Any) -> None:
         ("--cache --no-cache", ("--cache", "--no-cache"), "one of them", "both"),
         ("--image-column photo", ("image column", "'digits'"), "hub:OWNER/NAME", "'photo'"),
         ("--images-per-class 1", "--images-per-class", "2 or more", "1"),
+        ("--augment flip", "augmentation", "crop, crop-flip, none", "'flip'"),
     ],
 )
 @pytest.mark.parametrize("command", EITHER)
@@ -126,20 +127,40 @@ def test_images_per_class_are_part_of_a_run(capsys: pytest.CaptureFixture[str]) 
     assert [task["train"] for task in content["tasks"]] == [18, 18]
     assert "of each class at most 9 training images are kept" in capsys.readouterr().out
     again = shlex.split(f"run digits {SMALL} --images-per-class 8 --existing reuse")
-    told(capsys, *again, required="the same options")
+    told(capsys, *again, required="the same options", found="images-per-class 9 (asked for: 8)")
+    told(capsys, *again[:-4], "--existing", "reuse", found="images-per-class 9 (asked for: not given)")
+
+
+@pytest.mark.parametrize("augment", ["none", "crop", "crop-flip"])
+def test_augmentation_is_part_of_a_run(augment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is recorded, kept in a directory of its own, and the same when the run is resumed."""
+    typed(f"run digits {SMALL} --images-per-class 9")
+    typed(f"run digits {SMALL} --images-per-class 9 --augment {augment}")
+    usual, other = (json.loads(path.read_text()) for path in sorted(Path("runs").rglob("run.json"), key=_is_augmented))
+    assert (usual["config"]["augment"], other["config"]["augment"]) == (None, augment)
+    (path,) = (path for path in Path("runs").rglob("run.json") if _is_augmented(path))
+    for name in ("run.json", "checkpoint.safetensors"):
+        (path.parent / name).unlink(missing_ok=True)
+    typed(f"resume {path.parent}")
+    again = json.loads(path.read_text())
+    assert (again["config"]["augment"], again["accuracy"]) == (augment, other["accuracy"])
+
+
+def _is_augmented(path: Path) -> bool:
+    return "augment" in path.parent.name
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("tune" not in COMMANDS, reason="the search is being rewritten")
 def test_tune_says_what_was_read_and_hands_the_limit_on(capsys: pytest.CaptureFixture[str]) -> None:
     typed(
-        "tune digits --strategy separate-4 --try lr=0.001,0.002 --images-per-class 9 --no-cache --experiences 2 "
-        "--image-size 8 --epochs 1 --trunk-epochs 1 --seeds 0 1"
+        "tune digits --strategy separate-4 --try lr=0.001,0.002 --images-per-class 9 --augment none --no-cache "
+        "--experiences 2 --image-size 8 --epochs 1 --trunk-epochs 1 --seeds 0 1"
     )
     said = capsys.readouterr().out
     assert len(re.findall(r"^digits: 1797 training images", said, re.MULTILINE)) == 1
     (use,) = re.findall(r"^to use it: (.*)$", said, re.MULTILINE)
-    assert " --images-per-class 9 " in use
+    assert " --images-per-class 9 --augment none " in use
     assert " --no-cache" in use
 
 

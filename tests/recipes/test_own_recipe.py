@@ -11,10 +11,12 @@ from types import ModuleType
 from typing import ClassVar
 
 import pytest
+import torch
 
 from hypertail import cli
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.run import strategy_of
 from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import figures
 from hypertail.lab.reports.drawing import colour_of
@@ -27,6 +29,8 @@ from hypertail.recipes.catalogue import option_types, recipe_of, register, strat
 from hypertail.recipes.options import OptionGroup
 from hypertail.recipes.recipe import Recipe
 from hypertail.recipes.shared import Optimiser
+from hypertail.strategies import Optimisation, Task
+from support.tiny import tiny_stream
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "03_own_strategy.py"
 
@@ -68,6 +72,48 @@ def test_it_is_run_tabled_drawn_and_reported(
     assert "#c2527a" in page.lower()
 
 
+def test_a_run_of_it_stands_in_no_other_runs_way(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Finished, it is shown; not finished, it is left with what to do, and the others are resumed."""
+    monkeypatch.chdir(tmp_path)
+    asked = "run digits --strategy naive cautious --experiences 2 --epochs 1 --trunk-epochs 1 --image-size 8"
+    cli.main(asked.split())
+    own, naive = (Path("runs", f"digits-{name}-tuned-e1-seed0") for name in ("cautious", "naive"))
+    (naive / "run.json").unlink()
+    (Path("runs") / "broken").mkdir()
+    Path("runs", "broken", "config.json").write_text("{")
+    recipes = dict(catalogue._RECIPES)
+    del catalogue._RECIPES["cautious"]
+    option_types.cache_clear()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        cli.main(["resume", "runs"])
+    said, complaint = (" ".join(text.split()) for text in capsys.readouterr())
+    assert left.value.code == 1
+    assert "Cautious seed 0: ACA" in said
+    assert "not resumed: runs/broken: options of a run" in said
+    assert complaint.startswith("error: 1 of 3 runs: required runs that can be resumed")
+    assert (naive / "run.json").is_file()
+    (own / "run.json").unlink()
+    with pytest.raises(SystemExit):
+        cli.main(["resume", str(own)])
+    complaint = " ".join(capsys.readouterr().err.split())
+    assert complaint.startswith(f"error: strategy 'cautious' of a run, {own}: required one that is registered")
+    assert "Register it in a script" in complaint
+    assert "delete" not in complaint
+    with pytest.raises(SystemExit):
+        cli.main(["resume", "runs"])
+    said, complaint = (" ".join(text.split()) for text in capsys.readouterr())
+    assert "not resumed: runs/broken" in said
+    assert f"not resumed: {own}: strategy 'cautious'" in said
+    assert complaint.startswith("error: 2 of 3 runs")
+    monkeypatch.setattr(catalogue, "_RECIPES", recipes)
+    option_types.cache_clear()
+    cli.main(["resume", str(own)])
+    assert (own / "run.json").is_file()
+
+
 def test_it_has_a_group_of_its_own_in_the_help(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["run", "--strategy", "cautious", "--help"])
@@ -76,6 +122,14 @@ def test_it_has_a_group_of_its_own_in_the_help(example: ModuleType, capsys: pyte
     assert "--caution" in text
     assert "--penalty-weight" not in text
     assert "cautious: trains like naive" in text
+
+
+def test_all_options_of_its_optimiser_are_used(example: ModuleType) -> None:
+    asked = dict(lr=0.5, schedule="constant", optimizer_state="kept", caution=2.0)
+    strategy = strategy_of(RunConfig("tiny", "cautious", options=asked), tiny_stream(2))
+    for task, lr in enumerate((0.5, 0.125)):
+        strategy.begin(Task(task, 2, 1, lambda: (torch.empty(0), torch.empty(0))))
+        assert strategy.optimisation == Optimisation(lr, "constant", "kept")
 
 
 def test_its_options_decide_what_run_it_is(example: ModuleType) -> None:

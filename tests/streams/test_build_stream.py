@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from hypertail.errors import ConfigError
 from hypertail.seeds import generator
 from hypertail.streams import STREAMS, Examples, Experience, Stream, build_stream, experience_from_folder
-from hypertail.streams.sources.named import DATASETS
+from hypertail.streams.sources.named import DATASETS, Augment
 from support.errors import Texts, refused
 from support.image_sources import noise_image, write_classes, write_folder
 
@@ -271,6 +272,63 @@ def test_experiences_and_classes_per_experience(root: Path) -> None:
         class_names(build_stream("split-cifar10", data=root, experiences=2))
         == class_names(build_stream("split-cifar10", data=root))[:2]
     )
+
+
+def steps(transform: Any) -> list[str]:
+    return [type(step).__name__ for step in transform.steps]
+
+
+@pytest.mark.parametrize("dataset", ["svhn", "gtsrb", "cifar10"])
+def test_a_hub_stream_of_a_known_dataset_has_its_preprocessing(root: Path, dataset: str) -> None:
+    spec = DATASETS[dataset]
+    stream = build_stream(f"hub:{spec.source.repo}", data=root)
+    assert all(e.train_transform == spec.preprocessing.train_transform(32) for e in stream)
+    assert all(e.test_transform == spec.preprocessing.test_transform() for e in stream)
+    words = "cropped at random and mirrored half of the time" if spec.preprocessing.flip else "cropped at random"
+    assert stream.reports[0].notices[-1] == f"training images are {words}"
+
+
+AUGMENTED: dict[Augment, list[str]] = {
+    "none": ["Normalise"],
+    "crop": ["RandomCrop", "Normalise"],
+    "crop-flip": ["RandomCrop", "RandomFlip", "Normalise"],
+}
+
+
+@pytest.mark.parametrize("augment", AUGMENTED)
+@pytest.mark.parametrize("name", ["digits", "split-cifar10", "pair:svhn,cifar10", "noisy-cifar100-clean", "hub:{}"])
+def test_training_images_are_augmented_as_asked(root: Path, name: str, augment: Augment) -> None:
+    stream = build_stream(name.format(DATASETS["gtsrb"].source.repo), data=root, augment=augment)
+    assert [steps(experience.train_transform) for experience in stream] == [AUGMENTED[augment]] * len(stream)
+    assert {tuple(steps(experience.test_transform)) for experience in stream} == {("Normalise",)}
+
+
+def test_noise_stays_where_nothing_is_cropped(root: Path) -> None:
+    stream = build_stream("noisy-cifar100", data=root, augment="none")
+    assert steps(stream[1].train_transform) == ["ToFloat", "Solarize", "Normalise"]
+
+
+def test_augmentation_of_a_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"left": 5, "right": 5})
+    usual = build_stream(f"folder:{tmp_path}")
+    assert steps(usual[0].train_transform) == AUGMENTED["crop-flip"]
+    assert "mirrored" in usual.reports[0].notices[-1]
+    assert "--augment crop" in usual.reports[0].notices[-1]
+    for augment, expected in AUGMENTED.items():
+        stream = build_stream(f"folder:{tmp_path}", augment=augment)
+        experience = experience_from_folder(tmp_path, augment=augment)
+        assert steps(stream[0].train_transform) == steps(experience.train_transform) == expected
+        assert experience.report is not None
+        assert stream.reports[0].notices[-1] == experience.report.notices[-1]
+        assert ("mirrored" in stream.reports[0].notices[-1]) == (augment == "crop-flip")
+    (report,) = build_stream(f"folder:{tmp_path}", augment="none").reports
+    assert report.notices[-1] == "training images are as they are"
+    assert steps(experience_from_folder(tmp_path).train_transform) == AUGMENTED["crop-flip"]
+
+
+def test_an_unknown_augmentation_names_the_nearest() -> None:
+    with refused(ConfigError, problem=("augmentation", "'flip'"), required="none", hint="'crop-flip'"):
+        build_stream("digits", augment="flip")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,16 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from hypertail.errors import ConfigError
+from hypertail.errors import ConfigError, HypertailError
 from hypertail.lab.experiments.batch import Job, run_batch
 from hypertail.lab.experiments.begun import read_begun
 from hypertail.lab.experiments.console import ConsoleListener
-from hypertail.lab.experiments.directories import OPTIONS
+from hypertail.lab.experiments.directories import OPTIONS, tidy
 from hypertail.lab.experiments.place import Place
-from hypertail.lab.records.runfile import RunFile
+from hypertail.lab.records.runfile import FILE_NAME, RunFile
 from hypertail.lab.reports.tables import to_rich
 from hypertail.lab.reports.terminal import print_table
+from hypertail.streams.names import shown
 
 _AS_BEGUN = "(default: as the run began)"
 
@@ -42,14 +43,44 @@ class Resume:
 
 
 def execute(command: Resume, console: Console, line: str) -> None:
-    """Resume every run; print the table."""
+    """Resume every run; print the table. What cannot be resumed is told and left, and the others go on.
+
+    Raises:
+        HypertailError: a run was left.
+    """
+    # options that cannot be are refused once, not for each run
+    Place(device="cpu" if command.device is None else command.device, threads=command.threads).settle()
+    found = list(dict.fromkeys(directory for place in command.runs for directory in directories(place)))
     runs: list[RunFile] = []
-    jobs = [_job(command, directory, line) for place in command.runs for directory in directories(place)]
+    left: list[Path] = []
     with ConsoleListener(console) as listener:
-        for job, place in jobs:
-            runs += run_batch([job], place.settle(), listener)
+        for directory in found:
+            try:
+                runs += _resumed(command, directory, line, listener)
+            except HypertailError as error:
+                if len(found) == 1:
+                    raise
+                left.append(directory)
+                listener.print(shown(f"not resumed: {directory}: {error}"))
     for table in to_rich(runs):
         print_table(console, table)
+    if left:
+        raise ConfigError(
+            f"{len(left)} of {len(found)} runs",
+            required="runs that can be resumed",
+            found=f"what is said above of {', '.join(map(str, left))}",
+            hint="Mend that, then resume them.",
+        )
+
+
+def _resumed(command: Resume, directory: Path, line: str, listener: ConsoleListener) -> list[RunFile]:
+    if (directory / FILE_NAME).is_file():  # of a finished run nothing else is needed
+        run = RunFile.read(directory / FILE_NAME)
+        tidy(directory)
+        listener.tell(f"{run.label} seed {run.seed}", run, reused=True)
+        return [run]
+    job, place = _job(command, directory, line)
+    return run_batch([job], place.settle(), listener)
 
 
 def directories(place: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -27,6 +27,7 @@ from hypertail.nets.models import model_names
 from hypertail.recipes.catalogue import strategy_names
 from hypertail.recipes.presets import PRESETS
 from hypertail.streams import STREAMS
+from hypertail.streams.sources.named import Augment
 from hypertail.training.trainer import Split
 
 USUAL = ("hn", "separate", "naive")
@@ -47,6 +48,8 @@ class Data:
     """Images are brought to this many pixels a side."""
     images_per_class: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Learn at most so many training images of each class, chosen by the seed; test images stay as they are."""
+    augment: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: what fits the stream)")] = None
+    """Training images: none (as they are), crop (at random), or crop-flip (and mirrored: not for digits and signs)."""
     validation: Annotated[float, arg(metavar="SHARE")] = 0.0
     """Share of the training data to hold out for validation."""
     measure_on: Split = "test"
@@ -126,6 +129,7 @@ def configs_of(command: Run) -> list[RunConfig]:
         image_size=measured.image_size,
         classes_per_experience=measured.classes_per_experience,
         images_per_class=measured.images_per_class,
+        augment=cast(Augment | None, measured.augment),  # checked there
         eval_every=measured.eval_every,
     )
     weights = None if command.weights is None else digest_of_weights(command.weights)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -22,6 +22,7 @@ from hypertail.lab.tuning.tune import tune
 from hypertail.nets.models import USUAL as MAIN_MODEL
 from hypertail.nets.models import model_names
 from hypertail.recipes.catalogue import usual_options
+from hypertail.streams.sources.named import Augment
 
 USUAL = "hn-3"
 """The strategy if none is named."""
@@ -50,6 +51,8 @@ class Data:
     """Images are brought to this many pixels a side."""
     images_per_class: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Learn at most so many training images of each class, chosen by the seed; test images stay as they are."""
+    augment: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: what fits the stream)")] = None
+    """Training images: none (as they are), crop (at random), or crop-flip (and mirrored: not for digits and signs)."""
     validation: Annotated[float, arg(metavar="SHARE")] = 0.1
     """Share of the training data to hold out; trials are compared on it."""
     report_on: Annotated[str | None, arg(metavar="STREAM", help_behavior_hint="(default: only say how)")] = None
@@ -146,6 +149,7 @@ def search_of(command: Tune) -> Search:
         image_size=measured.image_size,
         classes_per_experience=measured.classes_per_experience,
         images_per_class=measured.images_per_class,
+        augment=cast(Augment | None, measured.augment),  # checked there
         options=usual_options(strategy, command.preset).updated(typed_options(command)),
     )
     space = parse_space(command.tries)

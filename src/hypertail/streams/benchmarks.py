@@ -14,7 +14,15 @@ from hypertail.streams.options import Options
 from hypertail.streams.sources.folders import image_folder
 from hypertail.streams.sources.hub import HubSource, hub_dataset
 from hypertail.streams.sources.labelled import LabelledImages
-from hypertail.streams.sources.named import DATASETS, DIGITS, IMAGENET, digits, named_dataset
+from hypertail.streams.sources.named import (
+    DATASETS,
+    DIGITS,
+    IMAGENET,
+    Augment,
+    Preprocessing,
+    digits,
+    named_dataset,
+)
 from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.streams.stream import Experience, Stream, Transform
 from hypertail.streams.transforms import Compose, Step, ToFloat
@@ -47,6 +55,7 @@ def build_stream(
     label_column: str | None = None,
     images_per_class: int | None = None,
     on_bad_image: OnBadImage = "error",
+    augment: Augment | None = None,
 ) -> Stream:
     """Build a stream by name (`STREAMS` lists them).
 
@@ -73,6 +82,9 @@ def build_stream(
         images_per_class: keep at most so many training images of each class, 2 or more, chosen by `seed`. What is held
             out for validation comes out of them; test images stay as they are.
         on_bad_image: what to do with an image that cannot be read: end with an `error`, or `skip` and list it.
+        augment: what is random in training images: `none`, `crop`, or `crop-flip`, which also mirrors: for images
+            whose mirror image is of the same class. None is what fits the dataset: `crop-flip` for images of your
+            own, but for digits and traffic signs `crop`.
 
     Raises:
         ConfigError: an unknown name or an option out of range.
@@ -83,6 +95,7 @@ def build_stream(
         *(seed, data, validation, image_size, classes_per_experience, cache, *columns),
         images_per_class=images_per_class,
         on_bad_image=on_bad_image,
+        augment=augment,
     )
     kind, _, rest = name.partition(":")
     if kind != "hub":
@@ -115,22 +128,25 @@ def experience_from_folder(
     image_size: int = 32,
     cache: bool = False,
     on_bad_image: OnBadImage = "error",
+    augment: Augment | None = None,
 ) -> Experience:
     """All classes of an image folder (`image_folder`), in the order of their names, as one experience.
 
     Without a test set of its own, 20 % of every class is held out as one, following `seed`. `cache` keeps the decoded
-    images on disk. An image that cannot be read is an `error`, or skipped and listed (`on_bad_image`).
+    images on disk. An image that cannot be read is an `error`, or skipped and listed (`on_bad_image`). Training images
+    are cropped at random and mirrored half of the time, or as `augment` says: `none`, `crop` or `crop-flip`.
 
     Raises:
         ConfigError: an option out of range.
         DataError: the folder or an image is missing or unusable.
     """
-    options = Options(seed, validation=validation, image_size=image_size)
+    options = Options(seed, validation=validation, image_size=image_size, augment=augment)
     dataset = image_folder(path, image_size=image_size, cache=cache, on_bad_image=on_bad_image)
     classes = list(range(len(dataset.classes)))
-    transforms = IMAGENET.train_transform(image_size), IMAGENET.test_transform()
+    transforms = options.transforms(IMAGENET, image_size)
     experience = experience_of(task, name or dataset.name, dataset, classes, transforms, options)
-    return replace(experience, report=next(iter(reports_of([experience], [dataset])), None))
+    reports = reports_of([experience], [dataset], _told(IMAGENET, options))
+    return replace(experience, report=next(iter(reports), None))
 
 
 def _digits(options: Options) -> Stream:
@@ -155,18 +171,31 @@ def _named(dataset: str, image_size: int | None, options: Options) -> LabelledIm
 def _folder(path: str, options: Options) -> Stream:
     bad = options.on_bad_image
     images = image_folder(path, image_size=options.size(32), cache=bool(options.cache), on_bad_image=bad)
-    return in_order(f"folder:{shown(path)}", images, max(2, len(images.classes) // 5), IMAGENET, options)
+    return _of_all(f"folder:{shown(path)}", images, IMAGENET, options)
 
 
 def _hub(rest: str, options: Options) -> Stream:
     repo, _, config = rest.partition(":")
     chosen = options.image_column is not None or options.label_column is not None
     source = HubSource(repo, config or None, options.image_column, options.label_column, strict=chosen)
-    public = any(repo == named.source.repo for named in DATASETS.values())
-    keep = True if options.cache is None and public else options.cache
+    named = next((spec for spec in DATASETS.values() if spec.source.repo == repo), None)
+    keep = True if options.cache is None and named is not None else options.cache
     size, bad = options.size(32), options.on_bad_image
     images = hub_dataset(source, image_size=size, data=options.data, cache=keep, on_bad_image=bad)
-    return in_order(f"hub:{rest}", images, max(2, len(images.classes) // 5), IMAGENET, options)
+    return _of_all(f"hub:{rest}", images, IMAGENET if named is None else named.preprocessing, options)
+
+
+def _of_all(name: str, images: LabelledImages, preprocessing: Preprocessing, options: Options) -> Stream:
+    """About five experiences of a dataset that may be any, with a word on what is made of its images."""
+    size = max(2, len(images.classes) // 5)
+    return in_order(name, images, size, preprocessing, options, _told(preprocessing, options))
+
+
+def _told(preprocessing: Preprocessing, options: Options) -> tuple[str, ...]:
+    chosen = preprocessing.augmented(options.augment)
+    unsure = preprocessing is IMAGENET and options.augment is None
+    doubt = "; where left and right mean something, use --augment crop" if unsure else ""
+    return (f"training images are {chosen.words()}{doubt}",)
 
 
 def _pair(rest: str, options: Options) -> Stream:
@@ -188,7 +217,7 @@ def _pair(rest: str, options: Options) -> Stream:
         second = task == 1 and names[0] == names[1]  # the same dataset twice: its next classes
         chosen = choose("pair", images, count * (2 if second else 1), options)[-count:]
         preprocessing = DATASETS[dataset].preprocessing
-        transforms = preprocessing.train_transform(options.size(32)), preprocessing.test_transform()
+        transforms = options.transforms(preprocessing, options.size(32))
         experiences.append(experience_of(task, dataset, images, chosen, transforms, options))
         sources.append(images)
     return stream_of(f"pair:{rest}", experiences, sources, options)
@@ -198,7 +227,7 @@ def _noisy(name: str, options: Options, *, noisy: bool) -> Stream:
     images = _named("cifar100", options.image_size, options)
     count = options.classes_per_experience or 5
     chosen = choose("noisy", images, 4 * count, options)
-    preprocessing = DATASETS["cifar100"].preprocessing
+    preprocessing = DATASETS["cifar100"].preprocessing.augmented(options.augment)
     experiences = []
     for task, (noise, train, test) in enumerate(_noises()):
         label = noise if noisy else "clean"
@@ -209,7 +238,7 @@ def _noisy(name: str, options: Options, *, noisy: bool) -> Stream:
                 Compose((ToFloat(), *test, preprocessing.normalise())),
             )
         else:
-            transforms = preprocessing.train_transform(options.size(32)), preprocessing.test_transform()
+            transforms = options.transforms(preprocessing, options.size(32))
         classes = chosen[task * count : (task + 1) * count]
         experiences.append(experience_of(task, label, images, classes, transforms, options))
     return stream_of(name, experiences, [images] * len(experiences), options)

@@ -14,8 +14,15 @@ from hypertail.streams.stream import Experience, Stream, Transform
 TEST_SHARE = 0.2  # held out where a source has no test set
 
 
-def in_order(name: str, images: LabelledImages, size: int, preprocessing: Preprocessing, options: Options) -> Stream:
-    """A stream of all classes in random order, `size` an experience.
+def in_order(
+    name: str,
+    images: LabelledImages,
+    size: int,
+    preprocessing: Preprocessing,
+    options: Options,
+    notices: tuple[str, ...] = (),
+) -> Stream:
+    """A stream of all classes in random order, `size` an experience; its report has `notices` of the stream.
 
     Raises:
         ConfigError: `size`, or the number that `options` has in its place, is out of range.
@@ -24,12 +31,12 @@ def in_order(name: str, images: LabelledImages, size: int, preprocessing: Prepro
     order = shuffled(len(images.classes), options.seed, "class order", images.purpose)
     groups = partition(order, options.classes_per_experience or size)
     pixels = int(images.train.images.shape[-1])
-    transforms = preprocessing.train_transform(pixels), preprocessing.test_transform()
+    transforms = options.transforms(preprocessing, pixels)
     experiences = [
         experience_of(task, f"{images.name} {task + 1}", images, group, transforms, options)
         for task, group in enumerate(groups)
     ]
-    return stream_of(name, experiences, [images] * len(experiences), options)
+    return stream_of(name, experiences, [images] * len(experiences), options, notices)
 
 
 def choose(purpose: str, images: LabelledImages, count: int, options: Options) -> list[int]:
@@ -74,25 +81,31 @@ def experience_of(
     return Experience(task, name, part.classes, train, test, validation, *transforms)
 
 
-def stream_of(name: str, experiences: list[Experience], sources: list[LabelledImages], options: Options) -> Stream:
+def stream_of(
+    name: str,
+    experiences: list[Experience],
+    sources: list[LabelledImages],
+    options: Options,
+    notices: tuple[str, ...] = (),
+) -> Stream:
     """The stream of `experiences`, each made of the dataset at the same place in `sources`."""
-    reports = reports_of(experiences, sources, options.images_per_class)
+    limit = options.images_per_class
+    if limit is not None:
+        notices = (f"of each class at most {limit} training images are kept, chosen by the seed", *notices)
+    reports = reports_of(experiences, sources, notices)
     return Stream(name, tuple(experiences), experiences[0].image_shape, reports)
 
 
 def reports_of(
-    experiences: list[Experience], sources: list[LabelledImages], images_per_class: int | None = None
+    experiences: list[Experience], sources: list[LabelledImages], notices: tuple[str, ...] = ()
 ) -> tuple[DatasetReport, ...]:
-    """One report for each dataset in `sources`, with what the experiences made of it hold out and leave out."""
+    """One report for each dataset in `sources`, with what the experiences made of it hold out, and more `notices`."""
     reports: dict[str, DatasetReport] = {}
     for experience, images in zip(experiences, sources, strict=True):
         if images.report is not None:
             report = reports.get(images.name)
             if report is None:
-                report = images.report
-                if images_per_class is not None:
-                    limit = f"of each class at most {images_per_class} training images are kept, chosen by the seed"
-                    report = replace(report, notices=(*report.notices, limit))
+                report = replace(images.report, notices=(*images.report.notices, *notices))
             held = dict(report.held_out)
             if images.test is None:
                 held["test"] = held.get("test", 0) + len(experience.test)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from hypertail.errors import ConfigError
+from hypertail.errors import ConfigError, check_choice
+from hypertail.streams.sources.named import Augment, Preprocessing
 from hypertail.streams.sources.unreadable import OnBadImage
+from hypertail.streams.transforms import Compose
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Options:
     label_column: str | None = None
     images_per_class: int | None = None
     on_bad_image: OnBadImage = "error"
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation < 1:
@@ -57,10 +61,17 @@ class Options:
                 found=f"{self.images_per_class}",
                 hint="Use 20, say, or leave it out.",
             )
+        if self.augment is not None:
+            check_choice("augmentation", self.augment, get_args(Augment))
 
     def size(self, default: int) -> int:
         """The image size in pixels a side, or the stream's `default`."""
         return self.image_size or default
+
+    def transforms(self, preprocessing: Preprocessing, image_size: int) -> tuple[Compose, Compose]:
+        """Of training and of test images, for a dataset with this preprocessing."""
+        chosen = preprocessing.augmented(self.augment)
+        return chosen.train_transform(image_size), chosen.test_transform()
 
     def refuse_columns(self, stream: str) -> None:
         """Refuse columns for a stream that has none to choose.

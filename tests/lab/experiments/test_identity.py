@@ -11,9 +11,11 @@ from torch import nn
 
 from hypertail.errors import ConfigError
 from hypertail.lab.experiments.config import BEFORE, RENAMED, RunConfig
+from hypertail.lab.experiments.describe import differences
 from hypertail.lab.experiments.run import strategy_of
 from hypertail.recipes.catalogue import option_types, recipe_of, strategy_names
 from hypertail.strategies import PartialHypernet
+from support.errors import refused
 from support.runs import changed, run_in
 from support.tiny import tiny_stream
 
@@ -68,6 +70,7 @@ def test_idle_options_exist(strategy: str) -> None:
         {"depth": 2},
         {"options": {"views": 7}},
         {"experiences": 3},
+        {"augment": "crop"},
         {"validation": 0.1},
         {"options": dict(lr=0.1)},
         {"options": dict(penalty_weight=0.1)},
@@ -201,3 +204,46 @@ def test_usual_values_that_follow_the_depth_are_those_values(depth: int, weight:
         assert isinstance(strategy, PartialHypernet)
         assert strategy.curvature is not None
         assert (strategy.penalty_weight, strategy.curvature.damping) == (weight, damping)
+
+
+def test_an_augmentation_is_part_of_a_run_only_where_one_is_asked_for() -> None:
+    assert "augment" not in HN.identity()
+    before = HN.to_json()
+    del before["augment"]
+    assert RunConfig.from_json(before).identity() == HN.identity()
+    names = {replace(HN, augment=augment).run_name for augment in (None, "none", "crop", "crop-flip")}
+    assert len(names) == 4
+    assert HN.run_name == "digits-hn-3-tuned-e10-seed0"
+    with refused(ConfigError, problem="augmentation", found="'flip'", hint="'crop-flip'"):
+        replace(HN, augment="flip")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"images_per_class": 9}, ["images-per-class not given (asked for: 9)"]),
+        ({"experiences": 3, "seed": 4}, ["seed 0 (asked for: 4)", "experiences not given (asked for: 3)"]),
+        ({"stream": "folder:Photos"}, ["stream digits (asked for: folder:Photos)"]),
+        ({"model": "cifar-resnet20"}, ["model slim-resnet18 (asked for: cifar-resnet20)"]),
+        ({"augment": "crop"}, ["augment not given (asked for: crop)"]),
+        ({"options": {"curvature": True, "damping": 0.5}}, ["damping 0.03 (asked for: 0.5)"]),
+        ({"options": {"curvature": False}}, ["curvature true (asked for: false)"]),
+        ({"eval_every": 2}, ["eval-every 0 (asked for: 2)"]),
+        ({"options": {"record_cosine": True}}, ["record-cosine false (asked for: true)"]),
+        ({}, []),
+    ],
+    ids=str,
+)
+def test_options_that_differ_are_named(change: dict[str, Any], told: list[str]) -> None:
+    found = differences(HN, replace(HN, **change))
+    assert set(told) <= set(found)
+    assert bool(found) == bool(told)
+
+
+def test_streams_whose_names_differ_in_a_capital_alone_are_two() -> None:
+    one, other = (replace(HN, stream=f"folder:{name}") for name in ("photos", "Photos"))
+    assert differences(one, other) == ["stream folder:photos (asked for: folder:Photos)"]
+
+
+def test_a_run_that_records_more_stands_for_one_that_records_less() -> None:
+    assert differences(replace(HN, eval_every=1), replace(HN, eval_every=2)) == []

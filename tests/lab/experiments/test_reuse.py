@@ -431,12 +431,12 @@ def test_a_place_reaches_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
         return STREAM
 
     monkeypatch.setattr("hypertail.lab.experiments.place.build_stream", build)
-    config = replace(CONFIG, images_per_class=7, validation=0.2, experiences=3)
+    config = replace(CONFIG, images_per_class=7, validation=0.2, experiences=3, augment="crop")
     stream_of(config, DataPlace(Path("x"), True, "photo", "kind"))
     assert (given["data"], given["cache"], given["image_column"], given["label_column"]) == (
         *(Path("x"), True, "photo", "kind"),
     )
-    assert (given["images_per_class"], given["validation"], given["experiences"]) == (7, 0.2, 3)
+    assert [given[name] for name in ("images_per_class", "validation", "experiences", "augment")] == [7, 0.2, 3, "crop"]
 
 
 def test_trainer_and_lab_agree_on_what_a_run_is(tmp_path: Path) -> None:

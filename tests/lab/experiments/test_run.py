@@ -380,7 +380,7 @@ def test_what_exists_is_neither_overwritten_nor_mixed_up(tmp_path: Path) -> None
     assert run(config, tmp_path, existing="reuse", progress=progress, tasks=1).accuracy == first.accuracy
     assert said == []
     with pytest.raises(
-        ConfigError, match="required a run with the same options, to reuse it; found a run with other opt"
+        ConfigError, match="required a run with the same options, to reuse it; found one with other opt"
     ):
         run(replace(config, batch_size=4), tmp_path, existing="reuse", tasks=1)
     assert file.read_bytes() == before

@@ -174,4 +174,5 @@ def _stream_key(config: RunConfig) -> tuple[Any, ...]:
         config.image_size,
         config.classes_per_experience,
         config.images_per_class,
+        config.augment,
     )

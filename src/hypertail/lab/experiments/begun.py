@@ -16,6 +16,8 @@ from hypertail.lab.experiments.place import DataPlace, Place, is_relative
 from hypertail.lab.experiments.precisions import Precisions
 from hypertail.lab.records.datarecord import DataRecord
 from hypertail.lab.records.runfile import FILE_NAME, RunFile
+from hypertail.nets.models import USUAL, model_names
+from hypertail.recipes.catalogue import known_recipe
 from hypertail.storage.atomic import write_text
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.storage.jsonfile import read_json
@@ -25,6 +27,10 @@ from hypertail.training.interval import Interval
 from hypertail.training.precision import Precision
 
 _KEYS = ("precision", "precision_of_trunk", "threads", "data", "place", KEY)
+
+
+class UnregisteredError(ConfigError):
+    """A run is of a strategy or a model of one's own, which this process does not know."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Begun:
         """What `to_json` gave, or an earlier version, which had the options alone.
 
         Raises:
+            UnregisteredError: its strategy or model is not known in this process.
             ConfigError, KeyError, TypeError, AttributeError, ValueError: it did not, or was changed since.
         """
         options = content
@@ -74,6 +81,7 @@ class Begun:
             check_seal(content)
             options = {name: value for name, value in content.items() if name not in _KEYS}
             options["stream"] = _name(options["stream"])
+            _check_registered(options)
         begun = cls(RunConfig.from_json(options))
         if "precision" in content:
             steps = _precision(content["precision"])
@@ -103,6 +111,22 @@ class Begun:
     def write(self, directory: Path) -> None:
         """Write the `config.json` of a run directory."""
         write_text(directory / OPTIONS, json.dumps(sealed(self.to_json()), indent=1) + "\n")
+
+
+def _check_registered(options: Mapping[str, Any]) -> None:
+    strategy, model = options.get("strategy"), options.get("model", USUAL)
+    unknown = []
+    if isinstance(strategy, str) and known_recipe(strategy) is None:
+        unknown.append(f"strategy '{strategy}'")
+    if isinstance(model, str) and model not in model_names():
+        unknown.append(f"model '{model}'")
+    if unknown:
+        raise UnregisteredError(
+            f"{' and '.join(unknown)} of a run",
+            required="one that is registered in this process",
+            found="none of that name",
+            hint="Register it in a script of yours that then calls hypertail.cli.main(['resume', DIRECTORY]).",
+        )
 
 
 def _written(name: str) -> str | dict[str, str]:
@@ -165,6 +189,7 @@ def read_begun(directory: Path) -> Begun:
     """What a run directory says of its run; the precisions of an older one are those of its checkpoint or result.
 
     Raises:
+        UnregisteredError: its strategy or model is not known in this process.
         ConfigError: `config.json` is damaged, or has options that this version does not know.
         CheckpointError: an older run's checkpoint or result is damaged.
     """
@@ -184,6 +209,10 @@ def read_options(path: Path) -> RunConfig:
 def _read(path: Path) -> Begun:
     try:
         return Begun.from_json(read_json(path))
+    except UnregisteredError as error:
+        raise UnregisteredError(
+            f"{error.problem}, {path.parent}", required=error.required, found=error.found, hint=error.hint
+        ) from error
     except (ConfigError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise ConfigError(
             f"options of a run, {path}",

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from hypertail.errors import ConfigError, check_range, unknown_name
+from hypertail.errors import ConfigError, check_choice, check_range, unknown_name
 from hypertail.nets.models import USUAL, Cut, cut_of, main_model
 from hypertail.recipes.build import settled
 from hypertail.recipes.catalogue import (
@@ -21,6 +21,7 @@ from hypertail.recipes.catalogue import (
 )
 from hypertail.recipes.options import Options
 from hypertail.recipes.recipe import Recipe
+from hypertail.streams.sources.named import Augment
 from hypertail.training.trainer import Split
 
 T = TypeVar("T")
@@ -38,6 +39,9 @@ BEFORE: dict[str, Any] = {
     "reference_steps": 1,
 }
 """Values for options that older runs lack, where they are not the defaults of today."""
+
+LATER: dict[str, Any] = {"images_per_class": None, "model": USUAL, "weights": None, "augment": None}
+"""Options of every run that came later, each with the value that runs have without it: it is no part of identities."""
 
 RENAMED = {"residual_rank": "adapter_rank"}
 """Name in older files -> name of today."""
@@ -59,6 +63,7 @@ class RunConfig:
         validation: share of the training data held out, out of the images per class if they are limited.
         measure_on: accuracies are measured on test data, or on validation data to choose hyper-parameters.
         eval_every: also measure every so many epochs; 0: only after each experience.
+        augment: what is random in training images; None for what fits the stream (`build_stream`).
         weights: digest of the file whose weights the trunk has (`backbones`); None where it is trained on e_1.
         options: of the strategy; None for those of the preset. Given as a dictionary, values that differ from the
             preset's. What only other strategies have is left out.
@@ -83,6 +88,7 @@ class RunConfig:
     classes_per_experience: int | None = None
     eval_every: int = 0
     weights: str | None = None
+    augment: Augment | None = None
     options: Options = None  # type: ignore[assignment]  # filled in below
 
     def __post_init__(self) -> None:
@@ -123,6 +129,8 @@ class RunConfig:
         check_range("--batch-size", self.batch_size, 2)
         check_range("--images-per-class", self.images_per_class, 2)
         check_range("--eval-every", self.eval_every, 0)
+        if self.augment is not None:
+            check_choice("augmentation", self.augment, get_args(Augment))
         if not 0 <= self.validation < 1:
             raise ConfigError(
                 "option --validation",
@@ -157,6 +165,7 @@ class RunConfig:
         stream = "".join(c if c.isalnum() or c in "-_." else "-" for c in self.stream).strip("-.")
         model = "" if self.model == USUAL else f"{self.model}-"
         model += "" if self.weights is None else "pretrained-"
+        model += "" if self.augment is None else f"augment-{self.augment}-"
         return f"{stream[:60]}-{model}{self.label.lower()}-{self.preset}-e{self.epochs}-seed{self.seed}"
 
     def with_options(self, **values: Any) -> RunConfig:
@@ -243,15 +252,8 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     config = config.settled()
     content = config.to_json()
     options = content.pop("method")
-    for name in ("preset", "eval_every"):
-        del content[name]
-    # left out where they are as they were before there was a choice
-    if config.images_per_class is None:
-        del content["images_per_class"]
-    if config.model == USUAL:
-        del content["model"]
-    if config.weights is None:
-        del content["weights"]
+    without = {"preset", "eval_every", *(name for name, usual in LATER.items() if content[name] == usual)}
+    content = {name: value for name, value in content.items() if name not in without}
     idle = {*config.recipe.idle(config.options, config.cut), *config.options.recorded}
     if config.weights is not None:  # nothing is trained on e_1
         idle |= {"trunk_epochs", "trunk_rotations"}

@@ -80,8 +80,12 @@ class ConsoleListener(Listener):
 
     def finished(self, job: Job, run: RunFile, *, reused: bool) -> None:
         """A line with accuracy and time."""
+        self.tell(job.title, run, reused=reused)
+
+    def tell(self, title: str, run: RunFile, *, reused: bool) -> None:
+        """The same of a run that was no job."""
         aca = 100 * (run.metrics["aca"] or 0)
-        self.print(f"{job.title}: ACA {aca:.1f} %, {run.seconds:.0f} s{', finished before' if reused else ''}")
+        self.print(f"{title}: ACA {aca:.1f} %, {run.seconds:.0f} s{', finished before' if reused else ''}")
 
     def failed(self, job: Job, error: HypertailError) -> None:
         """A line with what went wrong."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.config import LATER, RunConfig
 
 _OF_THE_SCALE = ("trunk_epochs", "fisher_samples", "views")
 
@@ -28,6 +28,30 @@ def unusual(config: RunConfig) -> list[str]:
     ]
     shown = names if config.recipe.role == "learner" and config.recipe.has_depth else []
     return [f"{name.replace('_', '-')} {spell(identity[name])}" for name in shown]
+
+
+def differences(found: RunConfig, wanted: RunConfig) -> list[str]:
+    """What keeps a run of `found` from standing for one of `wanted`: `images-per-class 9 (asked for: 8)`, an item each.
+
+    First what decides the outcome; where that is the same, what `wanted` records and `found` does not.
+    """
+    before, now = found.identity(), wanted.identity()
+    if before == now:
+        if found.records(wanted):
+            return []
+        before, now = ({"eval_every": config.eval_every, **config.options.flat()} for config in (found, wanted))
+        recorded = {"eval_every", *wanted.options.recorded}
+        before, now = ({name: of[name] for name in of if name in recorded} for of in (before, now))
+    told = []
+    for name in dict.fromkeys((*now, *before)):
+        one, other = (of.get(name, LATER.get(name, "without effect")) for of in (before, now))
+        if one != other:
+            told.append(f"{name.replace('_', '-')} {_shown(one)} (asked for: {_shown(other)})")
+    return told
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is None else value if isinstance(value, str) else spell(value)
 
 
 def spell(value: object) -> str:

@@ -122,6 +122,7 @@ def stream_of(config: RunConfig, data: DataPlace = DataPlace()) -> Stream:
         image_column=data.image_column,
         label_column=data.label_column,
         on_bad_image=data.on_bad_image,
+        augment=config.augment,
     )
     # named as the run was, wherever the folder was found
     return replace(stream, name=shown(config.stream)) if is_relative(config.stream) else stream

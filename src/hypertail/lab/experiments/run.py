@@ -17,6 +17,7 @@ from hypertail.errors import ConfigError
 from hypertail.lab.experiments.backbones import pretrained_trunk
 from hypertail.lab.experiments.begun import Begun, read_begun
 from hypertail.lab.experiments.config import RunConfig
+from hypertail.lab.experiments.describe import differences
 from hypertail.lab.experiments.directories import (
     CHECKPOINT,
     OPTIONS,
@@ -193,11 +194,12 @@ def _begun(
             hint="Use another --out, or --existing reuse to continue, or --existing replace to start again.",
         )
     begun = read_begun(directory) if (directory / OPTIONS).is_file() else None
-    if begun is None or begun.config.identity() != config.identity() or not begun.config.records(config):
+    other = [] if begun is None else differences(begun.config, config)
+    if begun is None or other:
         raise ConfigError(
             f"run directory {directory}",
             required="a run with the same options, to reuse it",
-            found="a run with other options, or none",
+            found="no run" if begun is None else f"one with other options: {', '.join(other)}",
             hint="Use another --out, or --existing replace to start again.",
         )
     told = told_precisions(config, speed)

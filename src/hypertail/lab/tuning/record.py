@@ -47,7 +47,7 @@ def command_for(trial: Trial, search: Search, data: DataPlace = DataPlace()) -> 
     words = ["hypertail", "run", base.stream, "--strategy", base.label.lower(), "--preset", base.preset]
     words += ["--model", base.model] if base.model != MAIN_MODEL else []
     words += ["--seeds", *map(str, search.seeds), "--epochs", str(base.epochs), "--batch-size", str(base.batch_size)]
-    for name in ("image_size", "classes_per_experience", "images_per_class"):
+    for name in ("image_size", "classes_per_experience", "images_per_class", "augment"):
         if (value := getattr(base, name)) is not None:
             words += [f"--{spelled(name)}", str(value)]
     usual = usual_options(base.strategy, base.preset)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -13,6 +14,9 @@ from hypertail.streams.sources.labelled import LabelledImages, described
 from hypertail.streams.sources.unreadable import OnBadImage
 from hypertail.streams.stream import Examples
 from hypertail.streams.transforms import Compose, Normalise, RandomCrop, RandomFlip, Step
+
+Augment = Literal["none", "crop", "crop-flip"]
+"""What is random in a training image: nothing, where it is cropped, or also whether it is mirrored."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,13 @@ class Preprocessing:
     flip: bool = True
     crop: float = 1 / 8
 
+    def augmented(self, augment: Augment | None) -> Preprocessing:
+        """The same with another augmentation; None leaves it as it is. A crop that is there keeps its padding."""
+        if augment is None:
+            return self
+        crop = 0.0 if augment == "none" else self.crop or Preprocessing.crop
+        return replace(self, crop=crop, flip=augment == "crop-flip")
+
     def augment(self, image_size: int) -> tuple[Step, ...]:
         """The random steps of training, on uint8 images."""
         padding = round(self.crop * image_size)
@@ -43,6 +54,11 @@ class Preprocessing:
     def test_transform(self) -> Compose:
         """Normalise."""
         return Compose((self.normalise(),))
+
+    def words(self) -> str:
+        """The augmentation in a few words: `cropped at random and mirrored half of the time`."""
+        steps = ["cropped at random"] * bool(self.crop) + ["mirrored half of the time"] * self.flip
+        return " and ".join(steps) or "as they are"
 
     def normalise(self) -> Normalise:
         """The last step."""
