@@ -166,31 +166,58 @@ def noise() -> str:
     head = ("", "clean: ACA %", "clean: forgetting", "noisy: ACA %", "noisy: forgetting", "n")
     return (
         "# Noise: after the whole stream\n\n" + NOTE + "\nFour experiences of five classes; mean ± deviation over n "
-        "seeds, each of which has other classes ([paired differences](three-seeds.md)).\nRows of one seed: "
-        "[reproduced/runs](../reproduced/runs), before tails began pretrained. Accuracy on each experience right\n"
-        f"after it is learned stands in [Table 1](../reproduced/tables/table1.md).\n\n{table(head, body)}"
+        "seeds, each of which has other classes ([paired differences](three-seeds.md)).\nAccuracy on each experience "
+        f"right after it is learned stands in [Table 1](../reproduced/tables/table1.md).\n\n{table(head, body)}"
     )
 
 
 PAIRS = {
     "cifar10-cifar100": "CIFAR-10, then CIFAR-100",
     "gtsrb-cifar100": "GTSRB, then CIFAR-100",
+    "fashion-mnist-cifar10": "Fashion-MNIST, then CIFAR-10",
     "svhn-fashion-mnist": "SVHN, then Fashion-MNIST",
 }
 
 
 def frozen_blocks() -> str:
-    """Accuracy on the second of two datasets by the number of frozen blocks."""
-    body = []
-    for pair, words in PAIRS.items():
-        accuracies = [run_of(f"reproduced/runs/pair-{pair}-lr-{depth}-*")["accuracy"][1][1] for depth in range(5)]
-        body.append([words, *map(percent, accuracies)])
+    """Accuracy on the second of two datasets by the number of frozen blocks, and what freezing costs."""
+    depths = range(5)
+    found = {pair: [_second(f"three-seeds/pairs/pair-{pair}-lr-{depth}-*") for depth in depths] for pair in PAIRS}
+    costs = {pair: [_less(by_depth[depth], by_depth[0]) for depth in depths] for pair, by_depth in found.items()}
+    reached = [[words, *(spread([*found[pair][depth].values()]) for depth in depths)] for pair, words in PAIRS.items()]
+    cost = [[words, *(spread([*costs[pair][depth].values()]) for depth in depths[1:])] for pair, words in PAIRS.items()]
+    apart = [_less(costs["gtsrb-cifar100"][depth], costs["cifar10-cifar100"][depth]) for depth in depths[1:]]
+    cost.append(["GTSRB less CIFAR-10, before the same classes of CIFAR-100", *(spread([*a.values()]) for a in apart)])
+    ten = {pair: _less(_ten(pair, 4), _ten(pair, 0)) for pair in ("gtsrb-cifar100", "cifar10-cifar100")}
+    more = _less(*ten.values())
     return (
         "# How many blocks can be frozen\n\n" + NOTE + "\nA plain model is trained on the first dataset, its first "
-        "blocks are frozen, and the rest is trained on: accuracy in\npercent on the second dataset, by frozen blocks. "
-        "Subsets of 500 (GTSRB 120) images a class.\n\n"
-        f"{table(('', '0', '1', '2', '3', '4'), body)}\n![The same as a figure](../reproduced/figures/figure4.png)\n"
+        "blocks are frozen, and the rest is trained on: accuracy in\npercent on the second dataset, by frozen blocks; "
+        "mean ± deviation over three seeds, each of which has other classes.\nSubsets of 500 (GTSRB 120) images a "
+        f"class.\n\n{table(('', '0', '1', '2', '3', '4'), reached)}\n"
+        "Points against no frozen block, paired by seed:\n\n"
+        f"{table(('', '1', '2', '3', '4'), cost)}\n"
+        f"The fourth block over {len(more)} choices of classes: {spread([*ten['cifar10-cifar100'].values()])} points "
+        f"after CIFAR-10, {spread([*ten['gtsrb-cifar100'].values()])}\nafter GTSRB, and their paired difference "
+        f"{spread([*more.values()])} ([ten-choices](../ten-choices), `hypertail reproduce figure4 --stream\n"
+        "pair:gtsrb,cifar100 pair:cifar10,cifar100 --strategy lr-0 lr-4 --seeds 0 1 2 3 4 5 6 7 8 9`).\n\n"
+        "![The same as a figure](../reproduced/figures/figure4.png)\n"
     )
+
+
+def _second(pattern: str) -> dict[int, float]:
+    """Seed -> accuracy on the second experience after it, in percent."""
+    return {run["seed"]: 100 * run["accuracy"][1][1] for run in runs(pattern)}
+
+
+def _ten(pair: str, depth: int) -> dict[int, float]:
+    """The same over all choices of classes."""
+    return _second(f"three-seeds/pairs/pair-{pair}-lr-{depth}-*") | _second(f"ten-choices/pair-{pair}-lr-{depth}-*")
+
+
+def _less(values: dict[int, float], others: dict[int, float]) -> dict[int, float]:
+    """Differences by seed."""
+    return {seed: value - others[seed] for seed, value in values.items() if seed in others}
 
 
 def earlier() -> str:

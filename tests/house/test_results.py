@@ -83,7 +83,7 @@ def test_the_page_of_the_command_line_is_what_help_prints() -> None:
 def accuracies() -> set[tuple[str, float]]:
     """(label, ACA in percent): of runs that `hypertail reproduce` left, and the mean over seeds of others."""
     by_name: dict[str, list[tuple[str, float]]] = {}
-    for pattern in ("reproduced/runs/*/run.json", "three-seeds/*/*/run.json"):
+    for pattern in ("reproduced/runs/*/run.json", "three-seeds/*/*/run.json", "ten-choices/*/run.json"):
         for path in RESULTS.glob(pattern):
             run = json.loads(path.read_text(encoding="utf-8"))
             name = path.parent.name if pattern.startswith("reproduced") else re.sub(r"seed\d+", "", path.parent.name)

@@ -42,7 +42,6 @@ class Contents:
         store: its directory.
         device: where it computes.
         model, tail: given again, where the bank does not keep them.
-        founding: what was asked for, while no backbone is decided.
         backbone: where it is at hand.
     """
 
