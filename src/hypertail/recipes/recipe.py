@@ -161,13 +161,17 @@ def can_begin_pretrained(options: Options, cut: Cut | None) -> bool:
     return options.get("trunk_training") == "alone" and (cut is None or (cut.has_trunk and not cut.is_classifier))
 
 
+_OF_ITS_TRAINING = {"trunk_rotations", "trunk_schedule"}
+"""Options of a trunk that is trained alone."""
+
+
 def frozen_trunk_idle(options: Options, cut: Cut | None) -> set[str]:
-    """Options of the trunk without effect: all where nothing is frozen, rotations where it learns with the tail."""
+    """Options of the trunk without effect: all where nothing is frozen, some where it learns with the tail."""
     idle: set[str] = set()
     if cut is not None and not cut.has_trunk:
-        idle |= {"trunk_training", "trunk_statistics", "standardise", "trunk_epochs", "trunk_rotations"}
+        idle |= {"trunk_training", "trunk_statistics", "standardise", "trunk_epochs", *_OF_ITS_TRAINING}
     if options.get("trunk_training") == "with-tail":
-        idle.add("trunk_rotations")
+        idle |= _OF_ITS_TRAINING
     if not can_begin_pretrained(options, cut):
         idle.add("tail_start")
     return idle

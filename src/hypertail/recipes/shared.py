@@ -69,6 +69,8 @@ class FrozenTrunk(OptionGroup):
     """Train the trunk alone on the first experience, or together with the tail (Algorithm 1)."""
     trunk_rotations: bool = True
     """A trunk trained alone learns each class at four orientations, each a label of its own, in twice the epochs."""
+    trunk_schedule: Schedule | None = None
+    """Learning rate of a trunk trained alone: constant, or cosine to zero; None: as `--schedule`."""
     trunk_statistics: TrunkStatistics = "fixed"
     """Normalisation statistics of the frozen trunk: fixed, or those of each batch."""
     standardise: bool = True

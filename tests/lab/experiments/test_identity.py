@@ -38,7 +38,7 @@ OTHER: dict[str, Any] = {
     **{"distill_weight": 0.3, "distill_temperature": 5.0},
     **{"ewc_weight": 7.0, "fisher_samples": 2, "record_cosine": True, "per_sample": True},
     **{"trunk_training": "with-tail", "trunk_statistics": "batch", "standardise": False, "trunk_epochs": 3},
-    **{"trunk_rotations": False, "classifier_lr": 0.5, "adapter_rank": 3, "task_lr": 0.5},
+    **{"trunk_rotations": False, "trunk_schedule": "constant", "classifier_lr": 0.5, "adapter_rank": 3, "task_lr": 0.5},
     **{"views": 1},
 }
 

@@ -19,7 +19,7 @@ from hypertail.streams.report import plural
 class Rollback:
     """Make a bank like an earlier generation of it (hypertail log lists them); what was forgotten stays forgotten.
 
-    Tasks that it takes out stay on disk, so that a rollback can bring them back; hypertail forget deletes them.
+    Tasks that it takes out stay on disk, so that a rollback can bring them back; the command `forget` deletes them.
     """
 
     generation: Annotated[Positional[int], arg(metavar="GENERATION")]

@@ -256,9 +256,9 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     content = {name: value for name, value in content.items() if name not in without}
     idle = {*config.recipe.idle(config.options, config.cut), *config.options.recorded}
     if config.weights is not None:  # nothing is trained on e_1
-        idle |= {"trunk_epochs", "trunk_rotations"}
-    if options.get("trunk_epochs", 0) is None:
-        options["trunk_epochs"] = config.epochs
+        idle |= {"trunk_epochs", "trunk_rotations", "trunk_schedule"}
+    followed = {"trunk_epochs": config.epochs, "trunk_schedule": options.get("schedule")}
+    options |= {name: value for name, value in followed.items() if options.get(name, 0) is None}
     return content | {name: value for name, value in options.items() if name not in idle}
 
 

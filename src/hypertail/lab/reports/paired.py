@@ -151,6 +151,6 @@ def _trunk(run: RunFile) -> tuple[object, ...]:
         return ()
     if config.weights is not None:  # of the conditions: nothing is trained
         return _GIVEN
-    names = ("lr", "schedule", "trunk_rotations")
     epochs = options.get("trunk_epochs") or config.epochs
-    return (epochs, *map(options.get, names), run.extra.get("precision_of_features"))
+    schedule = options.get("trunk_schedule") or options.get("schedule")
+    return (epochs, schedule, options.get("lr"), options.get("trunk_rotations"), run.extra.get("precision_of_features"))
