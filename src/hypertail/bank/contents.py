@@ -22,9 +22,9 @@ from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
 from hypertail.bank.store import BACKBONE, Manifest, Store, TaskRef
 from hypertail.bank.store.reading import DamagedError
-from hypertail.bank.task_info import TaskInfo
+from hypertail.bank.task_info import TaskInfo, no_such_task
 from hypertail.environment import hardware, versions
-from hypertail.errors import CheckpointError, ConfigError, HypertailError, unknown_name
+from hypertail.errors import CheckpointError, ConfigError, HypertailError
 from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.seeds import seeded
@@ -152,10 +152,7 @@ class Contents:
         for task in self.manifest.tasks:
             if task.name == name:
                 return task
-        if not self.manifest.tasks:
-            hint = "Learn one: hypertail learn FOLDER --bank BANK, or bank.learn(name, folder)."
-            raise ConfigError(f"unknown task '{name}'", required="a task of this bank", found="no task yet", hint=hint)
-        raise unknown_name("task", name, [task.name for task in self.manifest.tasks])
+        raise no_such_task(name, [task.name for task in self.manifest.tasks])
 
     def record(self, name: str) -> TaskRecord:
         """What is kept of a task."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hypertail.bank.record import TaskRecord
+from hypertail.errors import ConfigError, unknown_name
 from hypertail.streams.report import plural
 
 
@@ -52,3 +54,11 @@ def share_right(accuracy: float, count: int, image: str = "held-out image") -> s
         image: what they are.
     """
     return f"{100 * accuracy:.1f} % of {plural(count, image) if count else image + 's'} right"
+
+
+def no_such_task(name: str, tasks: Collection[str]) -> ConfigError:
+    """The error for a name that no task of a bank has; the nearest is named."""
+    if tasks:
+        return unknown_name("task", name, tasks)
+    hint = "Learn one: hypertail learn FOLDER --bank BANK, or bank.learn(name, folder)."
+    return ConfigError(f"unknown task '{name}'", required="a task of this bank", found="no task yet", hint=hint)

@@ -16,7 +16,8 @@ from hypertail.bank.learning.consolidate import Consolidated, consolidated
 from hypertail.bank.serving import Server
 from hypertail.bank.store import Entry, FileRef, Kept, Manifest, TaskRef, in_effect
 from hypertail.bank.store.layout import tasks_on_disk
-from hypertail.errors import BudgetError, ConfigError, unknown_name
+from hypertail.bank.task_info import no_such_task
+from hypertail.errors import BudgetError, ConfigError
 from hypertail.hyper.generated import shared_parameters
 from hypertail.hyper.heads import ChannelHead
 from hypertail.hyper.hypernetwork import Hypernetwork
@@ -105,7 +106,7 @@ class Upkeep:
         done = [entry for entry in forgotten if name in (entry.task, *entry.facts.get("with", ()))]
         if not done:
             known = {task.name for task in manifest.tasks} | {each for names in absent for each in names}
-            raise unknown_name("task", name, known)
+            raise no_such_task(name, known)
         last, exact = done[-1], bool(done[-1].facts.get("exact"))
         words = f"That was done in generation {last.generation}, and no file of it is left."
         return Forgotten(name, exact, words if exact else f"{words} What tasks share learned from it.")
