@@ -107,6 +107,17 @@ def test_a_dearer_method_within_the_spread_of_a_cheaper_one_is_not_best_for_its_
     assert verdict.to_json()["best_below_bytes_a_task"] == ["Head-3", "Separate-3"]
 
 
+def test_a_dearer_method_below_a_cheaper_one_is_not_best_for_its_bytes() -> None:
+    """Also where the cheaper one is itself within the spread of the one before."""
+    cheap = runs_of("head", 3, "Head-3", (0.70, 0.70, 0.70), 2_000)
+    unsure = runs_of("adapter", 3, "Adapter-3", (0.70, 0.74, 0.78), 100_000)
+    below = runs_of("hn", 3, "HN-3", (0.72, 0.73, 0.72), 200_000)
+    lone = runs_of("hn", 2, "HN-2", (0.735,), 300_000)
+    verdict = verdict_of(*cheap, *unsure, *below, *lone)
+    assert [method.name for method in verdict.front] == ["Head-3"]
+    assert [method.name for method in verdict_of(*cheap, *below, *lone).front] == ["Head-3", "HN-3", "HN-2"]
+
+
 def test_what_a_step_to_more_bytes_rests_on_without_a_spread() -> None:
     (text,) = (text for text in said(HYPER[0], *HEAD) if "bytes a task, among" in text)
     assert text.endswith("above, HN-3 (80.0 % at 20.0 kB), by one seed in common.")

@@ -180,13 +180,15 @@ class Verdict:
     def front(self) -> tuple[Method, ...]:
         """Of the candidates without old data those that are ahead of what takes fewer bytes a task, cheapest first.
 
-        A dearer method is ahead of the last cheaper one kept where its mean is higher, by more than the spread of their
-        paired differences where that is known.
+        Its mean is higher than that of every cheaper one, and it is ahead of the last of these that was kept by more
+        than the spread of their paired differences where that is known.
         """
         kept: list[Method] = []
+        highest = float("-inf")
         for method in sorted(self.without_old_data, key=lambda method: (method.bytes_a_task, -method.aca.mean)):
-            if not kept or Rival.of(method, kept[-1]).ahead:
+            if method.aca.mean > highest and (not kept or Rival.of(method, kept[-1]).ahead):
                 kept.append(method)
+            highest = max(highest, method.aca.mean)
         return tuple(kept)
 
     @property
