@@ -247,3 +247,12 @@ def test_streams_whose_names_differ_in_a_capital_alone_are_two() -> None:
 
 def test_a_run_that_records_more_stands_for_one_that_records_less() -> None:
     assert differences(replace(HN, eval_every=1), replace(HN, eval_every=2)) == []
+
+
+def test_the_rate_of_the_trunk_is_that_of_the_run_unless_told() -> None:
+    for schedule, other in (("cosine", "constant"), ("constant", "cosine")):
+        follows = HN.with_options(schedule=schedule)
+        assert follows.identity() == follows.with_options(trunk_schedule=schedule).identity()
+        assert follows.identity() != follows.with_options(trunk_schedule=other).identity()
+    with_tail = HN.with_options(trunk_training="with-tail", standardise=False)
+    assert with_tail.identity() == with_tail.with_options(trunk_schedule="constant").identity()
