@@ -135,7 +135,7 @@ def test_options_reach_the_trials() -> None:
         ("tune digits --objective bytes", "option --objective: required aca"),
         ("tune digits --report-on digit", "unknown stream 'digit': .* Did you mean 'digits'"),
         ("tune digits --experiences 9", "number of experiences of stream 'digits': required 1 to 5; found 9."),
-        ("tune digits --preset foo", "unknown preset 'foo': required one of printed, released, tuned"),
+        ("tune digits --preset foo", "unknown preset 'foo': required one of cosine-trunk, printed, released, tuned"),
     ],
 )
 def test_bad_input_is_told_in_one_line_and_leaves_nothing(

@@ -45,7 +45,13 @@ def test_every_strategy_is_among_them() -> None:
 
 def test_tuned_is_the_default() -> None:
     assert RunConfig("digits", "hn", 3).options == usual_options("hn", "tuned") == usual_options("hn")
-    assert list(PRESETS) == ["tuned", "printed", "released"]
+    assert list(PRESETS) == ["tuned", "cosine-trunk", "printed", "released"]
+
+
+@pytest.mark.parametrize("strategy", strategy_names())
+def test_the_earlier_state_differs_in_the_training_of_the_trunk_alone(strategy: str) -> None:
+    now, before = usual_options(strategy).flat(), usual_options(strategy, "cosine-trunk").flat()
+    assert before == now | ({"trunk_schedule": "cosine", "trunk_epochs": 30} if "trunk_schedule" in now else {})
 
 
 def test_presets_name_options_that_exist() -> None:
@@ -92,6 +98,6 @@ def test_printed_and_released_are_as_deviations_says(name: str) -> None:
 
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match=r"unknown preset 'relased': required one of printed, .*Did you mean 'released'?"
+        ConfigError, match=r"unknown preset 'relased': required one of cosine-trunk, .*Did you mean 'released'?"
     ):
         check_preset("relased")

@@ -95,8 +95,9 @@ def usual_options(strategy: str, preset: str = "tuned") -> Options:
         ConfigError: an unknown strategy or preset.
     """
     recipe = recipe_of(strategy)
-    shared = PRESETS[check_preset(preset)].shared
-    return _defaults(recipe).updated({**shared, **recipe.presets.get(preset, {})})
+    like = PRESETS[check_preset(preset)].like
+    usual = _defaults(recipe) if like is None else usual_options(strategy, like)
+    return usual.updated({**PRESETS[preset].shared, **recipe.presets.get(preset, {})})
 
 
 @cache

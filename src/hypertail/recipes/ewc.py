@@ -54,6 +54,10 @@ RECIPE = Recipe(
     colours=("#8a8030",),
     groups=(Optimiser, FirstExperience, Heads, Consolidation),
     build=_build,
-    presets={"printed": {"ewc_weight": 1.0}, "released": {"ewc_weight": 1.0}},
+    presets={
+        "tuned": {"trunk_epochs": 30},
+        "printed": {"ewc_weight": 1.0},
+        "released": {"ewc_weight": 1.0},
+    },
     space=_space,
 )

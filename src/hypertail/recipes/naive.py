@@ -21,5 +21,6 @@ RECIPE = Recipe(
     groups=(Optimiser, FirstExperience, Heads),
     build=_build,
     role="lower",
+    presets={"tuned": {"trunk_epochs": 30}},
     short=("finetune",),
 )

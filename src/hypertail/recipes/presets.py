@@ -1,4 +1,4 @@
-"""The presets: `tuned`, the paper as `printed`, and the authors' `released` code.
+"""The presets: `tuned`, an earlier state of it, the paper as `printed`, and the authors' `released` code.
 
 A preset is the defaults with other values for some options. Those of the options that several strategies have stand
 here; a recipe holds those of its own.
@@ -20,10 +20,12 @@ class Preset:
     Attributes:
         what: one sentence.
         shared: values of shared options that differ from their defaults.
+        like: the preset that it differs from; None: from the defaults.
     """
 
     what: str
     shared: Mapping[str, Any]
+    like: str | None = None
 
 
 _PRINTED: dict[str, Any] = {
@@ -39,6 +41,11 @@ _PRINTED: dict[str, Any] = {
 
 PRESETS: Mapping[str, Preset] = {
     "tuned": Preset("what was measured to work best on held-out data", {}),
+    "cosine-trunk": Preset(
+        "tuned before trunks learned at a constant rate, for twice as long",
+        {"trunk_schedule": "cosine", "trunk_epochs": 30},
+        like="tuned",
+    ),
     "printed": Preset("the paper as printed", _PRINTED),
     "released": Preset("the authors' released code", {**_PRINTED, "trunk_statistics": "batch", "head_width": 10}),
 }

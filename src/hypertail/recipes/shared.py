@@ -52,7 +52,7 @@ class FirstExperience(OptionGroup):
 
     heading: ClassVar[str] = "first experience"
 
-    trunk_epochs: Annotated[int | None, arg(metavar="N")] = 30
+    trunk_epochs: Annotated[int | None, arg(metavar="N")] = 60
     """Epochs of e_1 for the trunk (twice as many with rotations) or the whole model; None: as for the others."""
 
     def __post_init__(self) -> None:
@@ -69,8 +69,8 @@ class FrozenTrunk(OptionGroup):
     """Train the trunk alone on the first experience, or together with the tail (Algorithm 1)."""
     trunk_rotations: bool = True
     """A trunk trained alone learns each class at four orientations, each a label of its own, in twice the epochs."""
-    trunk_schedule: Schedule | None = None
-    """Learning rate of a trunk trained alone: constant, or cosine to zero; None: as `--schedule`."""
+    trunk_schedule: Schedule = "constant"
+    """Learning rate of a trunk trained alone: constant, or cosine to zero, which fits it closer to e_1 alone."""
     trunk_statistics: TrunkStatistics = "fixed"
     """Normalisation statistics of the frozen trunk: fixed, or those of each batch."""
     standardise: bool = True

@@ -23,7 +23,7 @@ def train_trunk(
     *,
     classes: int | None = None,
     depth: int = 3,
-    epochs: int = 30,
+    epochs: int = 60,
     batch_size: int = 64,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -31,6 +31,8 @@ def train_trunk(
     progress: Progress = silent,
 ) -> tuple[nn.Sequential, nn.Sequential]:
     """`(trunk, tail)` of a slim ResNet-18, both trained on an experience, but for the classifier, which is fresh.
+
+    The learning rate is constant: falling to zero, it would fit the trunk closer to these classes, and worse to others.
 
     Args:
         first: the experience to train on. Each class is learned at four orientations, in twice the epochs.
@@ -53,7 +55,8 @@ def train_trunk(
     with seeded(seed, "tail"):
         fresh = slim_resnet18(classes or len(first.classes), channels=first.image_shape[0])
     _, tail = decompose(fresh.to(device, memory_format=torch.channels_last), depth)  # type: ignore[call-overload]
-    naive = Naive(model.to(device, memory_format=torch.channels_last), Optimisation(), seed=seed)  # type: ignore[call-overload]
+    optimisation = Optimisation(schedule="constant")
+    naive = Naive(model.to(device, memory_format=torch.channels_last), optimisation, seed=seed)  # type: ignore[call-overload]
     train_body(
         stream,
         naive,

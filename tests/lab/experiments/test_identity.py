@@ -38,7 +38,7 @@ OTHER: dict[str, Any] = {
     **{"distill_weight": 0.3, "distill_temperature": 5.0},
     **{"ewc_weight": 7.0, "fisher_samples": 2, "record_cosine": True, "per_sample": True},
     **{"trunk_training": "with-tail", "trunk_statistics": "batch", "standardise": False, "trunk_epochs": 3},
-    **{"trunk_rotations": False, "trunk_schedule": "constant", "classifier_lr": 0.5, "adapter_rank": 3, "task_lr": 0.5},
+    **{"trunk_rotations": False, "trunk_schedule": "cosine", "classifier_lr": 0.5, "adapter_rank": 3, "task_lr": 0.5},
     **{"views": 1},
 }
 
@@ -249,10 +249,29 @@ def test_a_run_that_records_more_stands_for_one_that_records_less() -> None:
     assert differences(replace(HN, eval_every=1), replace(HN, eval_every=2)) == []
 
 
-def test_the_rate_of_the_trunk_is_that_of_the_run_unless_told() -> None:
-    for schedule, other in (("cosine", "constant"), ("constant", "cosine")):
-        follows = HN.with_options(schedule=schedule)
-        assert follows.identity() == follows.with_options(trunk_schedule=schedule).identity()
-        assert follows.identity() != follows.with_options(trunk_schedule=other).identity()
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("recorded", [{}, {"trunk_schedule": None}])
+def test_the_rate_of_the_trunk_was_that_of_the_tail_in_earlier_runs(schedule: str, recorded: dict[str, Any]) -> None:
+    content = HN.with_options(schedule=schedule).to_json()
+    del content["method"]["trunk_schedule"]
+    content["method"] |= recorded
+    earlier = RunConfig.from_json(content)
+    assert earlier.options.get("trunk_schedule") == schedule
+    same = HN.with_options(schedule=schedule, trunk_schedule=schedule)
+    assert earlier.identity() == same.identity()
+    assert earlier.identity() != HN.identity()
+
+
+def test_the_rate_of_a_trunk_that_learns_with_its_tail_is_the_tails() -> None:
+    assert HN.identity() != HN.with_options(trunk_schedule="cosine").identity()
     with_tail = HN.with_options(trunk_training="with-tail", standardise=False)
-    assert with_tail.identity() == with_tail.with_options(trunk_schedule="constant").identity()
+    assert with_tail.identity() == with_tail.with_options(trunk_schedule="cosine").identity()
+
+
+def test_earlier_tuned_runs_are_those_of_a_preset() -> None:
+    for strategy in STRATEGIES:
+        tuned = of(strategy)
+        content = tuned.to_json()
+        content["method"].pop("trunk_schedule", None)
+        earlier = replace(tuned, preset="cosine-trunk", options=SHORT)
+        assert RunConfig.from_json(content).identity() == earlier.identity()

@@ -180,7 +180,7 @@ OPTIONS_TRIED: dict[str, Case] = {
     "trunk_training": Case("with-tail", among=(("standardise", False),)),
     "trunk_epochs": Case(2),
     "trunk_rotations": Case(False),
-    "trunk_schedule": Case("constant"),
+    "trunk_schedule": Case("cosine"),
     "classifier_lr": Case(None, "separate"),
     "tail_start": Case("fresh", depth=3),
     "classifier": Case("generated", depth=3),

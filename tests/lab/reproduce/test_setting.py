@@ -23,7 +23,25 @@ def test_the_scale_for_two_cores() -> None:
     assert [other.seed for other in others] == [1, 2]
     assert (config.stream, config.label, config.seed, config.preset) == ("split-cifar100", "HN-3", 0, "tuned")
     assert (config.epochs, config.options.get("views"), config.batch_size, config.experiences) == (10, 5, 64, None)
-    assert config.options == usual_options("hn").replace(trunk_epochs=30)
+    assert config.options == usual_options("hn")
+    assert config.options.get("trunk_epochs") == 60
+
+
+@pytest.mark.parametrize(
+    ("preset", "strategy", "scale", "passes"),
+    [
+        ("tuned", "naive", "cpu", 30),
+        ("cosine-trunk", "hn-3", "cpu", 30),
+        ("printed", "hn-3", "cpu", 60),
+        ("cosine-trunk", "hn-3", "smoke", 1),
+        ("tuned", "hn-3", "full", None),
+    ],
+)
+def test_a_trunk_learns_as_long_as_the_scale_and_the_preset_allow(
+    preset: str, strategy: str, scale: str, passes: int | None
+) -> None:
+    config, *_ = Setting(preset=preset, scale=scale).config("split-cifar100", strategy)
+    assert config.options.get("trunk_epochs") == passes
 
 
 def test_the_scale_of_the_paper() -> None:
@@ -52,7 +70,7 @@ def test_what_is_asked_for_goes_before_the_scale() -> None:
     setting = Setting(epochs=3, seeds=(5, 7))
     configs = setting.config("split-cifar100", "lr-2", eval_every=1, values={"buffer": 9})
     assert [(config.seed, config.epochs, config.eval_every) for config in configs] == [(5, 3, 1), (7, 3, 1)]
-    assert {(config.options.get("buffer"), config.options.get("trunk_epochs")) for config in configs} == {(9, 30)}
+    assert {(config.options.get("buffer"), config.options.get("trunk_epochs")) for config in configs} == {(9, 60)}
 
 
 def test_a_seed_asked_for_twice_is_one_run() -> None:

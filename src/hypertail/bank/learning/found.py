@@ -75,7 +75,7 @@ def trained_slim(
     seed = derive(lessons.seed, "founding")
     with seeded(seed, "model"):
         model = slim_resnet18(classes=len(images.classes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    naive = Naive(model.to(device), Optimisation(), seed=seed)
+    naive = Naive(model.to(device), Optimisation(schedule="constant"), seed=seed)
     train_body(
         stream,
         naive,

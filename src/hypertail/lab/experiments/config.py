@@ -200,6 +200,7 @@ class RunConfig:
         values = {RENAMED.get(name, name): _value(value) for name, value in method.items()}
         if "tail_start" not in values and values.get("hyper_lr", 0) is None:  # which stood for --lr
             values["hyper_lr"] = values.get("lr", 1e-3)
+        values["trunk_schedule"] = values.get("trunk_schedule") or values.get("schedule", "cosine")  # as the tail's
         if "views" in content:  # where earlier versions had it
             values["views"] = content["views"]
         try:
@@ -257,8 +258,7 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     idle = {*config.recipe.idle(config.options, config.cut), *config.options.recorded}
     if config.weights is not None:  # nothing is trained on e_1
         idle |= {"trunk_epochs", "trunk_rotations", "trunk_schedule"}
-    followed = {"trunk_epochs": config.epochs, "trunk_schedule": options.get("schedule")}
-    options |= {name: value for name, value in followed.items() if options.get(name, 0) is None}
+    options |= {"trunk_epochs": config.epochs} if options.get("trunk_epochs", 0) is None else {}
     return content | {name: value for name, value in options.items() if name not in idle}
 
 

@@ -22,7 +22,6 @@ from hypertail.recipes.shared import FirstExperience, FrozenTrunk, Optimiser
 from hypertail.storage.atomic import move
 from hypertail.storage.checkpoint import load_checkpoint, save_checkpoint
 from hypertail.strategies import Naive, Optimisation
-from hypertail.strategies.parts.optimisation import Schedule
 from hypertail.streams import Stream
 from hypertail.training.features.shared import digest_of_trunk
 from hypertail.training.loop import Progress, silent
@@ -127,11 +126,7 @@ def untrained_trunk(config: RunConfig, stream: Stream, device: torch.device) -> 
 def _untrained(config: RunConfig, stream: Stream, device: torch.device) -> Naive:
     optimiser = config.options[Optimiser]
     model = build_model(config.model, stream, len(stream[0].classes), config.seed, "model").to(device)
-    return Naive(model, Optimisation(optimiser.lr, _schedule(config)), seed=config.seed)
-
-
-def _schedule(config: RunConfig) -> Schedule:
-    return config.options[FrozenTrunk].trunk_schedule or config.options[Optimiser].schedule
+    return Naive(model, Optimisation(optimiser.lr, config.options[FrozenTrunk].trunk_schedule), seed=config.seed)
 
 
 def _epochs(config: RunConfig) -> int:
@@ -146,7 +141,7 @@ def _fingerprint(config: RunConfig, stream: Stream, precision: Precision) -> str
     optimiser, first = config.options[Optimiser], stream[0]
     what = (
         *(config.seed, config.batch_size, _epochs(config)),
-        *(optimiser.lr, _schedule(config), repr(first.train_transform)),
+        *(optimiser.lr, config.options[FrozenTrunk].trunk_schedule, repr(first.train_transform)),
         *(("mixed",) if precision == "mixed" else ()),
         *(("rotations",) if config.options[FrozenTrunk].trunk_rotations else ()),
         *((config.model,) if config.model != USUAL else ()),

@@ -152,5 +152,5 @@ def _trunk(run: RunFile) -> tuple[object, ...]:
     if config.weights is not None:  # of the conditions: nothing is trained
         return _GIVEN
     epochs = options.get("trunk_epochs") or config.epochs
-    schedule = options.get("trunk_schedule") or options.get("schedule")
-    return (epochs, schedule, options.get("lr"), options.get("trunk_rotations"), run.extra.get("precision_of_features"))
+    own = tuple(options.get(name) for name in ("trunk_schedule", "lr", "trunk_rotations"))
+    return (epochs, *own, run.extra.get("precision_of_features"))

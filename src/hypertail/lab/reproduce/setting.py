@@ -22,7 +22,8 @@ class Scale:
     Attributes:
         what: for the help text.
         epochs: passes over each experience.
-        trunk_epochs: passes over the first for the trunk (naive, EWC: for the whole model); None: as many as `epochs`.
+        trunk_epochs: passes over the first for the trunk (naive, EWC: for the whole model), where the preset has no
+            fewer; None: as many as `epochs`.
         seeds: a run for each.
         views: cached augmentations of each experience; None: a new one each epoch.
         digits: learn the embedded digits in place of every stream, on which numbers mean nothing.
@@ -52,9 +53,9 @@ SCALES: Mapping[str, Scale] = {
         values={"fisher_samples": 8},
     ),
     "cpu": Scale(
-        "a night on two cores: 10 epochs, 30 for the trunk, three seeds",
+        "a night on two cores: 10 epochs, 60 for the trunk, three seeds",
         epochs=10,
-        trunk_epochs=30,
+        trunk_epochs=60,
         seeds=(0, 1, 2),
         views=5,
     ),
@@ -71,7 +72,7 @@ class Setting:
     """What the user asks of every target.
 
     Attributes:
-        preset: tuned, printed or released.
+        preset: tuned, say.
         scale: smoke, cpu or full.
         seeds: a run for each; None: the scale's.
         epochs: in place of the scale's; the trunk keeps its own where the scale has one.
@@ -147,7 +148,9 @@ class Setting:
         """
         ((name, depth),) = expand_strategies((strategy,), ())
         scale = self.size
-        chosen = {"trunk_epochs": scale.trunk_epochs, "views": scale.views, **scale.values, **(values or {})}
+        usual = usual_options(name, self.preset)
+        most = scale.trunk_epochs and min(scale.trunk_epochs, usual.get("trunk_epochs") or scale.trunk_epochs)
+        chosen = {"trunk_epochs": most, "views": scale.views, **scale.values, **(values or {})}
         others: dict[str, Any] = {**scale.options, **fields}
         if stream == "split-tinyimagenet" and not scale.digits:
             others.setdefault("image_size", TINY_PIXELS)
@@ -157,6 +160,6 @@ class Setting:
             depth=depth,
             preset=self.preset,
             epochs=scale.epochs,
-            options=usual_options(name, self.preset).updated(chosen),
+            options=usual.updated(chosen),
         )
         return tuple(replace(base, seed=seed, **others) for seed in scale.seeds)
