@@ -115,6 +115,15 @@ def test_costs_are_written_beside_the_bars() -> None:
     assert {"Naive", "HN-2", "12.5", "nothing", "2.46 MB"} <= set(written)
 
 
+def test_times_of_several_devices_name_them() -> None:
+    there = {"device": "cuda", "gpu": "NVIDIA H200"}
+    runs = [replace(sample_run("naive", None, n=2), seconds=12.5), replace(sample_run("hn", 2, n=2), hardware=there)]
+    written = texts(figures.time_and_memory(group_runs(runs)))
+    assert "12.5, on CPU" in written
+    assert any(text.endswith(", on H200") for text in written)
+    assert not any(", on " in text for text in texts(figures.time_and_memory(group_runs(runs[:1]))))
+
+
 def test_the_same_runs_give_the_same_svg() -> None:
     runs = sample_runs(3, seeds=2)
     assert figures.to_svg(figures.aca_curve(runs)) == figures.to_svg(figures.aca_curve(runs))

@@ -18,6 +18,7 @@ from hypertail.lab.records.runfile import RunFile
 from hypertail.lab.reports import drawing
 from hypertail.lab.reports.groups import Group, group_runs
 from hypertail.lab.reports.lines import Line, draw_band, draw_lines
+from hypertail.lab.reports.places import column_of_devices
 from hypertail.lab.reports.tables import human_bytes, time_unit, with_spread
 from hypertail.storage.atomic import write_bytes, write_text
 from hypertail.training.metrics import running_accuracy
@@ -161,11 +162,14 @@ def _curves(
 
 
 def time_and_memory(groups: Sequence[Group]) -> Figure:
-    """Bars per strategy: time of the whole run, and bytes kept between experiences."""
+    """Bars per strategy: time of the whole run, with devices where they differ, and bytes kept between experiences."""
     unit, length, digits = time_unit(run.seconds for group in groups for run in group.runs)
     seconds, sizes = ([group.stat(name) for group in groups] for name in ("seconds", "bytes_kept"))
     kept = [size.mean if size else 0.0 for size in sizes]
     times = [time.mean / length if time else 0.0 for time in seconds]
+    spent = [with_spread(time, 1 / length, digits) for time in seconds]
+    devices = column_of_devices([group.runs for group in groups])
+    spent = [f"{time}, on {where}" for time, where in zip(spent, devices, strict=True)] if devices else spent
     with drawing.style():
         names = [textwrap.wrap(group.name, 26) for group in groups]
         figure = drawing.new_figure(drawing.WIDTH, 0.6 + len(names) * (0.14 + drawing.LINE * max(map(len, names))))
@@ -175,7 +179,7 @@ def time_and_memory(groups: Sequence[Group]) -> Figure:
             (
                 left,
                 times,
-                [with_spread(time, 1 / length, digits) for time in seconds],
+                spent,
                 f"time of a whole run, {unit}",
             ),
             (
@@ -186,7 +190,7 @@ def time_and_memory(groups: Sequence[Group]) -> Figure:
             ),
         ):
             axes.barh(rows, values, color=[drawing.colour_of(group.first) for group in groups], height=0.62)
-            axes.set_xlim(0, 1.35 * max(*values, 1e-9))
+            axes.set_xlim(0, (1.7 if devices and axes is left else 1.35) * max(*values, 1e-9))
             for row, (value, text) in enumerate(zip(values, texts, strict=True)):
                 axes.annotate(text, (value, row), (4, 0), textcoords="offset points", va="center")
             axes.set_title(title, loc="left")
@@ -194,7 +198,7 @@ def time_and_memory(groups: Sequence[Group]) -> Figure:
             axes.tick_params(length=0, labelbottom=False)
             axes.grid(False)
         left.set_yticks(rows, ["\n".join(name) for name in names])
-        left.invert_yaxis()
+        left.set_ylim(len(groups) - 0.4, -0.6)
         return figure
 
 
