@@ -106,8 +106,8 @@ def test_accuracies_of_reproduced_tables_are_those_of_runs(path: Path) -> None:
 def test_the_pages_mark_the_pairs_that_compare_marks() -> None:
     """Of every two methods with several seeds, but the trunks that the page knows to have been carried elsewhere."""
     pages = PAGES.seeds_pages
-    (verdict,) = verdicts(find_runs([RESULTS / "three-seeds" / "split-cifar100"]))
-    raw = pages._by_name(pages._runs("split-cifar100"))
+    (verdict,) = verdicts(find_runs([RESULTS / "three-seeds" / "split-cifar100-cosine-trunk"]))
+    raw = pages._by_name(pages._runs("split-cifar100-cosine-trunk"))
     hyper = next(method for method in verdict.methods if method.name == "HN-2")
     for method in verdict.methods:
         found = paired(hyper.group, method.group)
