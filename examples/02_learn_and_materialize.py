@@ -10,7 +10,7 @@ stream = build_stream("digits", experiences=2)
 images = stream[0].test_transform(stream[0].test.images, torch.Generator())
 labels = stream[0].test.labels
 trunk, tail = train_trunk(stream[0], depth=3, epochs=5)
-strategy = tuned_hypernet(trunk, tail)
+strategy = tuned_hypernet(trunk, tail, tail_start="pretrained")
 
 for experience in stream:  # each of them may come when the one before is long gone
     learn_experience(strategy, experience, epochs=6)

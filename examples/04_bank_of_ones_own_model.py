@@ -1,4 +1,7 @@
-"""Two folders, months apart, on a residual network of one's own: learn, predict, certify, export, forget."""
+"""Two folders, months apart, on a residual network of one's own: learn, predict, certify, export, forget.
+
+Run it in an empty folder: it makes a bank there.
+"""
 
 import shutil
 import subprocess

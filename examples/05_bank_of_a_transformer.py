@@ -1,4 +1,7 @@
-"""A bank on a vision transformer of the library transformers, here made from a configuration with random weights."""
+"""A bank on a vision transformer of the library transformers, here made from a configuration with random weights.
+
+Run it in an empty folder: it makes a bank there.
+"""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ class FirstExperience(OptionGroup):
     heading: ClassVar[str] = "first experience"
 
     trunk_epochs: Annotated[int | None, arg(metavar="N")] = 60
-    """Epochs of e_1 for the trunk (twice as many with rotations) or the whole model; None: as for the others."""
+    """Epochs of e_1 for the trunk (twice as many with rotations), or the whole model (30); None: as for the others."""
 
     def __post_init__(self) -> None:
         check_range("--trunk-epochs", self.trunk_epochs, 1)

@@ -32,7 +32,7 @@ def test_the_scale_for_two_cores() -> None:
     [
         ("tuned", "naive", "cpu", 30),
         ("cosine-trunk", "hn-3", "cpu", 30),
-        ("printed", "hn-3", "cpu", 60),
+        ("printed", "hn-3", "cpu", 30),
         ("cosine-trunk", "hn-3", "smoke", 1),
         ("tuned", "hn-3", "full", None),
     ],

@@ -22,8 +22,8 @@ class Scale:
     Attributes:
         what: for the help text.
         epochs: passes over each experience.
-        trunk_epochs: passes over the first for the trunk (naive, EWC: for the whole model), where the preset has no
-            fewer; None: as many as `epochs`.
+        trunk_epochs: passes over the first for the trunk (naive, EWC: for the whole model); None: as many as `epochs`.
+        follows_preset: whether a preset that says how long a trunk learns goes before `trunk_epochs`.
         seeds: a run for each.
         views: cached augmentations of each experience; None: a new one each epoch.
         digits: learn the embedded digits in place of every stream, on which numbers mean nothing.
@@ -36,6 +36,7 @@ class Scale:
     trunk_epochs: int | None
     seeds: tuple[int, ...]
     views: int | None
+    follows_preset: bool = False
     digits: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -55,7 +56,8 @@ SCALES: Mapping[str, Scale] = {
     "cpu": Scale(
         "a night on two cores: 10 epochs, 60 for the trunk, three seeds",
         epochs=10,
-        trunk_epochs=60,
+        trunk_epochs=30,
+        follows_preset=True,
         seeds=(0, 1, 2),
         views=5,
     ),
@@ -149,8 +151,8 @@ class Setting:
         ((name, depth),) = expand_strategies((strategy,), ())
         scale = self.size
         usual = usual_options(name, self.preset)
-        most = scale.trunk_epochs and min(scale.trunk_epochs, usual.get("trunk_epochs") or scale.trunk_epochs)
-        chosen = {"trunk_epochs": most, "views": scale.views, **scale.values, **(values or {})}
+        own = usual.get("trunk_epochs") if scale.follows_preset else None
+        chosen = {"trunk_epochs": own or scale.trunk_epochs, "views": scale.views, **scale.values, **(values or {})}
         others: dict[str, Any] = {**scale.options, **fields}
         if stream == "split-tinyimagenet" and not scale.digits:
             others.setdefault("image_size", TINY_PIXELS)
