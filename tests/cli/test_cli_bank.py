@@ -148,6 +148,8 @@ def test_a_certificate_that_failed_is_told_from_none(place: Path, capsys: pytest
     assert status("--bank", "bnk") == 2
     assert status("--bank", "bank") == 2
     assert status(*AT, "--budget", "7") == 2
+    assert status(*AT, "--test", "warm", "../x/warm") == 2
+    assert "required one folder, named like the task; found warm and ../x/warm" in capsys.readouterr().err
     assert status(*AT, "--test", "nowhere") == 2
     assert status(*AT, "--out", "mine.py/c.json") == 2
     assert status(*AT, "--bugdet", "0") == 2

@@ -9,6 +9,7 @@ from hypertail.bank import answering
 from hypertail.bank.contents import Contents
 from hypertail.bank.export import Format, export_all, export_task
 from hypertail.bank.prediction import Prediction
+from hypertail.bank.task_info import called
 from hypertail.streams.sources.unreadable import OnBadImage
 
 
@@ -17,6 +18,10 @@ class Answers:
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
+
+    def _called(self, name: str) -> str:
+        """The name of a task as the bank spells it."""
+        return called(name, (task.name for task in self._contents.manifest.tasks))
 
     def predict(
         self,
@@ -41,7 +46,11 @@ class Answers:
             ConfigError: no such task (the nearest one is named), or no task was learned.
             DataError: an image cannot be read.
         """
-        return answering.predict(self._contents, images, task, batch_size, on_bad_image)
+        if isinstance(task, str):
+            told: str | list[str | None] | None = self._called(task)
+        else:
+            told = None if task is None else [None if each is None else self._called(each) for each in task]
+        return answering.predict(self._contents, images, told, batch_size, on_bad_image)
 
     def probabilities(self, images: object) -> Iterator[list[dict[str, float]]]:
         """For each image of a batch the probability of every label over all tasks, the task being inferred."""
@@ -59,7 +68,7 @@ class Answers:
         Raises:
             ConfigError: no such task, an unknown format or the suffix of another, or something is there already.
         """
-        return export_task(self._contents.served(name), Path(path), format, replace=replace)
+        return export_task(self._contents.served(self._called(name)), Path(path), format, replace=replace)
 
     def export_all(self, path: str | Path, *, replace: bool = False) -> Path:
         """Write all tasks as one ONNX graph whose tail weights are inputs, with a small file for each task.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from hypertail.bank import answering
@@ -172,7 +174,8 @@ class Bank(Answers):
         schedule = Schedule(epochs, batch_size)
         lessons = Lessons(schedule, views, augment, hold_out, seed, keep_probes, on_bad_image=on_bad_image)
         writer = Writer(self._contents, lessons, progress)
-        return writer.learn(name, data, validation, method, dict(options or {}), budget)
+        with _learning():
+            return writer.learn(self._called(name), data, validation, method, dict(options or {}), budget)
 
     def extend(
         self,
@@ -201,7 +204,8 @@ class Bank(Answers):
             DataError: the images cannot be used.
         """
         lessons = Lessons(augment=augment, seed=seed, on_bad_image=on_bad_image)
-        return Writer(self._contents, lessons, progress).extend(name, data)
+        with _learning():
+            return Writer(self._contents, lessons, progress).extend(self._called(name), data)
 
     def evaluate(self, name: str, data: object) -> float:
         """Accuracy, 0..1, on test data of a task, with the task given.
@@ -210,7 +214,7 @@ class Bank(Answers):
             name: of the task.
             data: as for `learn`, with class names of the task; of a folder with `train/` and `test/` the latter.
         """
-        return answering.evaluate(self._contents, name, data)
+        return answering.evaluate(self._contents, self._called(name), data)
 
     def rename(self, name: str, new: str) -> None:
         """Call a task by another name; nothing else changes.
@@ -218,7 +222,7 @@ class Bank(Answers):
         Raises:
             ConfigError: no such task, or the new name is taken.
         """
-        Upkeep(self._contents).rename(name, new)
+        Upkeep(self._contents).rename(self._called(name), self._called(new))
 
     def forget(self, name: str) -> Forgotten:
         """Delete a task, from earlier generations too, or one that a rollback left in those alone.
@@ -228,7 +232,7 @@ class Bank(Answers):
         Raises:
             ConfigError: no task ever had that name.
         """
-        return Upkeep(self._contents).forget(name)
+        return Upkeep(self._contents).forget(self._called(name))
 
     def certify(self, data: Mapping[str, object] | None = None, *, budget: float = 0.0) -> Certificate:
         """Whether every task still answers as it did when it was learned.
@@ -238,18 +242,27 @@ class Bank(Answers):
             budget: share of a task's answers that may be other ones, 0 to 1.
         """
         check_range("budget", budget, 0, 1)
-        whole = {name: value for name, value in (data or {}).items() if self._contents.readable(name) is not None}
+        told = {self._called(name): value for name, value in (data or {}).items()}
+        whole = {name: value for name, value in told.items() if self._contents.readable(name) is not None}
         accuracies = {name: answering.measured(self._contents, name, value) for name, value in whole.items()}
         return self._contents.certify(accuracies, budget)
 
     def consolidate(self, *, budget: float = 0.0, steps: int = 2000, progress: Progress = silent) -> Certificate:
         """Let the hypernetwork take over what adapters have in common, within `budget`. No image is needed.
 
+        Args:
+            budget: share of a task's answers that may change, 0 to 1.
+            steps: of Adam.
+            progress: shown to the user.
+
         Raises:
-            ConfigError: no two tasks of method `hypernet`.
+            ConfigError: no two tasks of method `hypernet`, or a number out of range.
             BudgetError: more answers would change; the bank is as it was.
         """
-        return Upkeep(self._contents, progress).consolidate(budget, steps)
+        check_range("budget", budget, 0, 1)
+        check_range("steps", steps, 1)
+        with _learning():
+            return Upkeep(self._contents, progress).consolidate(budget, steps)
 
     def summary(self) -> Summary:
         """Bytes of every task and of all, beside what other ways to keep the same tasks would take."""
@@ -278,3 +291,10 @@ class Bank(Answers):
     def __repr__(self) -> str:
         names = ", ".join(task.name for task in self._contents.manifest.tasks)
         return f"Bank({str(self.path)!r}, generation {self.generation}: {names or 'no tasks'})"
+
+
+@contextmanager
+def _learning() -> Iterator[None]:
+    """Gradients, also for a caller who has turned them off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import weakref
@@ -136,8 +137,9 @@ class BankClassifier:
             self._extend(next(reversed(self.bank_.tasks)), images, values, fresh)
         elif fresh:
             rows = np.isin(values, fresh)
+            numbers = itertools.count(len(self.bank_.tasks) + 1)
             self.bank_.learn(
-                f"task {len(self.bank_.tasks) + 1}",
+                next(name for name in map("task {}".format, numbers) if name not in self.bank_.tasks),
                 _chosen(images, values, rows),
                 method=self.method,
                 epochs=self.epochs,

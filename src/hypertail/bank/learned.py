@@ -15,7 +15,7 @@ class Learned:
         name: of the task.
         method: by which.
         images: that it was learned from.
-        held_out_accuracy: 0..1; None where nothing was held out, or after `extend` not of every class.
+        held_out_accuracy: 0..1; None where not of every class an image was held out.
         nbytes: of its file.
         seconds: it took.
         generation: that it made.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from hypertail.bank.record import TaskRecord
@@ -20,7 +21,7 @@ class TaskInfo:
         method: how it was learned.
         images: how many it was learned from.
         nbytes: of its file.
-        held_out_accuracy: 0..1; None where nothing was held out, or after `extend` not of every class.
+        held_out_accuracy: 0..1; None where not of every class an image was held out.
         learned: ISO date and time, UTC.
         damaged: whether its file cannot be read, so that only the log tells of it; `classes` are empty then.
         held_out_images: of which that is the accuracy.
@@ -43,6 +44,17 @@ class TaskInfo:
         images, (accuracy, count) = int(facts.get("images", 0)), record.held_out
         when = str(facts.get("when", ""))
         return cls(name, record.classes, record.method, images, nbytes, accuracy, when, held_out_images=count)
+
+
+def called(name: str, names: Iterable[str]) -> str:
+    """The one of `names` that reads like `name`, else `name`, composed (NFC).
+
+    A Mac spells accented letters in two characters, other systems in one, and nobody can see which.
+    """
+    known = list(names)
+    composed = unicodedata.normalize("NFC", name)
+    alike = (each for each in known if unicodedata.normalize("NFC", each) == composed)
+    return name if name in known else next(alike, composed)
 
 
 def share_right(accuracy: float, count: int, image: str = "held-out image") -> str:

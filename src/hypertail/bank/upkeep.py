@@ -91,9 +91,10 @@ class Upkeep:
             told = [task.id for task in old.tasks if task.name == name]
             later = [(task.name, contents.readable(task.name)) for task in tasks if told and task.id > told[0]]
             seen = [f"'{each}'" for each, found in later if found is None or "threshold" in found.calibration]
+            cut = "cut" in old.facts and old.facts.get(BACKBONE, {}).get("founder") in numbers
             change.commit("forget", task=name, entry_facts=facts, tasks=tasks, erase=erased)
         contents.refresh()
-        return Forgotten(name, not reasons, _explanation(len(numbers), reasons, seen, gone))
+        return Forgotten(name, not reasons, _explanation(len(numbers), reasons, seen, gone, cut))
 
     def _forgotten_before(self, name: str, absent: list[tuple[str, ...]]) -> Forgotten:
         """What came of it when it was forgotten: a command that was cut off may be given again.
@@ -196,7 +197,7 @@ def _taught(number: int, entry: Entry) -> bool:
     return bool(entry.facts.get("taught_shared")) and entry.facts.get("id") == number
 
 
-def _explanation(count: int, reasons: list[str], seen: list[str], gone: list[str]) -> str:
+def _explanation(count: int, reasons: list[str], seen: list[str], gone: list[str], cut: bool) -> str:
     """Plain sentences on what forgetting left.
 
     Args:
@@ -204,6 +205,7 @@ def _explanation(count: int, reasons: list[str], seen: list[str], gone: list[str
         reasons: what learned from it beside its own files.
         seen: tasks that were learned after it.
         gone: tasks that only generations had which cannot be rolled back to any more.
+        cut: whether the model was cut where tasks on its images were learned best.
     """
     words = f"{count} tasks had that name, and all of them are gone. " if count > 1 else ""
     it, its = ("them", "Their") if count > 1 else ("it", "Its")
@@ -217,6 +219,8 @@ def _explanation(count: int, reasons: list[str], seen: list[str], gone: list[str
                 f" Two numbers were set beside {it}: the threshold for unknown images and the temperature of "
                 f"distances of {', '.join(seen)}, learned after it."
             )
+    if cut:
+        words += f" Where the model is cut was chosen by accuracies on images of {it}, and stays so."
     if gone:
         named = ", ".join(f"'{name}'" for name in gone)
         words += f" With {it} went {named}, which only generations had that no rollback reaches any more."

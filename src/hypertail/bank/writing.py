@@ -22,7 +22,8 @@ from hypertail.bank.learned import Learned
 from hypertail.bank.learning.choice import Candidate, choose
 from hypertail.bank.learning.extend import extended
 from hypertail.bank.learning.found import found_backbone
-from hypertail.bank.learning.notices import left_alone, same_images
+from hypertail.bank.learning.held_out import check_all_classes, not_told, told_of_all
+from hypertail.bank.learning.notices import left_alone, new_classes, same_images
 from hypertail.bank.learning.task import Lessons, Material, accuracy_of, held_out_logits, learn_task, record_of
 from hypertail.bank.methods.catalogue import AUTO, METHODS, check_method, make_method, tail_of
 from hypertail.bank.methods.hypernet import HypernetMethod
@@ -68,19 +69,27 @@ class Writer:
                 check_taught_whole(contents)
             backbone, shared = self._backbone(change, data, validation)
             train, held = self._images(data, validation, backbone.preprocessing)
+            if method == AUTO and validation is not None:
+                check_all_classes(held, train.classes)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
             candidate, verdict = self._learned(method, options, material, backbone)
             facts = self._facts(train, started)
             records = {task.name: contents.readable(task.name) for task in contents.manifest.tasks}
             earlier = {each: found.moments for each, found in records.items() if found is not None}
             record = record_of(candidate.tail, candidate.method, material, backbone, earlier, self.lessons, facts)
+            record = told_of_all(record, held)
             certificate = self._put_shared(change, candidate.method, shared, budget, backbone)
             taught = isinstance(candidate.method, HypernetMethod) and candidate.method.learns_shared
             number = contents.manifest.next_id
             learned = self._commit("learn", change, number, name, record, shared, verdict, taught)
         contents.refresh()
         beside = same_images(contents.manifest, number, train.digest)
-        notices = (*train.notices, *beside, *left_alone(candidate, backbone))
+        notices = (
+            *train.notices,
+            *not_told(held, train.classes, validation is not None),
+            *beside,
+            *left_alone(candidate, backbone),
+        )
         return self._result(name, learned, record, started, certificate, verdict, notices)
 
     def extend(self, name: str, data: object) -> Learned:
@@ -94,16 +103,15 @@ class Writer:
             train, held = (images, None) if known < len(images.classes) else self._held_out(images)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
             tail = tail_of(record, backbone, contents.hyper).to(contents.device)
-            facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(images)}
+            facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(train)}
             grown = extended(record, tail, backbone, material, facts, self.lessons.seed)
-            if held is None or len(held.labels.unique()) < len(record.classes):
-                # of some classes alone it would be read as that of the task
-                grown = replace(grown, facts=grown.facts | {"held_out_accuracy": None, "held_out_images": 0})
+            grown = told_of_all(grown, held)
             grown = replace(grown, probes=self._probes(grown, tail, backbone))
             before = contents.certify({}, 0.0, anew=False)
             learned = self._commit("extend", change, ref.id, name, grown, {})
         contents.refresh()
-        return self._result(name, learned, grown, started, before, "", images.notices)
+        added = new_classes(images.classes, record.classes)
+        return self._result(name, learned, grown, started, before, "", (*images.notices, *added))
 
     def _probes(self, record: TaskRecord, tail: TaskTail, backbone: Backbone) -> dict[str, Tensor]:
         """The answers of a task that was extended."""

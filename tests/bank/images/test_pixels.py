@@ -127,6 +127,10 @@ def test_encoded_images_are_read_as_their_files(tmp_path: Path) -> None:
         assert torch.equal(pixels([content, opened, file]), pixels([file] * 3))
     labelled = open_images(([content, io.BytesIO(content)], ["a", "b"]), PIXELS)
     assert torch.equal(labelled.pixels([0]), pixels(file))
+    later = io.BytesIO(b"head" + content)
+    later.seek(4)
+    assert torch.equal(pixels(later), pixels(later))  # an image may be read twice
+    assert later.tell() == 4
 
 
 def test_what_is_no_encoded_image_is_refused(tmp_path: Path) -> None:
@@ -158,6 +162,44 @@ def test_bad_ones_are_left_out_where_they_are_to_be_skipped(tmp_path: Path) -> N
         list(read_batches([tmp_path / "gone.png", good], PIXELS, on_bad_image="skip"))
     with refused(DataError, problem="array"):
         list(read_batches([np.zeros((5, 5), dtype=np.int64), good], PIXELS, on_bad_image="skip"))
+
+
+class Files(Dataset[tuple[Any, int]]):
+    """Pairs of a path and a number."""
+
+    classes = ("cat", "dog", "eel")
+
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row: int) -> tuple[Any, int]:
+        return self.files[row], row
+
+
+@pytest.mark.parametrize("kind", ["paths", "bytes", "dataset"])
+def test_bad_ones_among_labelled_images_are_left_out_with_their_labels(kind: str, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, file in enumerate(files):
+        noise_image(number, (20, 20)).save(file)
+    expected = [pixels(files[0]), pixels(files[2])]
+    files[1].write_bytes(files[1].read_bytes()[:60])
+    names = ["cat", "dog", "eel"]
+    data: Any = {
+        "paths": (files, names),
+        "bytes": ([file.read_bytes() for file in files], names),
+        "dataset": Files(files),
+    }[kind]
+    found = open_images(data, PIXELS, on_bad_image="skip")
+    assert [found.classes[label] for label in found.labels] == ["cat", "eel"]
+    assert torch.equal(found.pixels([0, 1]), torch.cat(expected))
+    assert "number 1" in found.notices[-1] if kind == "bytes" else "1.png" in found.notices[-1]
+    with refused(DataError, found="image"):
+        open_images(data, PIXELS)
+    with refused(DataError, problem="images", found="none"):
+        open_images(([files[1]], ["dog"]), PIXELS, on_bad_image="skip", least_classes=1)
 
 
 @pytest.mark.filterwarnings("error")

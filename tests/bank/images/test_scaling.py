@@ -69,7 +69,7 @@ def test_an_answer_does_not_depend_on_what_comes_with_the_image(tmp_path: Path) 
 
 def test_test_data_and_validation_are_scaled_as_the_training_images(tmp_path: Path) -> None:
     dim = levels(tmp_path / "dim", first=80, dim=DIM)
-    bank = taught(tmp_path, validation=dim)
+    bank = taught(tmp_path, validation=levels(tmp_path / "held", first=80, dim=DIM, bright=BRIGHT))
     assert bank.tasks["light"].held_out_accuracy == 1
     assert bank.evaluate("light", dim) == 1
 
@@ -118,8 +118,8 @@ def test_known_rules_hold_for_every_kind_of_data(memory: int, tmp_path: Path) ->
 def test_images_that_belong_together_have_one_rule(tmp_path: Path) -> None:
     """case 9: a list of PIL images, too."""
     files = [deep(tmp_path / "a.png", DIM), deep(tmp_path / "b.png", BRIGHT)]
-    by_path, _, said = all_pixels(files, PIXELS)
-    opened, scaling, _ = all_pixels([Image.open(file) for file in files], PIXELS)
+    by_path, _, said, _ = all_pixels(files, PIXELS)
+    opened, scaling, *_ = all_pixels([Image.open(file) for file in files], PIXELS)
     assert torch.equal(by_path, opened)
     assert scaling[True].white == 4095
     assert "12 bits" in said[0]

@@ -18,7 +18,7 @@ def is_encoded(image: object) -> bool:
 
 
 def of_encoded(image: Any, preprocessing: Preprocessing) -> Decoded:
-    """The image, as that of a file with the same bytes. A file is read from where it stands, and stays open.
+    """The image, as that of a file with the same bytes. A file is read from where it stands, and left there, open.
 
     Raises:
         DataError: it is no readable image.
@@ -33,6 +33,10 @@ def of_encoded(image: Any, preprocessing: Preprocessing) -> Decoded:
     )
 
 
+def _seekable(file: Any) -> bool:
+    return bool(getattr(file, "seekable", lambda: False)()) and hasattr(file, "tell")
+
+
 def _read(file: Any) -> bytes:
     name = getattr(file, "name", None)
     what = f"open file '{shown(name)}'" if isinstance(name, str) else "open file"
@@ -40,7 +44,10 @@ def _read(file: Any) -> bytes:
         hint = "Open it with open(path, 'rb'), or give its path."
         raise DataError(what, required="a binary file", found="a text file", hint=hint)
     try:
+        start = file.tell() if _seekable(file) else None
         content = file.read()
+        if start is not None:  # images are read twice where the first folder also decides the model
+            file.seek(start)
     except (OSError, ValueError) as cause:  # one that is closed, say
         found = shown(f"{type(cause).__name__}: {cause}")
         raise DataError(what, required="a file that can be read", found=found, hint="Give its path.") from cause

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hypertail.bank.images.folder import open_folder
 from hypertail.bank.images.held import ImagesInMemory, crop_share
 from hypertail.bank.images.labels import numbered
 from hypertail.bank.images.pairs import is_dataset, names_of, of_no_kind, pairs_of
-from hypertail.bank.images.pixels import all_pixels, each_pixels
+from hypertail.bank.images.pixels import Together, all_pixels, each_pixels
 from hypertail.bank.images.task_images import TaskImages
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.errors import DataError
@@ -54,8 +53,8 @@ def open_images(
         classes: of the task, where it is known: labels index them then.
         least_classes: that the data must have.
         memory_bytes: that the images of a folder may take.
-        on_bad_image: what to do with an image of a folder or dataset that cannot be read: end with an `error`, or
-            `skip` and list it in the notices.
+        on_bad_image: what to do with an encoded image that cannot be read: end with an `error`, or `skip` it and list
+            it in the notices.
         scaling: rules for images of more than 8 bits, as those found that the task learned from; None to find them.
         with_test: also open what lies in `test/` of a folder.
 
@@ -80,7 +79,8 @@ def open_images(
     elif is_dataset(data):
         images = _of_pairs(data, preprocessing, on_bad_image, known)
     elif isinstance(data, tuple | list) and len(data) in (2, 3):
-        images = _of_arrays(data[0], data[1], data[2] if len(data) == 3 else None, preprocessing, known)
+        names = data[2] if len(data) == 3 else None
+        images = _of_arrays(data[0], data[1], names, preprocessing, on_bad_image, known)
     else:
         raise of_no_kind(data)
     if len(images.classes) < least:
@@ -133,7 +133,9 @@ def hold_out(images: TaskImages, share: float, seed: int) -> tuple[TaskImages, T
     return train, images.subset(sorted(held))
 
 
-def _of_arrays(images: Any, labels: Any, names: Any, preprocessing: Preprocessing, known: Scaling) -> TaskImages:
+def _of_arrays(
+    images: Any, labels: Any, names: Any, preprocessing: Preprocessing, on_bad_image: OnBadImage, known: Scaling
+) -> TaskImages:
     if isinstance(images, Iterator) or isinstance(labels, Iterator):
         raise DataError(
             "images and labels",
@@ -142,28 +144,34 @@ def _of_arrays(images: Any, labels: Any, names: Any, preprocessing: Preprocessin
             hint="Make lists of them: (list(images), list(labels)).",
         )
     classes, numbers = numbered(labels, names, len(images))
-    return _labelled(all_pixels(images, preprocessing, known), classes, numbers)
+    unreadable = Unreadable(on_bad_image)
+    return _labelled(all_pixels(images, preprocessing, known, unreadable), classes, numbers, unreadable)
 
 
 def _of_pairs(data: Any, preprocessing: Preprocessing, on_bad_image: OnBadImage, known: Scaling) -> TaskImages:
     """Those of a map-style torch Dataset, each decoded as it comes."""
     labels: list[Any] = []
     unreadable = Unreadable(on_bad_image)
-    found = each_pixels(pairs_of(data, labels, unreadable), preprocessing, known)
-    images = _labelled(found, *numbered(labels, names_of(data, labels), len(labels)))
-    return replace(images, notices=(*images.notices, *left_out_lines(unreadable.left_out())))
+    found = each_pixels(pairs_of(data, labels, unreadable), preprocessing, known, unreadable)
+    return _labelled(found, *numbered(labels, names_of(data, labels), len(labels)), unreadable)
 
 
-def _labelled(
-    found: tuple[Tensor, Scaling, tuple[str, ...]], classes: tuple[str, ...], numbers: list[int]
-) -> TaskImages:
-    """Pixels with their classes, of which only those stay that occur."""
-    pixels, scaling, notices = found
+def _labelled(found: Together, classes: tuple[str, ...], numbers: list[int], unreadable: Unreadable) -> TaskImages:
+    """Pixels with their classes, of which only those stay that occur.
+
+    Args:
+        found: the images that could be read.
+        classes: names.
+        numbers: the class of each image, also of those that could not.
+        unreadable: what met these.
+    """
+    notices = (*found.notices, *left_out_lines(unreadable.left_out()))
+    numbers = [numbers[row] for row in found.kept]
     present = sorted(set(numbers))
-    kept = tuple(classes[number] for number in present)
-    examples = Examples(pixels, torch.tensor([present.index(number) for number in numbers], dtype=torch.int64))
-    digest = content_digest(kept, {"train": examples})
-    return ImagesInMemory(kept, examples.labels, digest, notices, scaling=scaling, data=examples.images)
+    names = tuple(classes[number] for number in present)
+    examples = Examples(found.pixels, torch.tensor([present.index(number) for number in numbers], dtype=torch.int64))
+    digest = content_digest(names, {"train": examples})
+    return ImagesInMemory(names, examples.labels, digest, notices, scaling=found.scaling, data=examples.images)
 
 
 def _told(classes: tuple[str, ...]) -> str:

@@ -124,42 +124,59 @@ def image_files(place: Path) -> list[Path]:
     return found
 
 
+class Together(NamedTuple):
+    """Images that belong together.
+
+    Attributes:
+        pixels: of those that could be read.
+        scaling: the rules by which those of more than 8 bits were scaled.
+        notices: on how.
+        kept: which of the images they are.
+    """
+
+    pixels: UInt8[Tensor, "n 3 s s"]
+    scaling: dict[bool, Rule]
+    notices: tuple[str, ...]
+    kept: Sequence[int]
+
+
 def all_pixels(
-    images: Any, preprocessing: Preprocessing, known: Scaling | None = None
-) -> tuple[UInt8[Tensor, "n 3 s s"], dict[bool, Rule], tuple[str, ...]]:
-    """Pixels of n images that belong together, the rules by which those of more than 8 bits were scaled, and notices.
+    images: Any, preprocessing: Preprocessing, known: Scaling | None = None, unreadable: Unreadable | None = None
+) -> Together:
+    """Pixels of images that belong together.
 
     Args:
         images: an array or a tensor of n images; or paths, bytes of image files, open ones, PIL images, arrays
             and tensors of one image each.
         preprocessing: says the size and how it is reached.
         known: rules that hold, whatever the images are.
+        unreadable: meets encoded images that cannot be read; None for an error.
 
     Raises:
-        DataError: they are of another kind or shape, or one cannot be read.
+        DataError: they are of another kind or shape, or one cannot be read; or none can.
     """
     if isinstance(images, np.ndarray) and images.dtype.kind in "OU":
         images = list(images.flat)
     if isinstance(images, Tensor | np.ndarray):
-        return of_array(images, preprocessing), {}, ()
-    return _finished(_read(images, preprocessing, Unreadable())[0], preprocessing, known)
+        return Together(of_array(images, preprocessing), {}, (), range(len(images)))
+    return _finished(*_read(images, preprocessing, unreadable or Unreadable()), preprocessing, known)
 
 
 def each_pixels(
-    images: Iterable[Any], preprocessing: Preprocessing, known: Scaling | None = None
-) -> tuple[UInt8[Tensor, "n 3 s s"], dict[bool, Rule], tuple[str, ...]]:
+    images: Iterable[Any], preprocessing: Preprocessing, known: Scaling | None, unreadable: Unreadable
+) -> Together:
     """The same of images that come one by one, of which only the pixels are held."""
-    with quiet():
-        pictures = Pictures([_one(each, preprocessing) for each in images])
-    return _finished(pictures, preprocessing, known)
+    return _finished(*_read_one_by_one(images, preprocessing, unreadable), preprocessing, known)
 
 
-def _finished(
-    pictures: Pictures, preprocessing: Preprocessing, known: Scaling | None
-) -> tuple[Tensor, dict[bool, Rule], tuple[str, ...]]:
+def _finished(pictures: Pictures, kept: list[int], preprocessing: Preprocessing, known: Scaling | None) -> Together:
+    if not kept:
+        raise DataError(
+            "images", required="at least one that can be read", found="none", hint="Look at the files: are they images?"
+        )
     scaling = rules_for([pictures], known)
     (pixels,), notices = finished([pictures], preprocessing.size, scaling)
-    return pixels, scaling, notices
+    return Together(pixels, scaling, notices, kept)
 
 
 class _Met(Unreadable):
@@ -181,6 +198,12 @@ def _read(images: Sequence[Any], preprocessing: Preprocessing, unreadable: Unrea
         share = crop_share(preprocessing)
         pictures, _, kept = decode_files(files, preprocessing.size, crop_share=share, unreadable=unreadable)
         return pictures, kept
+    return _read_one_by_one(images, preprocessing, unreadable)
+
+
+def _read_one_by_one(
+    images: Iterable[Any], preprocessing: Preprocessing, unreadable: Unreadable
+) -> tuple[Pictures, list[int]]:
     rows, kept = [], []
     with quiet():
         for number, each in enumerate(images):
@@ -189,7 +212,7 @@ def _read(images: Sequence[Any], preprocessing: Preprocessing, unreadable: Unrea
             except DataError as error:
                 if isinstance(each, Tensor | np.ndarray) or not _known(each):
                     raise  # no matter of one image that is damaged
-                unreadable.meet(error, "")
+                unreadable.meet(error, shown(str(each)) if isinstance(each, str | os.PathLike) else f"number {number}")
                 continue
             kept.append(number)
     return Pictures(rows), kept

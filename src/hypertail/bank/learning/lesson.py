@@ -53,12 +53,13 @@ class Schedule:
     least_steps: int = 400
 
     def __post_init__(self) -> None:
-        if (self.epochs is not None and self.epochs < 1) or self.batch_size < 2:
+        whole = isinstance(self.batch_size, int) and isinstance(self.epochs, int | None)
+        if not whole or (self.epochs is not None and self.epochs < 1) or self.batch_size < 2:
             raise ConfigError(
                 "length of learning",
-                required="at least 1 epoch and batches of at least 2",
+                required="whole numbers: at least 1 epoch, and batches of at least 2",
                 found=f"epochs={self.epochs}, batch_size={self.batch_size}",
-                hint="Leave them out, or give larger numbers.",
+                hint="Leave them out, or give other numbers.",
             )
 
     def epochs_for(self, images: int) -> int:

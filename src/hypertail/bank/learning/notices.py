@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.learning.choice import Candidate
 from hypertail.bank.store import Manifest, in_effect
 from hypertail.errors import warn
+from hypertail.streams.report import plural
 
 SAME_IMAGES = "learned from the same images as"
 """So begins the warning of `same_images`."""
@@ -22,6 +25,17 @@ def same_images(manifest: Manifest, number: int, digest: str) -> tuple[str, ...]
     words = f"{SAME_IMAGES} {', '.join(names)}: unless told, which of them an image belongs to is a coin toss"
     warn(words, UserWarning)
     return (words,)
+
+
+def new_classes(found: Collection[str], known: Collection[str]) -> tuple[str, ...]:
+    """A notice that names the classes which are new to a task, and old ones that are written nearly alike."""
+    fresh = [name for name in found if name not in known]
+    if not fresh:
+        return ()
+    words = f"{plural(len(fresh), 'new class', 'new classes')}: {', '.join(fresh)}"
+    alike = {name: [each for each in known if each.casefold() == name.casefold()] for name in fresh}
+    doubts = [f"{name} like {', '.join(same)}" for name, same in alike.items() if same]
+    return (f"{words}; written nearly alike: {'; '.join(doubts)}" if doubts else words,)
 
 
 def left_alone(candidate: Candidate, backbone: Backbone) -> tuple[str, ...]:

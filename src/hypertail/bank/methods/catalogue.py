@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
@@ -39,7 +40,8 @@ def check_method(name: str, settings: Mapping[str, Any]) -> None:
     """Refuse a method, or options of it, that there are not.
 
     Raises:
-        ConfigError: an unknown name or option, naming the nearest; or options of `auto`, which takes none.
+        ConfigError: an unknown name or option, naming the nearest; a value of another kind; or options of `auto`, which
+            takes none.
     """
     if name not in METHODS and name != AUTO:
         raise unknown_name("method of a bank", name, method_names())
@@ -50,10 +52,32 @@ def check_method(name: str, settings: Mapping[str, Any]) -> None:
             found=", ".join(settings),
             hint="Name the method that they belong to.",
         )
-    known = [] if name == AUTO else [each for each in signature(METHODS[name]).parameters if each not in _OWN]
-    for option in settings:
+    parameters = {} if name == AUTO else signature(METHODS[name]).parameters
+    known = {each: parameter for each, parameter in parameters.items() if each not in _OWN}
+    for option, value in settings.items():
         if option not in known:
             raise unknown_name(f"option of method '{name}'", option, known)
+        _check_value(name, option, value, known[option].annotation)
+
+
+def _check_value(method: str, option: str, value: Any, kind: str) -> None:
+    """Refuse a value that is not of the kind that the constructor of a method is annotated with."""
+    if value is None and "None" in kind:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind.startswith("bool"):
+        fits, required = isinstance(value, bool), "True or False"
+    elif kind.startswith("int"):
+        fits, required = number and isinstance(value, int) and value >= 0, "a whole number, 0 or more"
+    else:
+        fits, required = number and 0 < value < math.inf, "a number above 0"
+    if not fits:
+        raise ConfigError(
+            f"option '{option}' of method '{method}'",
+            required=required,
+            found=repr(value)[:80],
+            hint="Leave it out for the usual value.",
+        )
 
 
 def make_method(name: str, settings: Mapping[str, Any] | None = None, hyper: Hypernetwork | None = None) -> Method:

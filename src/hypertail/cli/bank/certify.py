@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from hypertail.bank.task_info import share_right
 from hypertail.cli.bank.place import BankPlace, say
+from hypertail.errors import ConfigError
 from hypertail.storage.atomic import write_text
 
 
@@ -38,7 +40,7 @@ class Certify:
 def execute(command: Certify, console: Console, line: str) -> None:
     """Print a line for each task, and write the files."""
     bank = command.place.open(console)
-    certificate = bank.certify({folder.resolve().name: folder for folder in command.test}, budget=command.budget)
+    certificate = bank.certify(_by_task(command.test), budget=command.budget)
     for check in certificate.checks:
         accuracy = "" if check.accuracy is None else f", {share_right(check.accuracy, check.images, 'test image')}"
         changed = f"{check.answers_changed} of {check.probes} answers changed"
@@ -51,3 +53,19 @@ def execute(command: Certify, console: Console, line: str) -> None:
             write_text(place, json.dumps(certificate.to_json(), indent=2, ensure_ascii=False) + "\n")
     if not certificate.passed:
         sys.exit(1)
+
+
+def _by_task(folders: Sequence[Path]) -> dict[str, Path]:
+    """Name of a task -> its test images."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        name = folder.resolve().name
+        if name in found:
+            raise ConfigError(
+                f"option --test of task '{name}'",
+                required="one folder, named like the task",
+                found=f"{found[name]} and {folder}",
+                hint="Put the images of both into one folder, or certify twice.",
+            )
+        found[name] = folder
+    return found

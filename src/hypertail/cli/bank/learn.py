@@ -49,8 +49,8 @@ class Learn:
     ] = None
     cut: Annotated[str | None, arg(metavar="MODULE", help_behavior_hint="(default: that of the source)")] = None
     """Of a new bank, the first module that tasks may change, such as layer4; auto: tried on this folder."""
-    image_size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: 224)")] = None
-    """Of a new bank with --model, the size that the model was trained at."""
+    image_size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="(default: 224; slim: 32)")] = None
+    """Of a new bank with --model, the size that the model was trained at; of one without a source, that to train at."""
     mean: Annotated[
         tuple[float, float, float] | None, arg(metavar="R G B", help_behavior_hint="(default: ImageNet's)")
     ] = None
@@ -116,7 +116,7 @@ def show(console: Console, bank: Bank, learned: Learned) -> None:
 
 
 def _bank(command: Learn, console: Console) -> Bank:
-    if (command.place.bank / "bank.json").exists():
+    if (command.place.bank.expanduser() / "bank.json").exists():
         bank = command.place.open(console)
         _check_decided(command, bank)
         return bank
