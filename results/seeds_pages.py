@@ -110,6 +110,7 @@ def _where(runs: Mapping[int, Run]) -> str:
 
 def _stream(folder: str) -> str:
     found = _by_name(_runs(folder))
+    references = [name for name in REFERENCES if name in found]
     body = []
     for name in sorted(found, key=lambda name: -mean(map(_aca, found[name].values()))):
         runs = found[name]
@@ -122,7 +123,7 @@ def _stream(folder: str) -> str:
             [
                 name,
                 spread([_aca(run) for run in runs.values()]),
-                *(difference(found[each], runs) if name != each and each in found else "" for each in REFERENCES),
+                *(difference(found[each], runs) if name != each else "" for each in references),
                 spread(forgotten) if name != "Joint" else "",
                 spread([share for run in runs.values() if (share := _changed(run)) is not None]),
                 *(spread([100 * each[by]["accuracy"] for each in untold if by in each]) for by in _INFERRED),
@@ -131,7 +132,7 @@ def _stream(folder: str) -> str:
                 _where(runs),
             ]
         )
-    ahead = (f"{each} is ahead by" for each in REFERENCES)
+    ahead = (f"{each} is ahead by" for each in references)
     head = ("", "ACA %", *ahead, "forgetting", "answers changed %", *_INFERRED.values(), "bytes a task", "n", "on")
     return table(head, body)
 
