@@ -16,6 +16,7 @@ from hypertail.bank.contents import Contents
 from hypertail.bank.founding import SLIM
 from hypertail.bank.store import Change, Store, TaskRef, verify
 from hypertail.bank.store.manifest import digest_of
+from hypertail.bank.store.verify import UNDELETED
 from hypertail.bank.upkeep import Upkeep
 from hypertail.errors import CheckpointError, ConfigError
 from support.banks import WARM, answers, new_bank, pictures, resnet
@@ -232,7 +233,7 @@ def test_it_may_be_cut_off_anywhere_and_given_again(made: Path, tmp_path: Path) 
                 pass
             finally:
                 patch.undo()
-        assert verify(Store.open(place)).passed
+        assert {problem.what for problem in verify(Store.open(place)).problems} <= {UNDELETED}
         there = [task.name for task in Store.open(place).manifest.tasks]
         assert there in (["alpha", "other"], ["other"])
         outcomes.add(tuple(there))
@@ -287,3 +288,25 @@ def test_the_log_knows_a_name_that_no_whole_generation_has(bank: ht.Bank) -> Non
     (bank.path / "generations" / "000002.json").write_text("damaged")
     assert bank.forget("mistake").exact
     assert owners(bank.path) == [0, 2]
+
+
+def test_a_file_that_cannot_be_deleted_is_said(bank: ht.Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, real = bank._contents.ref("other").file.name, os.unlink
+
+    def unlink(place: str | Path, **options: Any) -> None:
+        if Path(place).name == Path(file).name:
+            raise PermissionError(13, "Permission denied")
+        real(place, **options)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    for _ in range(2):
+        with refused(CheckpointError, found=f"{file} still there (Permission denied)", hint="forget again"):
+            bank.forget("other")
+        assert list(bank.tasks) == ["alpha"]
+        report = bank.verify()
+        assert [(problem.file, problem.what) for problem in report.problems] == [(file, UNDELETED)]
+        assert f"  {file}: forgotten, and still on disk" in "\n".join(report.lines())
+    monkeypatch.undo()
+    assert "no file of it is left" in bank.forget("other").explanation
+    assert owners(bank.path) == [0, 1]
+    assert bank.verify().passed

@@ -68,13 +68,24 @@ class Upkeep:
         """Delete every task of a name and everything of it, also of one that only earlier generations have.
 
         With it goes what then only generations have that no rollback reaches.
+
+        Raises:
+            ConfigError: no task had that name.
+            CheckpointError: the task is out of the bank, and a file of it cannot be deleted.
         """
+        try:
+            return self._forget(name)
+        finally:  # also where a file could not be deleted: the task is out of the bank
+            self.contents.refresh()
+
+    def _forget(self, name: str) -> Forgotten:
         contents = self.contents
         with contents.store.change() as change:
             contents.refresh()
             old, kept = contents.manifest, Kept.of(contents.store)
             numbers, absent = kept.called(name), kept.absent()
             if not numbers:
+                change.check_erased()
                 return self._forgotten_before(name, [*absent.values()])
             tasks = tuple(task for task in old.tasks if task.id not in numbers)
             following = {ref.name for ref in (*old.shared.values(), *(task.file for task in tasks))}
@@ -93,7 +104,6 @@ class Upkeep:
             seen = [f"'{each}'" for each, found in later if found is None or "threshold" in found.calibration]
             cut = "cut" in old.facts and old.facts.get(BACKBONE, {}).get("founder") in numbers
             change.commit("forget", task=name, entry_facts=facts, tasks=tasks, erase=erased)
-        contents.refresh()
         return Forgotten(name, not reasons, _explanation(len(numbers), reasons, seen, gone, cut))
 
     def _forgotten_before(self, name: str, absent: list[tuple[str, ...]]) -> Forgotten:

@@ -42,7 +42,7 @@ def write_with(path: Path, write: Callable[[Path], None], *, replace: bool = Tru
     if path.exists() and not path.is_file() and not path.is_dir():
         write(path)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = None
     try:
         part = _new_part(path)
@@ -63,7 +63,7 @@ def write_with(path: Path, write: Callable[[Path], None], *, replace: bool = Tru
         if part is not None:
             with contextlib.suppress(OSError):  # it would hide what went wrong, and be cleared by the next start
                 part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def move(made: Path, path: Path) -> None:
@@ -72,9 +72,31 @@ def move(made: Path, path: Path) -> None:
     Raises:
         OSError: it cannot be, as from one disk to another; both names are as they were.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     os.replace(made, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing, and bring their names to the disk.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the name to the disk, too, where a system can do that; the file itself is safe already."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _new_part(path: Path) -> Path:
@@ -107,13 +129,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the name to the disk, too, where a system can do that; the file itself is safe already."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -261,3 +261,107 @@ def test_entries_in_effect() -> None:
     assert found("create", "a", 0, "b", 1) == ["create", "a"], "what was undone is back"
     assert found("create", "a", 0, "b", 2, "c") == ["create", "c"], "to a rollback"
     assert in_effect([Entry(0, "", "create", None, {}), Entry(1, "", "rollback", None, {})]) == []
+
+
+def forget(store: Store, name: str) -> str:
+    """The name of the file that is erased."""
+    with store.change() as change:
+        gone = next(task for task in change.manifest.tasks if task.name == name)
+        tasks = [task for task in change.manifest.tasks if task is not gone]
+        change.commit("forget", task=name, entry_facts={"id": gone.id}, tasks=tasks, erase=[gone.file])
+    return gone.file.name
+
+
+@pytest.mark.parametrize("back", [1, 2])
+def test_an_older_pointer_loses_no_generation(back: int, tmp_path: Path) -> None:
+    store = filled(tmp_path / "bank")
+    pointer = json.loads((store.path / "bank.json").read_text())
+    seal = store.digest_on_disk(back)
+    (store.path / "bank.json").write_text(json.dumps({**pointer, "generation": back, "manifest": seal}))
+    again = Store.open(store.path)
+    assert names(again) == ["a", "b", "c"]
+    assert f"names generation {back}, and generation 3 is whole" in again.notices[0]
+    assert verify(again).passed == (back == 2), "by one it is older, too, where a process was killed"
+    with again.change():
+        assert json.loads((store.path / "bank.json").read_text())["generation"] == 3
+    put(again, "d", 3.0)
+    last = Store.open(store.path)
+    assert (names(last), last.notices, last.generations()) == (["a", "b", "c", "d"], [], [0, 1, 2, 3, 4])
+    assert verify(last).passed
+
+
+def test_an_older_pointer_brings_back_nothing_that_was_forgotten(tmp_path: Path) -> None:
+    store = filled(tmp_path / "bank")
+    pointer = (store.path / "bank.json").read_text()
+    kept = store.path / store.manifest.tasks[0].file.name
+    content = kept.read_bytes()
+    file = forget(store, "a")
+    (store.path / "bank.json").write_text(pointer)
+    kept.write_bytes(content)  # as a backup of all brings it
+    again = Store.open(store.path)
+    assert names(again) == ["b", "c"]
+    assert [problem.file for problem in verify(again).problems] == [file]
+    put(again, "d", 3.0)
+    assert not kept.exists()
+    assert verify(again).passed
+
+
+def test_a_generation_that_is_being_made_does_not_count_yet(tmp_path: Path) -> None:
+    store = filled(tmp_path / "bank")
+    older = json.dumps(
+        {**json.loads((store.path / "bank.json").read_text()), "generation": 2, "manifest": store.digest_on_disk(2)}
+    )
+    with store.change():
+        (store.path / "bank.json").write_text(older)
+        reader = Store.open(store.path)
+    assert (names(reader), reader.notices) == (["a", "b"], [])
+
+
+def test_a_damaged_generation_above_the_pointer_stays(tmp_path: Path) -> None:
+    store = filled(tmp_path / "bank")
+    store.place_of(4).write_text("damaged")
+    again = Store.open(store.path)
+    assert (names(again), "000004.json of the bank is damaged" in again.notices[0]) == (["a", "b", "c"], True)
+    put(again, "d", 3.0)
+    assert store.place_of(4).read_text() == "damaged"
+    assert again.manifest.generation == 5
+
+
+@pytest.mark.parametrize("forgotten", ["a", "b"])
+def test_a_damaged_forgetting_costs_no_other_task(forgotten: str, tmp_path: Path) -> None:
+    store = filled(tmp_path / "bank")
+    file = forget(store, forgotten)
+    place = store.place_of(4)
+    whole = place.read_bytes()
+    place.write_bytes(whole[:90] + bytes([whole[90] ^ 4]) + whole[91:])
+    again = Store.open(store.path)
+    assert again.manifest.generation == 3
+    assert names(again) == [name for name in "abc" if name != forgotten]
+    assert f"left out, as a later generation had forgotten them: {forgotten}" in again.notices
+    assert again.manifest.erased == (file,)
+    put(again, "d", 3.0)
+    with refused(ConfigError, found="forgotten since"):
+        again.rollback(3)
+
+
+def test_a_file_that_is_lost_otherwise_is_damage(tmp_path: Path) -> None:
+    store = filled(tmp_path / "bank")
+    put(store, "d", 3.0)
+    store.place_of(4).write_text("damaged")
+    (store.path / store.manifest.tasks[0].file.name).unlink()
+    again = Store.open(store.path)
+    assert names(again) == ["a", "b", "c"]
+    assert ("a",) in [problem.concerns for problem in verify(again).problems]
+
+
+def test_a_missing_pointer_is_damage(tmp_path: Path) -> None:
+    store = filled(tmp_path / "bank")
+    (store.path / "bank.json").unlink()
+    again = Store.open(store.path)
+    assert names(again) == ["a", "b", "c"]
+    assert "bank.json of the bank is missing; generation 3 was opened" in again.notices[0]
+    with refused(ConfigError, found="a bank"):
+        Store.create(store.path, {})
+    put(again, "d", 3.0)
+    assert Store.open(store.path).notices == []
+    assert names(Store.open(store.path)) == ["a", "b", "c", "d"]

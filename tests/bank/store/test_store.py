@@ -333,3 +333,40 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.
         put(store, "d", 1.0)
     monkeypatch.undo()
     assert list(contents(Store.open(store.path))) == ["a", "b", "c"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system without fsync of folders")
+def test_names_are_on_the_disk_before_the_pointer_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, done, handles = tmp_path / "new" / "bank", [], {}
+    really = {name: getattr(os, name) for name in ("open", "replace", "fsync")}
+
+    def opened(path: str | Path, *args: int, **options: int) -> int:
+        handle: int = really["open"](path, *args, **options)
+        handles[handle] = Path(path)
+        return handle
+
+    def replaced(source: str | Path, target: str | Path) -> None:
+        really["replace"](source, target)
+        done.append(f"name {Path(target).relative_to(tmp_path)}")
+
+    def synced(handle: int) -> None:
+        really["fsync"](handle)
+        if handles[handle].is_dir():
+            done.append(f"sync {handles[handle].relative_to(tmp_path)}")
+
+    for name, call in (("open", opened), ("replace", replaced), ("fsync", synced)):
+        monkeypatch.setattr(os, name, call)
+    store = Store.create(root, {})
+    made = done[: done.index("name new/bank/generations/000000.json")]
+    assert {"sync .", "sync new", "sync new/bank"} <= {*made}
+    done.clear()
+    put(store, "a", 1.0)
+    steps = [
+        f"name new/bank/{store.manifest.tasks[0].file.name}",
+        "sync new/bank/files",
+        "name new/bank/generations/000001.json",
+        "sync new/bank/generations",
+        "name new/bank/bank.json",
+        "sync new/bank",
+    ]
+    assert [step for step in done if not step.endswith(".part")][-6:] == steps

@@ -13,8 +13,8 @@ from torch import Tensor
 from hypertail.bank.store.layout import KEPT, PART
 from hypertail.bank.store.manifest import FILE_NAME, Entry, FileRef, Manifest, TaskRef, digest_of
 from hypertail.errors import CheckpointError
-from hypertail.storage.atomic import SUFFIX
-from hypertail.storage.checkpoint import save_checkpoint
+from hypertail.storage.atomic import SUFFIX, move, sync_folder
+from hypertail.storage.checkpoint import cannot_write, save_checkpoint
 
 if TYPE_CHECKING:
     from hypertail.bank.store.store import Store
@@ -31,6 +31,7 @@ class Change:
         self.store = store
         self.facts: dict[str, Any] | None = None
         self._put: list[Path] = []
+        self._made: int | None = None  # the generation that is being written
 
     @property
     def manifest(self) -> Manifest:
@@ -58,7 +59,10 @@ class Change:
             target = self.store.path / ref.name
             if not target.exists():
                 self._put.append(target)
-            place.replace(target)
+            try:
+                move(place, target)  # its name is on the disk before a manifest needs it
+            except OSError as error:
+                raise cannot_write(target, error) from error
         finally:
             place.unlink(missing_ok=True)
         return ref
@@ -86,6 +90,10 @@ class Change:
             facts: of the bank.
             erase: files to delete for good, also where an earlier generation has them; none that the next one has.
             log: of another generation; what the current one lacks of it is taken over.
+
+        Raises:
+            CheckpointError: the generation is made, and a file that it erases cannot be deleted.
+            OSError: it cannot be written.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         old = self.manifest
@@ -107,25 +115,59 @@ class Change:
             tuple(entries[key] for key in sorted(entries)),
             (*erased, *(name for name in gone if name not in erased)),
         )
+        self._made = number
         self.store.write(manifest)
+        self._made = None
         self._put.clear()
-        for name in gone:
-            (self.store.path / name).unlink(missing_ok=True)
-        self._prune()
+        try:
+            if gone:
+                self.check_erased()
+        finally:
+            self._prune()
         return manifest
+
+    def check_erased(self) -> None:
+        """Delete what was erased and is there still.
+
+        Raises:
+            CheckpointError: a file cannot be deleted; it is named.
+        """
+        left = self._delete_erased()
+        if left:
+            raise CheckpointError(
+                f"files of what was forgotten in bank '{self.store.path}'",
+                required="leave to delete them",
+                found="; ".join(f"{name} still there ({why})" for name, why in sorted(left.items())),
+                hint=f"Generation {self.manifest.generation} is committed and has none of them. Once the files can be "
+                "deleted (not open elsewhere, folder not write-protected), give the same hypertail forget again.",
+            )
+
+    def _delete_erased(self) -> dict[str, str]:
+        """Delete what was erased and is there still: name -> why not, of each file that cannot be deleted."""
+        left = {}
+        present = self.store.undeleted()
+        for name in present:
+            try:
+                (self.store.path / name).unlink(missing_ok=True)
+            except OSError as error:
+                left[name] = error.strerror or str(error)
+        if present:
+            sync_folder(self.store.path / "files")
+        return {name: left.get(name, "open elsewhere") for name in self.store.undeleted()}
 
     def close(self) -> None:
         """Delete what was put and not committed."""
-        if not self._put:
-            return
         try:
             # an error may have come after the commit: the pointer says whether it counts
-            self.store.refresh()
+            if self._made is not None and self.store.pointer()[0] != self._made:
+                self._delete(self.store.place_of(self._made))
+                sync_folder(self.store.path / "generations")
+            if self._put or self._made is not None:
+                self.store.refresh()
         except (CheckpointError, OSError):
             return  # what is left is cleared at the next change
         if self.store.passed_over is not None:
             return  # the generation that cannot be read may be the one that was committed
-        self._delete_later()
         kept = self.store.manifest.files()
         for place in self._put:
             if f"files/{place.name}" not in kept:
@@ -133,33 +175,25 @@ class Change:
         self._put.clear()
 
     def clear_leftovers(self) -> None:
-        """Delete what killed processes left: half-written files, and files of generations that never came to be.
+        """Delete what killed processes left: half-written files, and files that no generation has.
 
-        Only names that a bank gives are touched.
+        Only names that a bank gives are touched, and no manifest is: a generation above the one that bank.json names is
+        whole, and opened (`opening`), or damaged, and may be mended.
         """
         root = self.store.path
         for folder in (root, root / "files", root / "generations"):
             for child in folder.iterdir():
                 if PART.fullmatch(child.name) and not child.is_dir():
                     self._delete(child)
-        self._delete_later()
-        for name in set(self.manifest.erased) - set(self.manifest.files()):
-            self._delete(root / name)
+        self._delete_erased()
         self._delete_unused()
-
-    def _delete_later(self) -> None:
-        """Delete manifests of generations that never came to be; none that counted and is damaged."""
-        if self.store.passed_over is not None:
-            return
-        for number in self.store.generations():
-            if number > self.manifest.generation:
-                self._delete(self.store.place_of(number))
 
     def _prune(self) -> None:
         numbers = self.store.generations()
         for number in numbers[:-KEPT]:
             self._delete(self.store.place_of(number))
         if len(numbers) > KEPT:
+            sync_folder(self.store.path / "generations")  # before the files that they name go
             self._delete_unused()
 
     def _delete_unused(self) -> None:

@@ -37,7 +37,7 @@ class Kept:
         """
         current, passed_over = store.manifest, store.passed_over
         newest = current.generation if passed_over is None else passed_over
-        # a later one is of a process that ended before it counted
+        # a later one is being made by another process
         numbers = [number for number in store.generations() if number <= newest]
         whole = passed_over is None and numbers[-1:] == [newest] and newest - numbers[0] < len(numbers)
         found = []

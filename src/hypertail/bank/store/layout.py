@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hypertail.bank.store.manifest import BACKBONE
+from hypertail.bank.store.manifest import BACKBONE, digest_of
 from hypertail.errors import ConfigError
 from hypertail.storage.atomic import SUFFIX
 
@@ -30,6 +30,32 @@ def tasks_on_disk(path: Path) -> dict[str, int]:
     return {f"{FILES}/{name}": int(found[1]) for name in names if (found := OF_TASK.fullmatch(name))}
 
 
+def holds_bank(path: Path) -> bool:
+    """Whether there is a bank: `bank.json` or, where that is lost, a generation that a bank has after its first.
+
+    The first one alone is what a process leaves that was killed while it made a bank.
+
+    Args:
+        path: of the bank.
+    """
+    if (path / POINTER).is_file():
+        return True
+    if not (path / GENERATIONS).is_dir():
+        return False
+    children = (path / GENERATIONS).iterdir()
+    later = (child for child in children if (found := NUMBER.fullmatch(child.name)) and int(found[1]) > 0)
+    return any(_is_whole(child) for child in later)
+
+
+def _is_whole(place: Path) -> bool:
+    """Whether a manifest is as it was written."""
+    try:
+        seal, _, text = place.read_bytes().partition(b"\n")
+    except OSError:
+        return False
+    return seal == digest_of(text).encode()
+
+
 def check_free(path: Path) -> None:
     """Refuse a directory for a new bank.
 
@@ -40,7 +66,7 @@ def check_free(path: Path) -> None:
         raise ConfigError(
             f"directory of a new bank '{path}'",
             required="a path where nothing is yet, or an empty directory",
-            found="a bank" if (path / POINTER).is_file() else "other files",
+            found="a bank" if holds_bank(path) else "other files",
             hint="Open the bank that is there (Bank.open), or give another path.",
         )
 

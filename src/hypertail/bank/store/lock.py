@@ -54,6 +54,22 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
             _let_go(file)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock just now; False where that cannot be told.
+
+    Args:
+        path: of the lock's file, which is only read.
+    """
+    try:
+        with open(path, "rb", opener=_opened) as file:
+            if not _taken(file):
+                return True
+            _let_go(file)
+    except OSError:
+        pass
+    return False
+
+
 def _opened(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 

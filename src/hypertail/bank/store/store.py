@@ -13,12 +13,13 @@ from typing import Any
 from torch import Tensor
 
 from hypertail.bank.store.change import Change
-from hypertail.bank.store.layout import FILES, GENERATIONS, LOCK, NUMBER, POINTER, check_free, tasks_on_disk
+from hypertail.bank.store.layout import FILES, GENERATIONS, LOCK, NUMBER, POINTER, check_free, holds_bank
 from hypertail.bank.store.lock import exclusive
 from hypertail.bank.store.manifest import BACKBONE, FORMAT, VERSION, Entry, FileRef, Manifest, digest_of, manifest_of
+from hypertail.bank.store.opening import opened
 from hypertail.bank.store.reading import DamagedError, check_no_link, content_of, damaged
 from hypertail.errors import CheckpointError, ConfigError
-from hypertail.storage.atomic import write_text
+from hypertail.storage.atomic import make_folder, write_text
 from hypertail.storage.checkpoint import load_checkpoint
 from hypertail.storage.jsonfile import JsonError, parse_json
 
@@ -36,9 +37,12 @@ class Store:
         notices: what a reader should know, a sentence each.
         passed_over: None, or where an earlier generation was opened in the place of a damaged one, the highest number
             that a damaged one may have. They stay as they are, for whoever can mend them.
+        late: whether `bank.json` names an earlier generation than the one that is open.
     """
 
     passed_over: int | None = None
+    late = False
+    _alone = False  # whether it holds the lock
 
     def __init__(self, path: Path, manifest: Manifest, digest: str, notices: list[str]) -> None:
         self.path, self.manifest, self.digest, self.notices = path, manifest, digest, notices
@@ -62,7 +66,7 @@ class Store:
         path = Path(path).expanduser()
         check_free(path)
         for folder in (path / GENERATIONS, path / FILES):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         store = cls(path, Manifest(0, facts, {}, (), 0, (Entry(0, now(), "create", None, {}),)), "", [])
         with exclusive(path / LOCK, 0.0):
             check_free(path)  # another process may have been faster
@@ -75,14 +79,15 @@ class Store:
     def open(cls, path: Path) -> Store:
         """A bank that is there, at its current generation.
 
-        Where the manifest of that one is damaged, the last whole one is opened, and a notice says so.
+        Where its manifest or `bank.json` is damaged or missing, or whole generations lie above it, the newest whole one
+        is opened, and a notice says so.
 
         Raises:
             ConfigError: no bank is there.
             CheckpointError: no generation is whole, or the bank is of a newer version.
         """
         path = Path(path).expanduser()
-        if not (path / POINTER).is_file():
+        if not holds_bank(path):
             raise ConfigError(
                 f"no bank at '{path}'",
                 required="a directory made by Bank.create",
@@ -101,27 +106,10 @@ class Store:
         Raises:
             CheckpointError: no generation is whole, one cannot be read just now, or the bank is of a newer version.
         """
-        number = 0
-        try:
-            number, digest = self.pointer()
-            self.manifest, self.digest, self.passed_over = self.read(number, digest), digest, None
-        except DamagedError as error:
-            self._fall_back(error, number)
-
-    def _fall_back(self, error: DamagedError, current: int) -> None:
-        """Open the last whole generation; an id that a damaged one may have given to a task is not given again."""
-        numbers = self.generations()
-        for number in reversed(numbers):
-            with contextlib.suppress(DamagedError):
-                manifest = self.read(number, None)
-                if all((self.path / name).is_file() for name in manifest.files()):
-                    ids = tasks_on_disk(self.path).values()
-                    self.digest = digest_of(manifest.to_text().encode())
-                    self.manifest = replace(manifest, next_id=max([manifest.next_id, *(each + 1 for each in ids)]))
-                    self.passed_over = max(current, numbers[-1])
-                    self.notices.append(f"{error.problem} is damaged; generation {number} was opened instead")
-                    return
-        raise error
+        found = opened(self, alone=self._alone)
+        self.manifest, self.digest, self.passed_over = found.manifest, found.digest, found.passed_over
+        self.late = found.late
+        self.notices += [notice for notice in found.notices if notice not in self.notices]
 
     @property
     def next_number(self) -> int:
@@ -175,14 +163,26 @@ class Store:
             raise damaged(place, f"generation {manifest.generation}")
         return manifest
 
+    def digest_on_disk(self, generation: int) -> str:
+        """Of the manifest of a generation, as its first line says it.
+
+        Raises:
+            CheckpointError: it is missing or cannot be read.
+        """
+        return content_of(self.place_of(generation)).partition(b"\n")[0].decode(errors="replace")
+
     def write(self, manifest: Manifest) -> None:
         """Make a generation the current one; to be called under the lock."""
         text = manifest.to_text()
         digest = digest_of(text.encode())
         write_text(self.place_of(manifest.generation), f"{digest}\n{text}")
-        pointer = {"format": FORMAT, "version": VERSION, "generation": manifest.generation, "manifest": digest}
-        write_text(self.path / POINTER, json.dumps(pointer))
+        self._point_to(manifest.generation, digest)
         self.manifest, self.digest, self.passed_over = manifest, digest, None
+
+    def _point_to(self, generation: int, digest: str) -> None:
+        pointer = {"format": FORMAT, "version": VERSION, "generation": generation, "manifest": digest}
+        write_text(self.path / POINTER, json.dumps(pointer))
+        self.late = False
 
     def load(self, ref: FileRef) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and facts of a file, whose every byte is checked.
@@ -206,7 +206,7 @@ class Store:
         """The error for a file that is missing because another process has changed the bank."""
         with contextlib.suppress(CheckpointError):
             number, digest = self.pointer()
-            if digest != self.digest and name not in self.read(number, digest).files():
+            if number > self.manifest.generation and name not in self.read(number, digest).files():
                 return CheckpointError(
                     f"bank '{self.path}' has changed meanwhile",
                     required=f"the files of generation {self.manifest.generation}, which is open here",
@@ -217,8 +217,15 @@ class Store:
 
     def generations(self) -> list[int]:
         """Numbers of the generations whose manifests are there, oldest first."""
-        names = (child.name for child in (self.path / GENERATIONS).iterdir())
+        folder = self.path / GENERATIONS
+        names = (child.name for child in folder.iterdir()) if folder.is_dir() else ()
         return sorted(int(found[1]) for name in names if (found := NUMBER.fullmatch(name)))
+
+    def undeleted(self) -> tuple[str, ...]:
+        """Names of files that were deleted for good, and are there still."""
+        there = {f"{FILES}/{child.name}" for child in (self.path / FILES).iterdir()}
+        needed = self.manifest.files()
+        return tuple(name for name in self.manifest.erased if name in there and name not in needed)
 
     def history(self) -> list[Entry]:
         """The log, oldest first."""
@@ -237,13 +244,17 @@ class Store:
             ConfigError: another process changes the bank; its id is named.
         """
         with exclusive(self.path / LOCK, wait):
-            self.refresh()
+            self._alone = True
             change = Change(self)
-            change.clear_leftovers()
             try:
+                self.refresh()
+                if self.late:
+                    self._point_to(self.manifest.generation, self.digest)
+                change.clear_leftovers()
                 yield change
             finally:
                 change.close()
+                self._alone = False
 
     def rollback(self, generation: int) -> Manifest:
         """Make a new generation that is like an earlier one; the log goes on.

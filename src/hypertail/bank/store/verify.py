@@ -12,10 +12,12 @@ from hypertail.bank.store.reading import content_of
 from hypertail.bank.store.store import Store
 from hypertail.errors import CheckpointError
 
+UNDELETED = "forgotten, and still on disk; hypertail forget NAME, given again, deletes it"
+
 
 @dataclass(frozen=True)
 class Problem:
-    """A damaged or missing file.
+    """A damaged or missing file, or one that should be gone.
 
     Attributes:
         file: its name inside the bank.
@@ -35,7 +37,7 @@ class Report:
     Attributes:
         files: how many were read.
         nbytes: of them.
-        problems: damaged and missing files.
+        problems: damaged and missing files, and files of forgotten tasks that are there still.
         works: tasks of the current generation whose every byte is right.
         unknown: names of files that are not the bank's; they are left alone.
         earlier: tasks with a file on disk that the current generation does not have.
@@ -50,7 +52,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is damaged."""
+        """Whether nothing is damaged, and nothing left of what was forgotten."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -59,11 +61,13 @@ class Report:
 
     def lines(self) -> tuple[str, ...]:
         """For people, a line each."""
-        found = [f"{self.files} files, {self.nbytes:,} bytes read; {len(self.problems)} damaged or missing"]
-        for problem in self.problems:
+        damaged = [problem for problem in self.problems if problem.what != UNDELETED]
+        found = [f"{self.files} files, {self.nbytes:,} bytes read; {len(damaged)} damaged or missing"]
+        found += [f"  {problem.file}: {problem.what}" for problem in self.problems if problem.what == UNDELETED]
+        for problem in damaged:
             whom = f" (tasks: {', '.join(problem.concerns)})" if problem.concerns else " (an earlier generation)"
             found.append(f"  {problem.file}: {problem.what}{whom}")
-        if self.problems:
+        if damaged:
             found.append(f"still whole: {', '.join(self.works) or 'no task'}")
         if self.earlier:
             names = ", ".join(self.earlier)
@@ -78,14 +82,18 @@ def verify(store: Store) -> Report:
     problems: list[Problem] = []
     current, files, nbytes = store.manifest, 0, 0
     everyone = tuple(task.name for task in current.tasks)
-    newest = current.generation
+    newest = max(current.generation, store.passed_over or 0)
     try:
-        newest = max(newest, store.pointer()[0])
+        named = store.pointer()[0]
+        newest = max(newest, named)
+        if named < current.generation - 1:  # by one it is older, too, where a process was killed
+            what = f"an older one: it names generation {named}, and {current.generation} is whole"
+            problems.append(Problem(POINTER, what, ()))
     except CheckpointError as error:
         problems.append(Problem(POINTER, error.found, everyone))
     manifests: list[Manifest] = []
     for number in store.generations():
-        if number > newest:  # of a process that ended before it counted; the next change clears it
+        if number > newest:  # being made by another process
             continue
         place = store.place_of(number)
         files, nbytes = files + 1, nbytes + place.stat().st_size
@@ -112,6 +120,7 @@ def verify(store: Store) -> Report:
             shared = name in {each.name for each in current.shared.values()}
             own = tuple(task.name for task in current.tasks if task.file.name == name)
             problems.append(Problem(name, what, everyone if shared else own))
+    problems += [Problem(name, UNDELETED, ()) for name in store.undeleted()]
     stopped = {name for problem in problems for name in problem.concerns}
     works = tuple(name for name in everyone if name not in stopped)
     earlier = tuple(names[-1] for names in Kept.of(store).absent().values())

@@ -18,6 +18,7 @@ from hypertail.bank.learning.found import USUAL_CUT
 from hypertail.bank.learning.notices import SAME_IMAGES
 from hypertail.bank.methods.catalogue import method_names
 from hypertail.bank.sources import SOURCES, source_name
+from hypertail.bank.store.layout import holds_bank
 from hypertail.bank.task_info import share_right
 from hypertail.cli.bank.place import BankPlace, progress_on, say
 from hypertail.cli.shared import listed
@@ -116,7 +117,7 @@ def show(console: Console, bank: Bank, learned: Learned) -> None:
 
 
 def _bank(command: Learn, console: Console) -> Bank:
-    if (command.place.bank.expanduser() / "bank.json").exists():
+    if holds_bank(command.place.bank.expanduser()):
         bank = command.place.open(console)
         _check_decided(command, bank)
         return bank

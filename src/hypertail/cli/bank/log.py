@@ -27,7 +27,10 @@ class Log:
 
 def execute(command: Log, console: Console, line: str) -> None:
     """Print a line for each change."""
-    for entry in Store.open(command.bank).history():
+    store = Store.open(command.bank)
+    for notice in () if command.json else store.notices:
+        say(console, notice)
+    for entry in store.history():
         if command.json:
             print(json.dumps(asdict(entry), ensure_ascii=False))
             continue

@@ -31,6 +31,8 @@ class Rollback:
 def execute(command: Rollback, console: Console, line: str) -> None:
     """Go back, and print the tasks there are, and those that are left on disk."""
     store = Store.open(command.bank)
+    for notice in store.notices:
+        say(console, notice)
     manifest = store.rollback(command.generation)
     names = ", ".join(task.name for task in manifest.tasks) or "no tasks"
     say(console, f"generation {manifest.generation}, like {command.generation}: {names}")
