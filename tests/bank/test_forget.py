@@ -19,7 +19,7 @@ from hypertail.bank.store.manifest import digest_of
 from hypertail.bank.store.verify import UNDELETED
 from hypertail.bank.upkeep import Upkeep
 from hypertail.errors import CheckpointError, ConfigError
-from support.banks import WARM, answers, new_bank, pictures, resnet
+from support.banks import COLD, WARM, answers, new_bank, pictures, resnet
 from support.errors import refused
 
 
@@ -310,3 +310,11 @@ def test_a_file_that_cannot_be_deleted_is_said(bank: ht.Bank, monkeypatch: pytes
     assert "no file of it is left" in bank.forget("other").explanation
     assert owners(bank.path) == [0, 1]
     assert bank.verify().passed
+
+
+def test_forgetting_says_that_its_images_chose_where_the_model_is_cut(tmp_path: Path) -> None:
+    bank = new_bank(tmp_path / "bank", cut="auto")
+    bank.learn("warm", pictures(WARM, 8), epochs=1, method="head")
+    bank.learn("cold", pictures(COLD, 8), epochs=1, method="head")
+    assert "Where the model is cut" not in bank.forget("cold").explanation
+    assert "Where the model is cut was chosen by accuracies on images of it" in bank.forget("warm").explanation
