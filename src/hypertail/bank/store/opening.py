@@ -117,7 +117,7 @@ def _without_erased(store: Store, manifest: Manifest, later: Iterable[int]) -> t
     """
     gone = [task for task in manifest.tasks if not (store.path / task.file.name).exists()]
     said: set[str] = set()
-    for number in later if gone else ():
+    for number in later:
         with contextlib.suppress(DamagedError):
             said |= {*ERASED.findall(content_of(store.place_of(number)).decode(errors="replace"))}
     lost = [task for task in gone if task.file.name in said]
