@@ -55,7 +55,8 @@ def opened(store: Store, *, alone: bool) -> Opened:
         CheckpointError: no generation is whole, one cannot be read just now, or the bank is of a newer version.
     """
     while True:
-        number, digest, error = 0, "", None
+        number, digest = 0, ""
+        error: DamagedError | None = None
         try:
             number, digest = store.pointer()
             manifest = store.read(number, digest)
