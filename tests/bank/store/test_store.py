@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -337,8 +338,10 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.skipif(os.name == "nt", reason="a system without fsync of folders")
 def test_names_are_on_the_disk_before_the_pointer_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, done, handles = tmp_path / "new" / "bank", [], {}
-    really = {name: getattr(os, name) for name in ("open", "replace", "fsync")}
+    root = tmp_path / "new" / "bank"
+    done: list[str] = []
+    handles: dict[int, Path] = {}
+    really: dict[str, Any] = {name: getattr(os, name) for name in ("open", "replace", "fsync")}
 
     def opened(path: str | Path, *args: int, **options: int) -> int:
         handle: int = really["open"](path, *args, **options)

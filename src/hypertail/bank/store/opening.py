@@ -55,7 +55,8 @@ def opened(store: Store, *, alone: bool) -> Opened:
         CheckpointError: no generation is whole, one cannot be read just now, or the bank is of a newer version.
     """
     while True:
-        number, digest, error = 0, "", None
+        number, digest = 0, ""
+        error: DamagedError | None = None
         try:
             number, digest = store.pointer()
             manifest = store.read(number, digest)
@@ -117,7 +118,7 @@ def _without_erased(store: Store, manifest: Manifest, later: Iterable[int]) -> t
     """
     gone = [task for task in manifest.tasks if not (store.path / task.file.name).exists()]
     said: set[str] = set()
-    for number in later if gone else ():
+    for number in later:
         with contextlib.suppress(DamagedError):
             said |= {*ERASED.findall(content_of(store.place_of(number)).decode(errors="replace"))}
     lost = [task for task in gone if task.file.name in said]

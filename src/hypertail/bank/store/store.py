@@ -218,7 +218,9 @@ class Store:
     def generations(self) -> list[int]:
         """Numbers of the generations whose manifests are there, oldest first."""
         folder = self.path / GENERATIONS
-        names = (child.name for child in folder.iterdir()) if folder.is_dir() else ()
+        if not folder.is_dir():
+            return []
+        names = (child.name for child in folder.iterdir())
         return sorted(int(found[1]) for name in names if (found := NUMBER.fullmatch(name)))
 
     def undeleted(self) -> tuple[str, ...]:

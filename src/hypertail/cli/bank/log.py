@@ -28,8 +28,9 @@ class Log:
 def execute(command: Log, console: Console, line: str) -> None:
     """Print a line for each change."""
     store = Store.open(command.bank)
-    for notice in () if command.json else store.notices:
-        say(console, notice)
+    if not command.json:
+        for notice in store.notices:
+            say(console, notice)
     for entry in store.history():
         if command.json:
             print(json.dumps(asdict(entry), ensure_ascii=False))
