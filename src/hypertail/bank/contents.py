@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class Contents:
         self._records: dict[str, TaskRecord] = {}
         self._server: Server | None = None
         self._hyper: tuple[str, Hypernetwork] | None = None
+        self._whole: set[str] = set()
         self.compared: dict[str, Compared] = {}
 
     @classmethod
@@ -136,6 +138,7 @@ class Contents:
             return None
         if self._hyper is None or self._hyper[0] != ref.digest:
             tensors, facts = self.store.load(ref)
+            self._whole.add(ref.digest)
             sizes = {name: int(facts[name]) for name in ("embedding", "rank")}
             with seeded(0, "shapes"):
                 hyper = shared_hypernetwork(self.backbone.body, **sizes).to(self.device)
@@ -162,10 +165,24 @@ class Contents:
         return self._records[ref.file.digest]
 
     def readable(self, name: str) -> TaskRecord | None:
-        """What is kept of a task; None where its file is damaged or missing."""
+        """What is kept of a task; None where a file that answers for it is damaged or missing."""
         with contextlib.suppress(DamagedError):
-            return self.record(name)
+            record = self.record(name)
+            if record.shares:
+                self._check_shared()
+            return record
         return None
+
+    def _check_shared(self) -> None:
+        """Read the file of the hypernetwork once, for which no model is needed.
+
+        Raises:
+            DamagedError: it is not as it was written.
+        """
+        ref = self.manifest.shared.get(HYPERNET)
+        if ref is not None and ref.digest not in self._whole:
+            self.store.load(ref)
+            self._whole.add(ref.digest)
 
     def info(self, ref: TaskRef) -> TaskInfo:
         """What a task's file says of it; where it is damaged, what the log does."""
@@ -184,7 +201,7 @@ class Contents:
         if self._server is None:
             names, ids = [task.name for task in self.manifest.tasks], learned_alone(self.manifest.log)
             alone = [task.name for task in self.manifest.tasks if task.id in ids]
-            self._server = Server(self.backbone, self.record, names, self.hyper, self.device, alone)
+            self._server = Server(self.backbone, self.record, names, lambda: self.hyper, self.device, alone)
         return self._server
 
     def refresh(self) -> None:
@@ -200,8 +217,8 @@ class Contents:
 
     def certify(self, accuracies: Mapping[str, tuple[float, int]], budget: float, *, anew: bool = True) -> Certificate:
         """Every task beside what was written when it was learned; not `anew` what this process has compared before."""
-        if anew:  # from the files, not from what this process read of them before
-            self._records, self._server = {}, None
+        if anew and not self._read_anew():
+            return self.certificate(tuple(damaged_check(task.name) for task in self.manifest.tasks), budget, "")
         known = {} if anew else self.compared
         comparison = Comparison(self.server, self.backbone, budget, known)
         checks = [
@@ -218,9 +235,29 @@ class Contents:
         ]
         return self.certificate(tuple(checks), budget)
 
-    def certificate(self, checks: tuple[TaskCheck, ...], budget: float) -> Certificate:
-        """The checks with what they were made on."""
-        digest, said = self.backbone.digest, self.manifest.facts[BACKBONE]["digest"]
+    def _read_anew(self) -> bool:
+        """Forget what this process read of the files before; False where that of the model is damaged.
+
+        The model stays in memory: its file is read to the last byte, and its digest is taken of its tensors again.
+        """
+        self._records, self._server, self._hyper, self._whole = {}, None, None, set()
+        self._backbone, ref = replace(self.backbone), self.manifest.shared.get(BACKBONE)
+        try:
+            if ref is not None:
+                self.store.load(ref)
+        except DamagedError:
+            return False
+        return True
+
+    def certificate(self, checks: tuple[TaskCheck, ...], budget: float, digest: str | None = None) -> Certificate:
+        """The checks with what they were made on.
+
+        Args:
+            checks: of all tasks.
+            budget: of the certificate.
+            digest: of trunk and body, "" where their file is damaged; None for that of the model in memory.
+        """
+        digest, said = self.backbone.digest if digest is None else digest, self.manifest.facts[BACKBONE]["digest"]
         machine = hardware(torch.device(self.device))
         software = {**versions(), "processor": str(machine.get("cpu", "")), "threads": str(torch.get_num_threads())}
         return Certificate(

@@ -55,6 +55,11 @@ class TaskRecord:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def shares(self) -> bool:
+        """Whether it answers with the hypernetwork that tasks share."""
+        return self.method == "hypernet"
+
+    @property
     def scaling(self) -> dict[bool, Rule]:
         """How images of more than 8 bits were scaled; empty where there were none, and in older files."""
         return scaling_from_json(self.facts.get("scaling", {}))

@@ -59,7 +59,7 @@ class Server:
         backbone: of the bank, on `device`.
         records: gives what is kept of a task, by its name.
         names: the tasks there are, oldest first.
-        hyper: what tasks of method `hypernet` share.
+        hyper: gives what tasks of method `hypernet` share; it is asked only where such a task needs it.
         device: where it computes.
         alone: tasks beside which there was no other when they were learned.
     """
@@ -69,13 +69,13 @@ class Server:
         backbone: Backbone,
         records: Callable[[str], TaskRecord],
         names: Iterable[str],
-        hyper: Hypernetwork | None,
+        hyper: Callable[[], Hypernetwork | None],
         device: str,
         alone: Collection[str] = (),
     ) -> None:
-        self.backbone, self.hyper, self.device = backbone, hyper, device
+        self.backbone, self.device = backbone, device
         self.names, self._alone = tuple(names), alone
-        self._records = records
+        self._records, self._hyper = records, hyper
         self._tails: OrderedDict[str, ReadyTail] = OrderedDict()
         self._templates: dict[str, TaskTail] = {}
         self._descriptor = Descriptor(backbone)
@@ -92,7 +92,8 @@ class Server:
         record = self._records(name)
         with torch.no_grad():
             kind = json.dumps([record.method, record.settings], sort_keys=True)
-            tail = tail_of(record, self.backbone, self.hyper, self._templates.get(kind))
+            shared = self._hyper() if record.shares else None
+            tail = tail_of(record, self.backbone, shared, self._templates.get(kind))
             self._templates[kind] = tail  # building its modules takes longer than filling them
             tensors = {key: value.to(self.device, copy=True) for key, value in tail.tensors().items()}
         ready = ReadyTail(tensors, tail.head.to(self.device), record.calibration.get("temperature", 1.0))
@@ -103,7 +104,7 @@ class Server:
 
     @cached_property
     def readable(self) -> dict[str, TaskRecord]:
-        """What is kept of the tasks, those aside whose files cannot be read: a warning names them.
+        """What is kept of the tasks, those aside of which a file cannot be read: a warning names them.
 
         Raises:
             DamagedError: none can be read.
@@ -113,7 +114,10 @@ class Server:
         errors: dict[str, DamagedError] = {}
         for name in self.names:
             try:
-                found[name] = self._records(name)
+                record = self._records(name)
+                if record.shares:
+                    self._hyper()
+                found[name] = record
             except DamagedError as error:
                 errors[name] = error
         if errors:
