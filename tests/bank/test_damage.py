@@ -11,8 +11,10 @@ from PIL import Image
 
 import hypertail as ht
 from hypertail.bank.certificate.compare import Comparison
+from hypertail.bank.contents import Contents
+from hypertail.bank.store import Store
 from hypertail.errors import BudgetError, CheckpointError, ConfigError
-from support.banks import COLD, WARM, answers, new_bank, pictures, resnet, two_tasks
+from support.banks import COLD, PIXELS, WARM, answers, new_bank, pictures, resnet, two_tasks
 from support.errors import refused
 
 
@@ -167,3 +169,89 @@ def test_the_same_images_under_another_name_warn_the_caller(tmp_path: Path) -> N
         learned = bank.learn("again", pictures(WARM, 8), method="head", epochs=1)
     assert warned[0].filename == __file__
     assert any("coin toss" in notice for notice in learned.notices)
+
+
+# --- shared files -----------------------------------------------------------------------------------------------
+
+
+def spoil_shared(bank: ht.Bank, name: str) -> None:
+    """Flip a bit in the middle of a shared file."""
+    place = bank.path / bank._contents.manifest.shared[name].name
+    content = bytearray(place.read_bytes())
+    content[len(content) // 2] ^= 1
+    place.write_bytes(content)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> ht.Bank:
+    """A bank of `warm` by the hypernetwork and `cold` by a head."""
+    bank = new_bank(tmp_path / "bank")
+    bank.learn("warm", pictures(WARM, 12), epochs=2, method="hypernet")
+    bank.learn("cold", pictures(COLD, 12), epochs=2, method="head")
+    return bank
+
+
+def test_a_damaged_hypernetwork_stops_only_tasks_that_need_it(mixed: ht.Bank, tmp_path: Path) -> None:
+    before = answers(mixed, "cold")
+    spoil_shared(mixed, "hypernet")
+    bank = ht.Bank.open(mixed.path, model=resnet())
+    assert {name: task.damaged for name, task in bank.tasks.items()} == {"warm": True, "cold": False}
+    images = pictures(COLD, 2)[0]
+    with pytest.warns(RuntimeWarning, match=r"is inferred: warm\. .*hypernet"):
+        told = bank.predict(images, "cold")
+    assert isinstance(told, list)
+    assert torch.equal(answers(bank, "cold"), before)
+    with refused(CheckpointError, problem="hypernet", found="other bytes"):
+        bank.predict(images, "warm")
+    assert [check.standing for check in bank.certify().checks] == ["damaged", "identical"]
+    bank.export("cold", tmp_path / "cold.safetensors")
+    bank.extend("cold", pictures(COLD, 8, seed=3))
+    learned = bank.learn("more", pictures(("red", "light"), 8), epochs=1, method="head")
+    assert learned.certificate is not None
+    assert [check.standing for check in learned.certificate.checks] == ["damaged", "identical"]
+    with pytest.warns(RuntimeWarning, match="tries no 'hypernet'"):
+        bank.learn("auto", pictures(("green", "light"), 12), epochs=1, method="auto")
+    with refused(CheckpointError, problem="hypernet"):
+        bank.learn("again", pictures(("dark", "light"), 8), epochs=1, method="hypernet")
+    (problem,) = bank.verify().problems
+    assert problem.concerns == ("warm",)
+    bank.forget("warm")
+    assert bank.certify().passed
+
+
+def test_a_task_without_its_hypernetwork_is_listed_and_forgotten_without_a_model(mixed: ht.Bank) -> None:
+    spoil_shared(mixed, "hypernet")
+    bank = ht.Bank(Contents(Store.open(mixed.path), "cpu"))
+    assert bank.tasks["warm"].damaged
+    assert [task.name for task in bank.summary().tasks] == ["cold"]
+    bank.forget("warm")
+    assert list(bank.tasks) == ["cold"]
+
+
+def test_a_certificate_reads_shared_files_anew(mixed: ht.Bank) -> None:
+    assert mixed.certify().passed
+    spoil_shared(mixed, "hypernet")
+    certificate = mixed.certify()
+    assert not certificate.passed
+    assert [check.standing for check in certificate.checks] == ["damaged", "identical"]
+
+
+def test_a_certificate_reads_the_file_of_a_kept_model_anew(tmp_path: Path) -> None:
+    bank = ht.Bank.create(tmp_path / "bank", preprocessing=PIXELS)
+    bank.learn("warm", pictures(WARM, 8), epochs=1, method="head")
+    assert bank.certify().passed
+    spoil_shared(bank, "backbone")
+    certificate = bank.certify()
+    assert not certificate.passed
+    assert not certificate.backbone_identical
+    assert [check.standing for check in certificate.checks] == ["damaged"]
+    assert "its file is damaged" in certificate.page()
+
+
+def test_a_certificate_sees_a_model_that_changed_in_memory(mixed: ht.Bank) -> None:
+    assert mixed.certify().backbone_identical
+    with torch.no_grad():
+        next(mixed.backbone.trunk.parameters()).add_(1.0)
+    certificate = mixed.certify()
+    assert not certificate.backbone_identical
+    assert not certificate.passed

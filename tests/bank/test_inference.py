@@ -16,6 +16,7 @@ from hypertail.bank.founding import described, made_again
 from hypertail.bank.inference import Descriptor
 from hypertail.bank.inference.alone import learned_alone
 from hypertail.bank.inference.descriptor import projection
+from hypertail.bank.record import TaskRecord
 from hypertail.bank.sources import given_backbone
 from hypertail.bank.store import Entry
 from hypertail.errors import CheckpointError
@@ -164,3 +165,45 @@ def test_a_bank_without_a_readable_task_says_why(tmp_path: Path) -> None:
     (bank.path / bank._contents.ref("warm").file.name).unlink()
     with refused(CheckpointError, required="written"):
         ht.Bank.open(tmp_path / "bank", model=resnet()).predict(pictures(WARM, 1)[0])
+
+
+# --- memory and precision ---------------------------------------------------------------------------------------
+
+
+class Lifted(nn.Module):
+    """A trunk whose features all have a large common offset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The features."""
+        return self.conv(x) + 2000
+
+
+def test_features_with_a_large_common_offset_find_their_task(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trunk = Lifted()
+    tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6), nn.Linear(6, 4))
+    bank = ht.Bank.create(tmp_path / "bank", model=trunk, tail=tail, preprocessing=PIXELS)
+    for name, classes in (("warm", WARM), ("cold", COLD)):
+        bank.learn(name, pictures(classes, 24), epochs=1, method="head")
+    record = TaskRecord.from_file(*bank._contents.store.load(bank._contents.ref("cold").file))
+    kept, _ = record.to_file()
+    assert kept["moments.means"].dtype == kept["hidden.means"].dtype == torch.float32
+    again = ht.Bank.open(tmp_path / "bank", model=trunk, tail=tail)
+    found = again.predict(pictures(COLD, 8, seed=4)[0])
+    assert isinstance(found, list)
+    assert sum(each.nearest is not None and each.nearest[0] == "cold" for each in found) >= 15
+
+
+def test_records_in_memory_are_limited_and_answers_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = two_tasks(tmp_path / "bank", method="head", epochs=1)
+    images = pictures(COLD, 4, seed=4)[0]
+    before = bank.predict(images)
+    monkeypatch.setattr("hypertail.bank.contents.MOST_RECORDS", 1)
+    again = ht.Bank.open(tmp_path / "bank", model=resnet())
+    assert again.predict(images) == before
+    assert again.certify().passed
+    assert len(again._contents._records) == 1

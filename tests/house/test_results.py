@@ -86,7 +86,8 @@ def accuracies() -> set[tuple[str, float]]:
     for pattern in ("reproduced/runs/*/run.json", "three-seeds/*/*/run.json", "ten-choices/*/run.json"):
         for path in RESULTS.glob(pattern):
             run = json.loads(path.read_text(encoding="utf-8"))
-            name = path.parent.name if pattern.startswith("reproduced") else re.sub(r"seed\d+", "", path.parent.name)
+            name = "/".join(path.parts[-3:-1])
+            name = name if pattern.startswith("reproduced") else re.sub(r"seed\d+", "", name)
             by_name.setdefault(name, []).append((run["label"], 100 * run["metrics"]["aca"]))
     return {(own[0][0], round(fmean(accuracy for _, accuracy in own), 6)) for own in by_name.values()}
 

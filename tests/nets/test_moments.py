@@ -8,7 +8,15 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from hypertail.errors import DataError
-from hypertail.nets.moments import Discriminant, Moments, packed, pooled_covariance, unpacked, whole_covariance
+from hypertail.nets.moments import (
+    Discriminant,
+    Moments,
+    all_joined,
+    packed,
+    pooled_covariance,
+    unpacked,
+    whole_covariance,
+)
 from support.errors import refused
 
 
@@ -96,3 +104,40 @@ def test_a_class_without_vectors_is_refused() -> None:
     vectors, labels = data()
     with refused(DataError, problem="means", found="class 3"):
         Moments.of(vectors, labels, 4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 200.0, 2000.0])
+def test_a_common_offset_takes_nothing_of_what_tells_classes_apart(offset: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    centres = offset + 0.3 * torch.randn(5, 1, 16, generator=random)
+    vectors = (centres + 0.24 * torch.randn(5, 60, 16, generator=random)).flatten(0, 1)
+    labels = torch.arange(5).repeat_interleave(60)
+    moments = Moments.of(vectors, labels, 5)
+    tensors = packed(moments)
+    assert tensors["means"].dtype == (torch.float32 if offset else torch.float16)
+    before, after = (
+        Discriminant(m.means, pooled_covariance([m])).distances(vectors) for m in (moments, unpacked(tensors))
+    )
+    assert (before.argmin(1) == after.argmin(1)).double().mean() > 0.98
+    torch.testing.assert_close(after, before, rtol=0.05, atol=0.5)
+
+
+def test_packed_moments_come_back_and_pack_again_to_the_same() -> None:
+    vectors, labels = data(count=120)
+    tensors = packed(Moments.of(vectors, labels, 3))
+    again = packed(unpacked(tensors))
+    assert all(torch.equal(tensors[name], again[name]) for name in tensors)
+
+
+def test_scatters_are_summed_one_by_one_and_kept_packed() -> None:
+    every = [unpacked(packed(Moments.of(*data(seed=seed), 3))) for seed in range(5)]
+    joined = all_joined(iter(every))
+    torch.testing.assert_close(joined.scatter, torch.stack([each.scatter for each in every]).sum(0))
+    assert torch.equal(joined.means, torch.cat([each.means for each in every]))
+    assert "scatter" not in vars(every[0])
+
+
+def test_correlations_of_another_width_are_refused() -> None:
+    tensors = packed(Moments.of(*data(), 3))
+    with pytest.raises(ValueError, match="correlations of 6 numbers"):
+        unpacked(tensors | {"correlations": tensors["correlations"][1:]})

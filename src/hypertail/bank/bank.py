@@ -22,6 +22,7 @@ from hypertail.bank.learning.lesson import Schedule
 from hypertail.bank.learning.task import Augment, Lessons
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.store import Entry, Report, verify
+from hypertail.bank.summary import summary_of
 from hypertail.bank.task_info import TaskInfo
 from hypertail.bank.upkeep import Forgotten, Upkeep
 from hypertail.bank.writing import Writer
@@ -266,7 +267,7 @@ class Bank(Answers):
 
     def summary(self) -> Summary:
         """Bytes of every task and of all, beside what other ways to keep the same tasks would take."""
-        return self._contents.summary()
+        return summary_of(self._contents)
 
     def log(self) -> Sequence[Entry]:
         """What was done to the bank, when, and from what."""

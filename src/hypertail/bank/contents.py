@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hypertail.bank.accounting import Summary, TaskSize, alternatives, verdict
 from hypertail.bank.backbone import Backbone
 from hypertail.bank.certificate.certificate import Certificate, TaskCheck, damaged_check
 from hypertail.bank.certificate.compare import Compared, Comparison
 from hypertail.bank.export.served import Served
-from hypertail.bank.founding import Founding, described, made_again
+from hypertail.bank.founding import Founding, described, made_again, without_model
 from hypertail.bank.inference.alone import learned_alone
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
+from hypertail.bank.shared import HYPERNET, hypernetwork_of
 from hypertail.bank.store import BACKBONE, Manifest, Store, TaskRef
 from hypertail.bank.store.reading import DamagedError
 from hypertail.bank.task_info import TaskInfo, no_such_task
 from hypertail.environment import hardware, versions
-from hypertail.errors import CheckpointError, ConfigError, HypertailError
-from hypertail.hyper.generated import shared_hypernetwork, shared_parameters
+from hypertail.errors import ConfigError
 from hypertail.hyper.hypernetwork import Hypernetwork
-from hypertail.seeds import seeded
 
-HYPERNET = "hypernet"
-"""Name of the shared file of what tasks of that method share."""
+MOST_RECORDS = 64
+"""What is kept of so many tasks is held in memory; the files of others are read again."""
 
-__all__ = ["BACKBONE", "HYPERNET", "Contents", "now", "put_shared"]
+__all__ = ["BACKBONE", "HYPERNET", "Contents", "now"]
 
 
 class Contents:
@@ -56,8 +56,10 @@ class Contents:
         self.store, self.device = store, device
         self._model, self._tail, self._backbone = model, tail, backbone
         self._records: dict[str, TaskRecord] = {}
+        self._keeping = threading.Lock()
         self._server: Server | None = None
         self._hyper: tuple[str, Hypernetwork] | None = None
+        self._whole: set[str] = set()
         self.compared: dict[str, Compared] = {}
 
     @classmethod
@@ -111,22 +113,10 @@ class Contents:
         if self._backbone is None:
             said, ref = self.manifest.facts[BACKBONE], self.manifest.shared.get(BACKBONE)
             if said["stored"] and ref is None:
-                raise self._without_model()
+                raise without_model(self.store)
             tensors = None if ref is None else self.store.load(ref)[0]
             self._backbone = _moved(made_again(said, tensors, self._model, self._tail), self.device)
         return self._backbone
-
-    def _without_model(self) -> CheckpointError:
-        """The error for a bank that was left so by an older version, which wrote the model in a commit of its own."""
-        place, number = self.store.path, self.manifest.generation
-        repair = f"hypertail rollback {number} --bank {place} puts it right, if an earlier generation has the file."
-        anew = f"It holds no task: delete the directory {place} and make the bank again."
-        return CheckpointError(
-            f"model of the bank at '{place}'",
-            required="a file of it, which this bank keeps",
-            found=f"none in generation {number}",
-            hint=repair if self.manifest.log[-1].event != "create" else anew,
-        )
 
     @property
     def hyper(self) -> Hypernetwork | None:
@@ -136,11 +126,8 @@ class Contents:
             return None
         if self._hyper is None or self._hyper[0] != ref.digest:
             tensors, facts = self.store.load(ref)
-            sizes = {name: int(facts[name]) for name in ("embedding", "rank")}
-            with seeded(0, "shapes"):
-                hyper = shared_hypernetwork(self.backbone.body, **sizes).to(self.device)
-            put_shared(hyper, tensors)
-            self._hyper = ref.digest, hyper.requires_grad_(False)
+            self._whole.add(ref.digest)
+            self._hyper = ref.digest, hypernetwork_of(self.backbone.body, tensors, facts, self.device)
         return self._hyper[1]
 
     def ref(self, name: str) -> TaskRef:
@@ -157,15 +144,37 @@ class Contents:
     def record(self, name: str) -> TaskRecord:
         """What is kept of a task."""
         ref = self.ref(name)
-        if ref.file.digest not in self._records:
-            self._records[ref.file.digest] = TaskRecord.from_file(*self.store.load(ref.file))
-        return self._records[ref.file.digest]
+        with self._keeping:
+            record = self._records.pop(ref.file.digest, None)
+            if record is not None:
+                self._records[ref.file.digest] = record  # the last one that was asked for
+                return record
+        record = TaskRecord.from_file(*self.store.load(ref.file))
+        with self._keeping:
+            self._records[ref.file.digest] = record
+            while len(self._records) > MOST_RECORDS:
+                del self._records[next(iter(self._records))]
+        return record
 
     def readable(self, name: str) -> TaskRecord | None:
-        """What is kept of a task; None where its file is damaged or missing."""
+        """What is kept of a task; None where a file that answers for it is damaged or missing."""
         with contextlib.suppress(DamagedError):
-            return self.record(name)
+            record = self.record(name)
+            if record.shares:
+                self._check_shared()
+            return record
         return None
+
+    def _check_shared(self) -> None:
+        """Read the file of the hypernetwork once, for which no model is needed.
+
+        Raises:
+            DamagedError: it is not as it was written.
+        """
+        ref = self.manifest.shared.get(HYPERNET)
+        if ref is not None and ref.digest not in self._whole:
+            self.store.load(ref)
+            self._whole.add(ref.digest)
 
     def info(self, ref: TaskRef) -> TaskInfo:
         """What a task's file says of it; where it is damaged, what the log does."""
@@ -184,7 +193,7 @@ class Contents:
         if self._server is None:
             names, ids = [task.name for task in self.manifest.tasks], learned_alone(self.manifest.log)
             alone = [task.name for task in self.manifest.tasks if task.id in ids]
-            self._server = Server(self.backbone, self.record, names, self.hyper, self.device, alone)
+            self._server = Server(self.backbone, self.record, names, lambda: self.hyper, self.device, alone)
         return self._server
 
     def refresh(self) -> None:
@@ -200,8 +209,8 @@ class Contents:
 
     def certify(self, accuracies: Mapping[str, tuple[float, int]], budget: float, *, anew: bool = True) -> Certificate:
         """Every task beside what was written when it was learned; not `anew` what this process has compared before."""
-        if anew:  # from the files, not from what this process read of them before
-            self._records, self._server = {}, None
+        if anew and not self._read_anew():
+            return self.certificate(tuple(damaged_check(task.name) for task in self.manifest.tasks), budget, "")
         known = {} if anew else self.compared
         comparison = Comparison(self.server, self.backbone, budget, known)
         checks = [
@@ -218,9 +227,29 @@ class Contents:
         ]
         return self.certificate(tuple(checks), budget)
 
-    def certificate(self, checks: tuple[TaskCheck, ...], budget: float) -> Certificate:
-        """The checks with what they were made on."""
-        digest, said = self.backbone.digest, self.manifest.facts[BACKBONE]["digest"]
+    def _read_anew(self) -> bool:
+        """Forget what this process read of the files before; False where that of the model is damaged.
+
+        The model stays in memory: its file is read to the last byte, and its digest is taken of its tensors again.
+        """
+        self._records, self._server, self._hyper, self._whole = {}, None, None, set()
+        self._backbone, ref = replace(self.backbone), self.manifest.shared.get(BACKBONE)
+        try:
+            if ref is not None:
+                self.store.load(ref)
+        except DamagedError:
+            return False
+        return True
+
+    def certificate(self, checks: tuple[TaskCheck, ...], budget: float, digest: str | None = None) -> Certificate:
+        """The checks with what they were made on.
+
+        Args:
+            checks: of all tasks.
+            budget: of the certificate.
+            digest: of trunk and body, "" where their file is damaged; None for that of the model in memory.
+        """
+        digest, said = self.backbone.digest if digest is None else digest, self.manifest.facts[BACKBONE]["digest"]
         machine = hardware(torch.device(self.device))
         software = {**versions(), "processor": str(machine.get("cpu", "")), "threads": str(torch.get_num_threads())}
         return Certificate(
@@ -264,44 +293,10 @@ class Contents:
             record.facts.get("scaling", {}),
         )
 
-    def summary(self) -> Summary:
-        """Bytes of tasks and alternatives."""
-        sizes = []
-        for task in self.manifest.tasks:
-            record = self.readable(task.name)
-            if record is None:
-                continue
-            sizes.append(
-                TaskSize(
-                    task.name,
-                    record.method,
-                    len(record.classes),
-                    int(record.facts.get("images", 0)),
-                    task.file.nbytes,
-                    record.answering,
-                    *record.held_out,
-                )
-            )
-        shared = {name: ref.nbytes for name, ref in self.manifest.shared.items()}
-        try:
-            others = alternatives(self.backbone, [task.classes for task in sizes]) if self.founded else {}
-        except HypertailError as error:  # of a bank that is open without its model
-            words = "What the same tasks would take by other means needs the model of the bank"
-            return Summary(tuple(sizes), shared, {}, f"{words}: {error.hint}")
-        adapters = next((count for name, count in others.items() if "adapter" in name), 0)
-        return Summary(tuple(sizes), shared, others, verdict(sizes, shared.get(HYPERNET, 0), adapters))
-
     def rollback(self, generation: int) -> None:
         """A new generation like an earlier one."""
         self.store.rollback(generation)
         self.refresh()
-
-
-def put_shared(hyper: Hypernetwork, tensors: Mapping[str, Tensor]) -> None:
-    """Give a hypernetwork the shared parameters that were stored."""
-    with torch.no_grad():
-        for name, parameter in shared_parameters(hyper).items():
-            parameter.copy_(tensors[name])
 
 
 def now() -> str:

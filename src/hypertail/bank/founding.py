@@ -12,6 +12,7 @@ from hypertail.bank.backbone import Backbone
 from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.sources import given_backbone, load_backbone, rebuild
 from hypertail.bank.sources.slim import check_stage
+from hypertail.bank.store import Store
 from hypertail.errors import CheckpointError, ConfigError
 
 SLIM, AUTO_CUT = "slim-resnet18", "auto"
@@ -162,6 +163,19 @@ def made_again(
     backbone = given_backbone(model, None if tail is not None else cut, tail=tail, preprocessing=preprocessing)
     # banks of older versions may name a cut beside a tail, where it had no effect
     return _same(replace(backbone, cut=cut), said)
+
+
+def without_model(store: Store) -> CheckpointError:
+    """The error for a bank that was left so by an older version, which wrote the model in a commit of its own."""
+    place, number = store.path, store.manifest.generation
+    repair = f"hypertail rollback {number} --bank {place} puts it right, if an earlier generation has the file."
+    anew = f"It holds no task: delete the directory {place} and make the bank again."
+    return CheckpointError(
+        f"model of the bank at '{place}'",
+        required="a file of it, which this bank keeps",
+        found=f"none in generation {number}",
+        hint=repair if store.manifest.log[-1].event != "create" else anew,
+    )
 
 
 def _not_given(found: str) -> ConfigError:

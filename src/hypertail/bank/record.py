@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hypertail.errors import CheckpointError
-from hypertail.nets.compact import halved
+from hypertail.nets.compact import halved, halved_means
 from hypertail.nets.moments import Moments, packed, unpacked
 from hypertail.nets.tensors import nbytes
 from hypertail.streams.sources.depth import Rule, scaling_from_json
@@ -55,6 +55,11 @@ class TaskRecord:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def shares(self) -> bool:
+        """Whether it answers with the hypernetwork that tasks share."""
+        return self.method == "hypernet"
+
+    @property
     def scaling(self) -> dict[bool, Rule]:
         """How images of more than 8 bits were scaled; empty where there were none, and in older files."""
         return scaling_from_json(self.facts.get("scaling", {}))
@@ -75,8 +80,7 @@ class TaskRecord:
             "tail": {"weights": halved(self.weights), "head": halved(self.head)},
             "statistics": self.statistics,
             "moments": packed(self.moments),
-            # counts are exact: half precision has no odd number above 2048
-            "hidden": {name: value if name == "counts" else halved(value) for name, value in self.hidden.items()},
+            "hidden": _packed_hidden(self.hidden),
             "probes": self.probes,
         }
         tensors = {f"{part}.{name}": value.cpu() for part, of in parts.items() for name, value in of.items()}
@@ -126,3 +130,11 @@ class TaskRecord:
                 found=f"{type(error).__name__}: {error}",
                 hint="Check the bank: hypertail verify --bank BANK.",
             ) from error
+
+
+def _packed_hidden(hidden: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Means and variances in half precision, means only where that suffices; half has no odd number above 2048."""
+    packed = {name: value if name == "counts" else halved(value) for name, value in hidden.items()}
+    if "means" in hidden and "variances" in hidden:
+        packed["means"] = halved_means(hidden["means"], hidden["variances"].clamp_min(0).sqrt())
+    return packed

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +22,10 @@ from hypertail.bank.store.reading import DamagedError
 from hypertail.errors import warn
 from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.nets.applied import applied
+from hypertail.nets.moments import Moments
 from hypertail.nets.task_head import TaskHead
 from hypertail.nets.task_tail import TaskTail
+from hypertail.streams.sources.depth import Rule
 
 MOST_TAILS = 64
 """Tails of so many tasks are held in memory; the others are made again from what was stored."""
@@ -52,6 +55,17 @@ class ReadyTail:
         return logits
 
 
+class Noted(NamedTuple):
+    """What all tasks together are asked for once their files were read.
+
+    Attributes:
+        calibration, scaling: of the record.
+    """
+
+    calibration: Mapping[str, float]
+    scaling: Mapping[bool, Rule]
+
+
 class Server:
     """Predicts with the tasks of one generation of a bank. Several threads may ask at once.
 
@@ -59,7 +73,7 @@ class Server:
         backbone: of the bank, on `device`.
         records: gives what is kept of a task, by its name.
         names: the tasks there are, oldest first.
-        hyper: what tasks of method `hypernet` share.
+        hyper: gives what tasks of method `hypernet` share; it is asked only where such a task needs it.
         device: where it computes.
         alone: tasks beside which there was no other when they were learned.
     """
@@ -69,13 +83,13 @@ class Server:
         backbone: Backbone,
         records: Callable[[str], TaskRecord],
         names: Iterable[str],
-        hyper: Hypernetwork | None,
+        hyper: Callable[[], Hypernetwork | None],
         device: str,
         alone: Collection[str] = (),
     ) -> None:
-        self.backbone, self.hyper, self.device = backbone, hyper, device
+        self.backbone, self.device = backbone, device
         self.names, self._alone = tuple(names), alone
-        self._records = records
+        self._records, self._hyper = records, hyper
         self._tails: OrderedDict[str, ReadyTail] = OrderedDict()
         self._templates: dict[str, TaskTail] = {}
         self._descriptor = Descriptor(backbone)
@@ -92,7 +106,8 @@ class Server:
         record = self._records(name)
         with torch.no_grad():
             kind = json.dumps([record.method, record.settings], sort_keys=True)
-            tail = tail_of(record, self.backbone, self.hyper, self._templates.get(kind))
+            shared = self._hyper() if record.shares else None
+            tail = tail_of(record, self.backbone, shared, self._templates.get(kind))
             self._templates[kind] = tail  # building its modules takes longer than filling them
             tensors = {key: value.to(self.device, copy=True) for key, value in tail.tensors().items()}
         ready = ReadyTail(tensors, tail.head.to(self.device), record.calibration.get("temperature", 1.0))
@@ -102,32 +117,46 @@ class Server:
         return ready
 
     @cached_property
-    def readable(self) -> dict[str, TaskRecord]:
-        """What is kept of the tasks, those aside whose files cannot be read: a warning names them.
+    def _every(self) -> tuple[dict[str, Noted], TaskInference]:
+        """What is noted of the tasks that can be read, and their inference: each file is read once and not kept."""
+        found: dict[str, Noted] = {}
+        errors: dict[str, DamagedError] = {}
+
+        def moments() -> Iterator[tuple[str, Moments]]:
+            for name in self.names:
+                try:
+                    record = self._records(name)
+                    if record.shares:
+                        self._hyper()
+                except DamagedError as error:
+                    errors[name] = error
+                    continue
+                found[name] = Noted(record.calibration, record.scaling)
+                yield name, record.moments
+            if errors and not found:
+                raise next(iter(errors.values()))
+
+        inference = TaskInference(moments())
+        if errors:
+            first = next(iter(errors.values()))
+            words = f"left out where the task of an image is inferred: {', '.join(errors)}. {first}"
+            warn(words, RuntimeWarning)
+        return found, inference
+
+    @property
+    def readable(self) -> dict[str, Noted]:
+        """What is noted of the tasks, those aside of which a file cannot be read: a warning names them.
 
         Raises:
             DamagedError: none can be read.
             CheckpointError: one cannot be read just now.
         """
-        found: dict[str, TaskRecord] = {}
-        errors: dict[str, DamagedError] = {}
-        for name in self.names:
-            try:
-                found[name] = self._records(name)
-            except DamagedError as error:
-                errors[name] = error
-        if errors:
-            first = next(iter(errors.values()))
-            if not found:
-                raise first
-            words = f"left out where the task of an image is inferred: {', '.join(errors)}. {first}"
-            warn(words, RuntimeWarning)
-        return found
+        return self._every[0]
 
-    @cached_property
+    @property
     def inference(self) -> TaskInference:
         """Proposes tasks; made once, from the moments of all that can be read."""
-        return TaskInference({name: record.moments for name, record in self.readable.items()})
+        return self._every[1]
 
     @property
     def threshold(self) -> float:
@@ -148,8 +177,8 @@ class Server:
         return sum(found) / len(found) if found else 1.0
 
     def _calibrated(self, name: str, but: Collection[str] = ()) -> list[float]:
-        records = [record for task, record in self.readable.items() if task not in but]
-        return [record.calibration[name] for record in records if name in record.calibration]
+        noted = [each for task, each in self.readable.items() if task not in but]
+        return [each.calibration[name] for each in noted if name in each.calibration]
 
     @torch.no_grad()
     def logits(self, name: str, pixels: Tensor) -> Tensor:

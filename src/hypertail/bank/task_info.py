@@ -23,7 +23,8 @@ class TaskInfo:
         nbytes: of its file.
         held_out_accuracy: 0..1; None where not of every class an image was held out.
         learned: ISO date and time, UTC.
-        damaged: whether its file cannot be read, so that only the log tells of it; `classes` are empty then.
+        damaged: whether a file that answers for it cannot be read, so that only the log tells of it; `classes` are
+            empty then.
         held_out_images: of which that is the accuracy.
     """
 

@@ -159,7 +159,7 @@ class Upkeep:
         contents = self.contents
         found = {task.name: contents.readable(task.name) for task in contents.manifest.tasks}
         records = {name: record for name, record in found.items() if record is not None} | result.records
-        after = Server(contents.backbone, lambda name: records[name], records, result.hyper, contents.device)
+        after = Server(contents.backbone, lambda name: records[name], records, lambda: result.hyper, contents.device)
         comparison = Comparison(after, contents.backbone, budget)
         checks = []
         for name in found:

@@ -32,10 +32,12 @@ from hypertail.bank.preprocessing import Preprocessing
 from hypertail.bank.record import TaskRecord
 from hypertail.bank.serving import Server
 from hypertail.bank.store import Change, FileRef, TaskRef
+from hypertail.bank.store.reading import DamagedError
 from hypertail.bank.upkeep import check_name, check_taught_whole, hold, hypernet_facts, shared_tensors
 from hypertail.environment import own_version
-from hypertail.errors import ConfigError, check_range
+from hypertail.errors import ConfigError, check_range, warn
 from hypertail.hyper.generated import GeneratedWeights
+from hypertail.hyper.hypernetwork import Hypernetwork
 from hypertail.nets.compact import halved
 from hypertail.nets.task_tail import TaskTail
 from hypertail.nets.tensors import nbytes
@@ -102,7 +104,7 @@ class Writer:
             known = len([label for label in images.classes if label in record.classes])
             train, held = (images, None) if known < len(images.classes) else self._held_out(images)
             material = Material.of(name, backbone, train, held, self.lessons, contents.device)
-            tail = tail_of(record, backbone, contents.hyper).to(contents.device)
+            tail = tail_of(record, backbone, contents.hyper if record.shares else None).to(contents.device)
             facts = self._facts(train, started) | {"images": record.facts.get("images", 0) + len(train)}
             grown = extended(record, tail, backbone, material, facts, self.lessons.seed)
             grown = told_of_all(grown, held)
@@ -159,7 +161,7 @@ class Writer:
         self, name: str, options: Mapping[str, Any], material: Material, backbone: Backbone
     ) -> tuple[Candidate, str]:
         """The task learned by a method, or by the best of several."""
-        hyper = self.contents.hyper
+        hyper = self._shared(name)
 
         def learn(method: Method) -> Candidate:
             tail = learn_task(backbone, method, material, self.lessons, self.progress)
@@ -181,6 +183,18 @@ class Writer:
             )
         tried = [make_method(each, None, hyper) for each in METHODS if each != HypernetMethod.name or hyper is not None]
         return choose(tried, learn)
+
+    def _shared(self, method: str) -> Hypernetwork | None:
+        """What tasks share, where a method needs it; `auto` goes on without one that is damaged."""
+        if method not in (HypernetMethod.name, AUTO):
+            return None
+        try:
+            return self.contents.hyper
+        except DamagedError as error:
+            if method != AUTO:
+                raise
+            warn(f"method 'auto' tries no 'hypernet'. {error}", RuntimeWarning)
+        return None
 
     def _embeddings(self) -> Tensor | None:
         """Of the tasks that share the hypernetwork, (tasks, embedding)."""
@@ -210,22 +224,24 @@ class Writer:
             BudgetError: they would answer otherwise by more than `budget`.
         """
         contents = self.contents
-        hyper = contents.hyper
-        if isinstance(method, HypernetMethod) and method.learns_shared and method.hyper is not None:
-            hyper = method.hyper.requires_grad_(False)
+        hyper = method.hyper if isinstance(method, HypernetMethod) and method.learns_shared else None
+        moved = hyper is not None
+        if hyper is not None:
+            hyper.requires_grad_(False)
             shared[HYPERNET] = change.put(HYPERNET, shared_tensors(hyper), hypernet_facts(hyper))
         if not contents.manifest.tasks:
             return None
         names = [task.name for task in contents.manifest.tasks]
-        server = Server(backbone, contents.record, names, hyper, contents.device)
-        comparison, moved = Comparison(server, backbone, budget, contents.compared), hyper is not contents.hyper
+        shares = (lambda: hyper) if moved else (lambda: contents.hyper)
+        server = Server(backbone, contents.record, names, shares, contents.device)
+        comparison = Comparison(server, backbone, budget, contents.compared)
         checks = []
         for task in contents.manifest.tasks:
             record = contents.readable(task.name)
             if record is None:
                 checks.append(damaged_check(task.name))
                 continue
-            same = contents.as_learned(task) and not (moved and record.method == HYPERNET)
+            same = contents.as_learned(task) and not (moved and record.shares)
             digest = None if moved else contents.answers_with(task)
             checks.append(comparison.check(task.name, record, files_identical=same, digest=digest))
         certificate = contents.certificate(tuple(checks), budget)

@@ -81,6 +81,25 @@ def halved(tensor: Tensor) -> Tensor:
     return tensor.half()
 
 
+COARSEST = 1 / 256
+"""Half precision is too coarse for means where rounding moves them by more than this share of the deviations."""
+
+
+def halved_means(means: Tensor, deviations: Tensor) -> Tensor:
+    """Means in half precision, where that moves them little beside how far vectors lie around them.
+
+    Half precision has eleven bits: of vectors with a large common offset it would leave nothing of what tells classes
+    apart. Both are compared as root mean squares.
+
+    Args:
+        means: (classes, width), float32.
+        deviations: around the means, (width,) or (classes, width).
+    """
+    half = halved(means)
+    moved = (half.double() - means.double()).square().mean().sqrt()
+    return half if bool(moved <= COARSEST * deviations.double().square().mean().sqrt()) else means
+
+
 def flattened(module: nn.Module) -> Tensor:
     """All parameters of a module one after another, as few bytes as they take."""
     values = [parameter.detach().flatten().cpu() for parameter in module.parameters()]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from hypertail.errors import DataError
-from hypertail.nets.compact import halved
+from hypertail.nets.compact import halved_means
 
 
 class Moments:
@@ -82,30 +82,59 @@ class Moments:
 def packed(moments: Moments) -> dict[str, Tensor]:
     """Moments in few bytes: means in half precision, the scatter as deviations and correlations of 8 bits.
 
-    A correlation is then right to 1/254. What is lost does not show in how well tasks are told apart
+    Where half precision is too coarse for the means, as with a large common offset, they stay in single precision. A
+    correlation is then right to 1/254. What is lost does not show in how well tasks are told apart
     (notebook/2026-11-26-the-bank.md).
     """
-    deviations = moments.scatter.diagonal().clamp_min(1e-30).sqrt()
-    correlations = moments.scatter / torch.outer(deviations, deviations)
+    scatter = moments.scatter
+    deviations = scatter.diagonal().clamp_min(1e-30).sqrt()
+    correlations = scatter / torch.outer(deviations, deviations)
+    spread = deviations / float((moments.counts.sum() - len(moments.counts)).clamp_min(1)) ** 0.5
     lower = torch.tril_indices(moments.width, moments.width, -1)
     return {
         "counts": moments.counts.float(),
-        "means": halved(moments.means.float()),
+        "means": halved_means(moments.means.float(), spread),
         "deviations": deviations.float(),
         "correlations": (correlations[lower[0], lower[1]] * 127).round().clamp(-127, 127).to(torch.int8),
     }
 
 
-def unpacked(tensors: Mapping[str, Tensor]) -> Moments:
-    """What `packed` gave, as far as it was kept."""
-    deviations = tensors["deviations"].double()
+def unpacked(tensors: Mapping[str, Tensor]) -> PackedMoments:
+    """What `packed` gave, as far as it was kept; the scatter is unpacked when it is needed.
+
+    Raises:
+        ValueError: numbers that do not fit together.
+    """
+    deviations, correlations = tensors["deviations"], tensors["correlations"]
     width = len(deviations)
-    correlations = torch.zeros(width, width, dtype=torch.float64)
-    lower = torch.tril_indices(width, width, -1)
-    correlations[lower[0], lower[1]] = tensors["correlations"].double() / 127
-    correlations = correlations + correlations.T + torch.eye(width, dtype=torch.float64)
-    scatter = correlations * torch.outer(deviations, deviations)
-    return Moments(tensors["counts"].double(), tensors["means"].double(), scatter)
+    if correlations.shape != (width * (width - 1) // 2,):
+        raise ValueError(f"{tuple(correlations.shape)} correlations of {width} numbers")
+    return PackedMoments(tensors["counts"].double(), tensors["means"].double(), deviations, correlations)
+
+
+class PackedMoments(Moments):
+    """Moments whose scatter stays in the few bytes of `packed`: the matrix is made anew whenever it is asked for.
+
+    Args:
+        counts, means: as of `Moments`.
+        deviations: (width,).
+        correlations: the lower triangle row by row, without its diagonal, int8.
+    """
+
+    def __init__(self, counts: Tensor, means: Tensor, deviations: Tensor, correlations: Tensor) -> None:
+        self.counts, self.means = counts, means
+        self.deviations, self.correlations = deviations, correlations
+
+    @property
+    def scatter(self) -> Tensor:  # type: ignore[override]
+        """The matrix, (width, width), float64; it is the caller's own."""
+        width = len(self.deviations)
+        lower = torch.ones(width, width, dtype=torch.bool).tril_(-1)
+        matrix = torch.zeros(width, width, dtype=torch.float64).masked_scatter_(lower, self.correlations.double() / 127)
+        matrix = matrix.add_(matrix.T.clone())
+        matrix.diagonal().fill_(1.0)
+        deviations = self.deviations.double()
+        return matrix.mul_(torch.outer(deviations, deviations))
 
 
 class Discriminant:
@@ -154,19 +183,29 @@ def _cholesky(matrix: Tensor, level: Tensor) -> Tensor:
     return torch.diag(matrix.diagonal().clamp_min(float(level)).sqrt())
 
 
-def pooled_covariance(sets: Sequence[Moments]) -> Float[Tensor, "w w"]:
+def all_joined(sets: Iterable[Moments]) -> Moments:
+    """The classes of several sets, one after another. Their scatters are added one by one, so that one is at hand."""
+    counts, means, scatter = [], [], None
+    for moments in sets:
+        counts.append(moments.counts)
+        means.append(moments.means)
+        scatter = moments.scatter.clone() if scatter is None else scatter.add_(moments.scatter)
+    if scatter is None:
+        raise ValueError("no moments")
+    return Moments(torch.cat(counts), torch.cat(means), scatter)
+
+
+def pooled_covariance(sets: Iterable[Moments]) -> Float[Tensor, "w w"]:
     """The common covariance within classes over several sets of moments."""
-    total = sum(float(moments.counts.sum()) - len(moments.counts) for moments in sets)
-    scatter = torch.stack([moments.scatter for moments in sets]).sum(0)
-    return scatter / max(1.0, total)
+    joined = all_joined(sets)
+    return joined.scatter / max(1.0, float(joined.counts.sum()) - len(joined.counts))
 
 
-def whole_covariance(sets: Sequence[Moments]) -> tuple[Float[Tensor, " w"], Float[Tensor, "w w"]]:
+def whole_covariance(sets: Iterable[Moments]) -> tuple[Float[Tensor, " w"], Float[Tensor, "w w"]]:
     """Mean and covariance of all vectors over several sets of moments, whatever their class."""
-    counts = torch.cat([moments.counts for moments in sets])
-    means = torch.cat([moments.means for moments in sets])
-    total = counts.sum()
-    mean = (counts.unsqueeze(1) * means).sum(0) / total
-    centred = means - mean
-    scatter = torch.stack([moments.scatter for moments in sets]).sum(0) + centred.T @ (counts.unsqueeze(1) * centred)
-    return mean, scatter / total
+    joined = all_joined(sets)
+    counts = joined.counts.unsqueeze(1)
+    total = joined.counts.sum()
+    mean = (counts * joined.means).sum(0) / total
+    centred = joined.means - mean
+    return mean, (joined.scatter + centred.T @ (counts * centred)) / total

@@ -21,7 +21,8 @@ class TaskCheck:
         task: its name.
         standing: `identical`: every stored bit that answers for it is as it was when it was last learned, and its
             answers to the probes are equal to the bit; `rounding`: the bits are, and the answers differ by rounding
-            alone, as on another machine; `moved`: something shared has changed; `damaged`: its file cannot be read.
+            alone, as on another machine; `moved`: something shared has changed; `damaged`: a file that answers for it
+            cannot be read, its own or a shared one.
         files_identical: whether the stored bits are those.
         probes: how many inputs were compared.
         answers_changed: for how many the first answer is another one.
@@ -50,7 +51,7 @@ class TaskCheck:
 
 
 def damaged_check(task: str) -> TaskCheck:
-    """The check of a task whose file is damaged or missing: nothing answers for it."""
+    """The check of a task of which a file is damaged or missing, its own or a shared one: nothing answers for it."""
     return TaskCheck(task, "damaged", False, 0, 0, 0.0, 0.0, None, None, False)
 
 
@@ -64,7 +65,7 @@ class Certificate:
         when: ISO date and time, UTC.
         budget: share of answers of a task that may be another one.
         backbone_identical: whether trunk and body are bit for bit those that the bank was made with.
-        backbone: digest of trunk and body.
+        backbone: digest of trunk and body; "" where the bank keeps them and their file is damaged.
         software: versions and hardware.
         checks: one for each task.
     """

@@ -10,7 +10,7 @@ WORDS = {
     "identical": "unchanged to the bit",
     "rounding": "unchanged, but for rounding",
     "moved": "moved",
-    "damaged": "damaged: its file cannot be read",
+    "damaged": "damaged: a file that answers for it cannot be read",
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from hypertail.nets.moments import Discriminant, Moments, pooled_covariance, whole_covariance
+from hypertail.nets.moments import Discriminant, Moments, all_joined, pooled_covariance, whole_covariance
 
 RIDGE = 1e-2
 KEPT = 0.95
@@ -22,17 +22,24 @@ class TaskInference:
     Mahalanobis distance; Ren et al., 2021, https://arxiv.org/abs/2106.09022).
 
     Args:
-        moments: task -> moments of the `Descriptor`'s vectors of its classes.
+        moments: the name of each task and the moments of the `Descriptor`'s vectors of its classes. They are taken one
+            after another and not kept.
     """
 
-    def __init__(self, moments: Mapping[str, Moments]) -> None:
-        self.tasks = tuple(moments)
-        sets = list(moments.values())
-        self._classes = Discriminant(torch.cat([each.means for each in sets]), pooled_covariance(sets), RIDGE)
-        mean, covariance = whole_covariance(sets)
+    def __init__(self, moments: Iterable[tuple[str, Moments]]) -> None:
+        classes: dict[str, int] = {}
+
+        def counted() -> Iterator[Moments]:
+            for name, each in moments:
+                classes[name] = len(each.means)
+                yield each
+
+        joined = all_joined(counted())
+        self.tasks = tuple(classes)
+        self._classes = Discriminant(joined.means, pooled_covariance([joined]), RIDGE)
+        mean, covariance = whole_covariance([joined])
         self._everything = Discriminant(mean.unsqueeze(0), covariance, RIDGE)
-        owners = [torch.full((len(each.means),), number) for number, each in enumerate(sets)]
-        self._owners = torch.cat(owners)
+        self._owners = torch.cat([torch.full((count,), number) for number, count in enumerate(classes.values())])
 
     def distances(self, vectors: Float[Tensor, "n width"]) -> Float[Tensor, "n tasks"]:
         """Squared distance to the nearest class of each task, float64."""

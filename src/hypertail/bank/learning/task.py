@@ -300,7 +300,7 @@ def _inference(material: Material, descriptor: Descriptor, moments: Mapping[str,
     """
     if material.held is None:
         return {"task_temperature": 1.0} if len(moments) > 1 else {}
-    inference = TaskInference(moments)
+    inference = TaskInference(moments.items())
     vectors = descriptor(material.held).cpu()
     found = {"threshold": threshold_of(inference.strangeness(vectors))}
     if len(moments) > 1:

@@ -114,7 +114,7 @@ def tail_of(
     Raises:
         CheckpointError: tensors that are missing, foreign or of other shapes, or a hypernetwork that is missing.
     """
-    if record.method == HypernetMethod.name and hyper is None:
+    if record.shares and hyper is None:
         raise _unfit(record, "the hypernetwork that its tasks share", "none")
     if like is None:
         method = make_method(record.method, record.settings, hyper)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypertail.bank.store.kept import Kept
 from hypertail.bank.store.layout import FILES, GENERATIONS, LOCK, NUMBER, POINTER
-from hypertail.bank.store.manifest import FILE_NAME, Manifest, digest_of
+from hypertail.bank.store.manifest import BACKBONE, FILE_NAME, Manifest, digest_of
 from hypertail.bank.store.reading import content_of
 from hypertail.bank.store.store import Store
 from hypertail.errors import CheckpointError
@@ -22,7 +22,7 @@ class Problem:
     Attributes:
         file: its name inside the bank.
         what: is wrong with it.
-        concerns: tasks of the current generation that need it; all of them where it is shared.
+        concerns: tasks of the current generation that need it.
     """
 
     file: str
@@ -117,14 +117,23 @@ def verify(store: Store) -> Report:
             what = "" if digest_of(content) == ref.digest else "other bytes than were written, by their digest"
         if what:
             bad.add(name)
-            shared = name in {each.name for each in current.shared.values()}
-            own = tuple(task.name for task in current.tasks if task.file.name == name)
-            problems.append(Problem(name, what, everyone if shared else own))
+            problems.append(Problem(name, what, _concerned(name, current)))
     problems += [Problem(name, UNDELETED, ()) for name in store.undeleted()]
     stopped = {name for problem in problems for name in problem.concerns}
     works = tuple(name for name in everyone if name not in stopped)
     earlier = tuple(names[-1] for names in Kept.of(store).absent().values())
     return Report(files, nbytes, tuple(problems), works, tuple(_unknown(store)), earlier)
+
+
+def _concerned(name: str, current: Manifest) -> tuple[str, ...]:
+    """The tasks that need a file: of the model all, of another shared file those that were learned with it."""
+    if name not in {each.name for each in current.shared.values()}:
+        return tuple(task.name for task in current.tasks if task.file.name == name)
+    everyone = BACKBONE in current.shared and current.shared[BACKBONE].name == name
+    told = current.last_told
+    # a task of which the log does not tell may need it
+    needs = (task for task in current.tasks if task.id not in told or told[task.id].facts.get("shared"))
+    return tuple(task.name for task in (current.tasks if everyone else needs))
 
 
 def _unknown(store: Store) -> list[str]:
