@@ -158,7 +158,7 @@ def test_caption_names_length_seeds_hardware_and_gaps() -> None:
     planned = [config for name in ("hn-3", "lr-3") for config in CPU.config("split-cifar100", name)]
     lines = caption(CPU, planned, [finished(planned[0])])
     assert lines == (
-        "Preset tuned, 10 epochs per experience, 60 for the trunk, n = 1 (seed 0); Example CPU, 2 threads.",
+        "Preset tuned, 10 epochs per experience, 120 for the trunk, n = 1 (seed 0); Example CPU, 2 threads.",
         "Not finished, so not shown: LR-3, seed 0.",
     )
     three = replace(CPU, seeds=(0, 1, 2)).config("split-cifar100", "hn-3")
