@@ -202,7 +202,7 @@ def test_records_in_memory_are_limited_and_answers_are_not(tmp_path: Path, monke
     bank = two_tasks(tmp_path / "bank", method="head", epochs=1)
     images = pictures(COLD, 4, seed=4)[0]
     before = bank.predict(images)
-    monkeypatch.setattr("hypertail.bank.contents.MOST_RECORDS", 1)
+    monkeypatch.setattr("hypertail.bank.contents.HELD", 1)
     again = ht.Bank.open(tmp_path / "bank", model=resnet())
     assert again.predict(images) == before
     assert again.certify().passed

@@ -46,10 +46,12 @@ class Answers:
             ConfigError: no such task (the nearest one is named), or no task was learned.
             DataError: an image cannot be read.
         """
-        if isinstance(task, str):
-            told: str | list[str | None] | None = self._called(task)
+        if task is not None and not isinstance(task, str):
+            task = list(task)
+            spelled = {name: self._called(name) for name in {*task} if name is not None}
+            told: str | list[str | None] | None = [None if name is None else spelled[name] for name in task]
         else:
-            told = None if task is None else [None if each is None else self._called(each) for each in task]
+            told = None if task is None else self._called(task)
         return answering.predict(self._contents, images, told, batch_size, on_bad_image)
 
     def probabilities(self, images: object) -> Iterator[list[dict[str, float]]]:

@@ -29,8 +29,8 @@ from hypertail.environment import hardware, versions
 from hypertail.errors import ConfigError
 from hypertail.hyper.hypernetwork import Hypernetwork
 
-MOST_RECORDS = 64
-"""What is kept of so many tasks is held in memory; the files of others are read again."""
+HELD = 512 << 20
+"""What is kept of tasks is held in memory up to so many bytes of their files; other files are read again."""
 
 __all__ = ["BACKBONE", "HYPERNET", "Contents", "now"]
 
@@ -152,8 +152,12 @@ class Contents:
         record = TaskRecord.from_file(*self.store.load(ref.file))
         with self._keeping:
             self._records[ref.file.digest] = record
-            while len(self._records) > MOST_RECORDS:
-                del self._records[next(iter(self._records))]
+            sizes = {task.file.digest: task.file.nbytes for task in self.manifest.tasks}
+            held = sum(sizes.get(digest, 0) for digest in self._records)
+            while len(self._records) > 1 and held > HELD:
+                oldest = next(iter(self._records))
+                held -= sizes.get(oldest, 0)
+                del self._records[oldest]
         return record
 
     def readable(self, name: str) -> TaskRecord | None:
